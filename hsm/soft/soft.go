@@ -1,0 +1,206 @@
+// Package soft is the software keystore: AES-256 version keys made by the process's own cryptographic
+// module, kept by the caller as blobs that only the activation secret opens.
+//
+// What it protects: a copy of the database without the activation secret opens nothing. What it does
+// not: whoever is root on a host where it is active reads what it holds. Formats: docs/wire-formats.md.
+package soft
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"conclave/hsm"
+	"conclave/hsm/secret"
+)
+
+const (
+	// MaxMessage is the longest plaintext of one Seal, in bytes.
+	MaxMessage = 64 << 10
+	// maxID bounds the ids that are bound into a blob, in bytes.
+	maxID = 255
+	// keyBytes is the length of every key here: AES-256 and HMAC-SHA-256 at 256 bits of strength.
+	keyBytes = 32
+)
+
+// Config is what identifies one software keystore.
+type Config struct {
+	ID       string // keystore id, bound into every blob
+	Verifier []byte // from NewActivation, stored in the keystore's record
+}
+
+// Keystore is one software keystore. It starts inactive.
+type Keystore struct {
+	id       string
+	verifier []byte
+
+	mu       sync.Mutex
+	wrapping *secret.Bytes        // nil while inactive
+	handles  map[*handle]struct{} // open, so that Deactivate and Destroy reach them
+}
+
+var (
+	_ hsm.Keystore = (*Keystore)(nil)
+	_ hsm.Handle   = (*handle)(nil)
+)
+
+// New returns the inactive keystore that cfg describes, or an error that names the bad field.
+func New(cfg Config) (*Keystore, error) {
+	if err := checkID("keystore id", cfg.ID); err != nil {
+		return nil, err
+	}
+	if len(cfg.Verifier) != verifierBytes || cfg.Verifier[0] != verifierFormat {
+		return nil, fmt.Errorf("keystore verifier: not a format %d verifier of %d bytes: %w", verifierFormat, verifierBytes, hsm.ErrInvalid)
+	}
+	return &Keystore{
+		id:       cfg.ID,
+		verifier: append([]byte(nil), cfg.Verifier...),
+		handles:  make(map[*handle]struct{}),
+	}, nil
+}
+
+func checkID(field, id string) error {
+	if id == "" || len(id) > maxID {
+		return fmt.Errorf("%s: %d bytes long, allowed are 1 to %d: %w", field, len(id), maxID, hsm.ErrInvalid)
+	}
+	return nil
+}
+
+// Capabilities implements hsm.Keystore.
+func (*Keystore) Capabilities() hsm.Capabilities {
+	return hsm.Capabilities{
+		Algorithms:  []hsm.Algorithm{hsm.AlgorithmDerivedAES256GCM},
+		MaxMessage:  MaxMessage,
+		KeyStrength: 8 * keyBytes,
+	}
+}
+
+// Active implements hsm.Keystore.
+func (k *Keystore) Active() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.wrapping != nil
+}
+
+// Activate implements hsm.Keystore. It keeps keys derived from the activation secret, not the secret.
+// Activating an active keystore with the right secret changes nothing.
+func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("activating keystore %q: %w", k.id, err)
+	}
+	if err := verify(activation, k.verifier); err != nil {
+		return fmt.Errorf("activating keystore %q: %w", k.id, err)
+	}
+	wrapping, err := deriveKey(activation, wrappingLabel)
+	if err != nil {
+		return fmt.Errorf("activating keystore %q: %w", k.id, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrapping != nil {
+		wrapping.Wipe()
+		return nil
+	}
+	k.wrapping = wrapping
+	return nil
+}
+
+// Deactivate implements hsm.Keystore. It is never refused: it restricts, so a cancelled context is no obstacle.
+func (k *Keystore) Deactivate(context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrapping == nil {
+		return nil
+	}
+	k.wrapping.Wipe()
+	k.wrapping = nil
+	for h := range k.handles {
+		h.end(hsm.ErrInactive)
+	}
+	clear(k.handles)
+	return nil
+}
+
+// Create implements hsm.Keystore. Nothing is stored here: an effect whose blob was not recorded did not
+// happen, so calling again with the same effectID makes another key.
+func (k *Keystore) Create(ctx context.Context, key string, version uint32, effectID string) (hsm.Material, error) {
+	if err := k.checkCreate(ctx, key, version, effectID); err != nil {
+		return hsm.Material{}, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrapping == nil {
+		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, hsm.ErrInactive)
+	}
+	versionKey := secret.Random(keyBytes)
+	defer versionKey.Wipe()
+	blob, err := wrap(k.wrapping, k.id, key, version, versionKey)
+	if err != nil {
+		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
+	}
+	check, err := checkValue(versionKey)
+	if err != nil {
+		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
+	}
+	return hsm.Material{Key: key, Version: version, Blob: blob, CheckValue: check, EffectID: effectID}, nil
+}
+
+func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, effectID string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("creating key %q version %d: %w", key, version, err)
+	}
+	if err := checkID("key id", key); err != nil {
+		return err
+	}
+	if version == 0 {
+		return fmt.Errorf("key version: 0, allowed are 1 and above: %w", hsm.ErrInvalid)
+	}
+	return checkID("effect id", effectID)
+}
+
+// Find implements hsm.Keystore: always hsm.ErrNotFound, because nothing is stored here.
+func (*Keystore) Find(context.Context, string) (hsm.Material, error) {
+	return hsm.Material{}, hsm.ErrNotFound
+}
+
+// Destroy implements hsm.Keystore: it closes the open handles of m. The key itself ends when the caller
+// forgets the blob, every copy of it included (Capabilities().Destroy is false). Like Deactivate it
+// restricts, so it needs no activation and ignores a cancelled context.
+func (k *Keystore) Destroy(_ context.Context, m hsm.Material) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for h := range k.handles {
+		if h.keyID == m.Key && h.version == m.Version && h.checkValue == m.CheckValue {
+			h.end(hsm.ErrClosed)
+			delete(k.handles, h)
+		}
+	}
+	return nil
+}
+
+// Open implements hsm.Keystore. A blob of another keystore, key or version, an altered blob, or a check
+// value that does not fit it is hsm.ErrCorrupt.
+func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.wrapping == nil {
+		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, hsm.ErrInactive)
+	}
+	versionKey, err := unwrap(k.wrapping, k.id, m)
+	if err != nil {
+		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
+	}
+	h := &handle{store: k, keyID: m.Key, version: m.Version, checkValue: m.CheckValue, key: versionKey}
+	k.handles[h] = struct{}{}
+	return h, nil
+}
+
+// forget drops a handle that its owner closed.
+func (k *Keystore) forget(h *handle) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.handles, h)
+}

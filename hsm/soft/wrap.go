@@ -1,0 +1,151 @@
+package soft
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"fmt"
+
+	"conclave/hsm"
+	"conclave/hsm/secret"
+)
+
+// Labels separate the uses of the activation secret. They are part of the formats: never change one.
+const (
+	wrappingLabel = "conclave software keystore wrapping key v1"
+	verifierLabel = "conclave software keystore verifier key v1"
+	verifierText  = "conclave software keystore verifier v1"
+	blobLabel     = "conclave software keystore blob v1"
+)
+
+const (
+	verifierFormat = 1
+	verifierBytes  = 1 + sha256.Size
+	blobFormat     = 1
+	blobBytes      = 1 + nonceBytes + keyBytes + tagBytes
+)
+
+// NewActivation makes the activation secret of a new keystore, 32 bytes of crypto/rand, and the verifier
+// that tells it from any other. The verifier is safe to store in the clear: it is HMAC-SHA-256 under a
+// derived key, which commits to the secret, so that no two known secrets pass one verifier.
+func NewActivation() (activation *secret.Bytes, verifier []byte, err error) {
+	activation = secret.Random(keyBytes)
+	verifier, err = verifierOf(activation)
+	if err != nil {
+		activation.Wipe()
+		return nil, nil, fmt.Errorf("making an activation secret: %w", err)
+	}
+	return activation, verifier, nil
+}
+
+func verifierOf(activation *secret.Bytes) ([]byte, error) {
+	key, err := deriveKey(activation, verifierLabel)
+	if err != nil {
+		return nil, err
+	}
+	defer key.Wipe()
+	verifier := append(make([]byte, 0, verifierBytes), verifierFormat)
+	err = key.Use(func(b []byte) error {
+		mac := hmac.New(sha256.New, b)
+		mac.Write([]byte(verifierText))
+		verifier = mac.Sum(verifier)
+		return nil
+	})
+	return verifier, err
+}
+
+// verify returns hsm.ErrActivationSecret unless activation is the secret that verifier commits to.
+func verify(activation *secret.Bytes, verifier []byte) error {
+	if activation.Len() != keyBytes {
+		return hsm.ErrActivationSecret
+	}
+	got, err := verifierOf(activation)
+	if err != nil {
+		return fmt.Errorf("%w: %w", hsm.ErrActivationSecret, err)
+	}
+	if subtle.ConstantTimeCompare(got, verifier) != 1 {
+		return hsm.ErrActivationSecret
+	}
+	return nil
+}
+
+// deriveKey is HKDF-SHA-256 (RFC 5869) of the activation secret without salt: the secret is uniformly random.
+func deriveKey(activation *secret.Bytes, label string) (*secret.Bytes, error) {
+	var derived *secret.Bytes
+	err := activation.Use(func(b []byte) error {
+		key, err := hkdf.Key(sha256.New, b, nil, label, keyBytes)
+		if err != nil {
+			return err
+		}
+		derived = secret.New(key)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("deriving from the activation secret: %w", err)
+	}
+	return derived, nil
+}
+
+// wrap protects a version key for storage: format(1) ‖ nonce(12) ‖ wrapped key(32) ‖ tag(16).
+func wrap(wrapping *secret.Bytes, keystore, key string, version uint32, versionKey *secret.Bytes) ([]byte, error) {
+	blob := append(make([]byte, 0, blobBytes), blobFormat)
+	err := wrapping.Use(func(w []byte) error {
+		aead, err := newGCM(w)
+		if err != nil {
+			return err
+		}
+		return versionKey.Use(func(v []byte) error {
+			blob = aead.Seal(blob, nil, v, blobAAD(keystore, key, version))
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("wrapping the version key: %w", err)
+	}
+	return blob, nil
+}
+
+func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.Bytes, error) {
+	if len(m.Blob) != blobBytes || m.Blob[0] != blobFormat || len(m.Key) > maxID {
+		return nil, fmt.Errorf("not a format %d blob of %d bytes: %w", blobFormat, blobBytes, hsm.ErrCorrupt)
+	}
+	var versionKey *secret.Bytes
+	err := wrapping.Use(func(w []byte) error {
+		aead, err := newGCM(w)
+		if err != nil {
+			return err
+		}
+		key, err := aead.Open(nil, nil, m.Blob[1:], blobAAD(keystore, m.Key, m.Version))
+		if err != nil {
+			return hsm.ErrCorrupt
+		}
+		versionKey = secret.New(key)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("unwrapping the version key: %w", err)
+	}
+	check, err := checkValue(versionKey)
+	if err == nil && subtle.ConstantTimeCompare([]byte(check), []byte(m.CheckValue)) != 1 {
+		err = fmt.Errorf("check value %q does not belong to the blob: %w", m.CheckValue, hsm.ErrCorrupt)
+	}
+	if err != nil {
+		versionKey.Wipe()
+		return nil, err
+	}
+	return versionKey, nil
+}
+
+// blobAAD binds a blob to its format, keystore, key and version. Lengths (at most maxID) precede strings,
+// so no two triples share an encoding.
+func blobAAD(keystore, key string, version uint32) []byte {
+	aad := make([]byte, 0, len(blobLabel)+2+len(keystore)+len(key)+4)
+	aad = append(aad, blobLabel...)
+	aad = append(aad, byte(len(keystore)))
+	aad = append(aad, keystore...)
+	aad = append(aad, byte(len(key)))
+	aad = append(aad, key...)
+	return binary.BigEndian.AppendUint32(aad, version)
+}
