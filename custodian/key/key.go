@@ -1,0 +1,132 @@
+// Package key is the record of keys, their versions and the keystores they live in, with the life cycle
+// of NIST SP 800-57 Part 1 section 7 as tables. Values and rules only, no I/O.
+package key
+
+import (
+	"time"
+
+	"conclave/hsm"
+)
+
+// State of a key version (SP 800-57 Part 1 Rev 5, section 7).
+type State string
+
+const (
+	PreActivation State = "pre-activation"
+	Active        State = "active"
+	Suspended     State = "suspended"
+	Deactivated   State = "deactivated"
+	Compromised   State = "compromised"
+	Destroyed     State = "destroyed"
+)
+
+// Classification of the data a key protects; it decides placement and quorum.
+type Classification string
+
+const (
+	Public         Classification = "public"
+	Internal       Classification = "internal"
+	Confidential   Classification = "confidential"
+	Restricted     Classification = "restricted"
+	CardholderData Classification = "cardholder-data" // PCI DSS account data
+	EPHI           Classification = "ephi"            // HIPAA electronic protected health information
+)
+
+// Impact is the FIPS 199 potential impact: the high-water mark of confidentiality, integrity, availability.
+type Impact string
+
+const (
+	Low      Impact = "low"
+	Moderate Impact = "moderate"
+	High     Impact = "high"
+)
+
+// Key is one named long-lived key. Row kind "key", id ID.
+type Key struct {
+	ID             string         `json:"id"`
+	Label          string         `json:"label"`
+	Type           Type           `json:"type"`
+	Classification Classification `json:"classification"`
+	Impact         Impact         `json:"impact"`
+	Frameworks     []string       `json:"frameworks,omitempty"` // "pci-dss", "hipaa"
+	Jurisdiction   string         `json:"jurisdiction"`         // ISO 3166-1 alpha-2 or a region policy knows, e.g. "EU"
+	Environment    string         `json:"environment"`          // "production", "test"
+	Owner          string         `json:"owner"`                // person id
+	Purpose        string         `json:"purpose,omitempty"`
+	Keystore       string         `json:"keystore"`
+	Origin         string         `json:"origin"`       // "generated"
+	OUPDays        int            `json:"oup_days"`     // originator usage period, days
+	RUPDays        int            `json:"rup_days"`     // recipient usage period, days from activation
+	RotateDays     int            `json:"rotate_days"`  // scheduled rotation after so many days; ≤ OUPDays
+	Current        uint32         `json:"current"`      // version that protects
+	Versions       uint32         `json:"versions"`     // versions made so far
+	GovRevision    uint64         `json:"gov_revision"` // changes with every governed change, never by use
+	CreatedAt      time.Time      `json:"created_at"`
+	CreatedBy      string         `json:"created_by"` // ceremony id
+	Development    bool           `json:"development,omitempty"`
+}
+
+// Transition is one line of a version's history; append-only. Suspected and ReviewBy belong to T7 alone.
+type Transition struct {
+	ID        string     `json:"id"` // "T1"…"T15", "A1"
+	From      State      `json:"from,omitempty"`
+	To        State      `json:"to"`
+	At        time.Time  `json:"at"`
+	Actor     string     `json:"actor"`
+	Ceremony  string     `json:"ceremony,omitempty"`
+	Reason    string     `json:"reason"`
+	Suspected bool       `json:"suspected,omitempty"` // compromise is suspected
+	ReviewBy  *time.Time `json:"review_by,omitempty"` // latest review of the suspension
+}
+
+// Version is one generation of a key's material. Row kind "key_version", id VersionID(key, n).
+type Version struct {
+	Key                      string        `json:"key"`
+	Version                  uint32        `json:"version"`
+	Type                     Type          `json:"type"` // of the key; decides what the end of the OUP brings
+	State                    State         `json:"state"`
+	Keystore                 string        `json:"keystore"`
+	Material                 hsm.Material  `json:"material"` // zero when destroyed
+	Algorithm                hsm.Algorithm `json:"algorithm"`
+	StrengthBits             int           `json:"strength_bits"`
+	CheckValue               string        `json:"check_value"`
+	Module                   string        `json:"module"`
+	RNG                      string        `json:"rng"`
+	FIPSClaim                string        `json:"fips_claim"` // "" or e.g. "140-3 level 1 #5247"
+	GeneratedAt              time.Time     `json:"generated_at"`
+	ActivationAt             time.Time     `json:"activation_at"`
+	OUPEnd                   time.Time     `json:"oup_end"`
+	RUPEnd                   time.Time     `json:"rup_end"`
+	SuspendedAt              *time.Time    `json:"suspended_at,omitempty"`
+	Suspected                bool          `json:"suspected,omitempty"` // suspended on suspicion of compromise
+	ReviewBy                 *time.Time    `json:"review_by,omitempty"`
+	DestroyedAt              *time.Time    `json:"destroyed_at,omitempty"`
+	CompromisedBeforeDestroy bool          `json:"compromised_before_destroy,omitempty"`
+	History                  []Transition  `json:"history"`
+}
+
+// Keystore is the governed record of one keystore. Row kind "keystore", id ID.
+type Keystore struct {
+	ID                string           `json:"id"`
+	Driver            string           `json:"driver"`
+	Make              string           `json:"make,omitempty"`
+	Model             string           `json:"model,omitempty"`
+	FIPSStandard      string           `json:"fips_standard,omitempty"`
+	FIPSLevel         int              `json:"fips_level"`
+	Certificate       string           `json:"certificate,omitempty"`
+	CertificateStatus string           `json:"certificate_status,omitempty"` // "active", "historical", "revoked", ""
+	Custody           hsm.CustodyModel `json:"custody"`
+	Jurisdiction      string           `json:"jurisdiction"`
+	Environment       string           `json:"environment"`
+	Location          string           `json:"location"`
+	Controller        string           `json:"controller"` // person id answerable for it
+	ShareSet          string           `json:"share_set,omitempty"`
+	Capabilities      hsm.Capabilities `json:"capabilities"`
+	Status            string           `json:"status"` // "registered", "retired"
+	Simulated         bool             `json:"simulated,omitempty"`
+	GovRevision       uint64           `json:"gov_revision"`
+	// Verifier is driver data that tells a right activation secret from a wrong one; opaque, safe in the clear.
+	Verifier     []byte    `json:"verifier,omitempty"`
+	RegisteredAt time.Time `json:"registered_at"`
+	RegisteredBy string    `json:"registered_by"`
+}

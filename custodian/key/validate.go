@@ -1,0 +1,108 @@
+package key
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"conclave/hsm"
+)
+
+// Origins, environments, frameworks and keystore states that the records know.
+const (
+	OriginGenerated    = "generated"
+	Production         = "production"
+	Test               = "test"
+	PCIDSS             = "pci-dss"
+	HIPAA              = "hipaa"
+	KeystoreRegistered = "registered"
+	KeystoreRetired    = "retired"
+	CertActive         = "active"
+	CertHistorical     = "historical"
+	CertRevoked        = "revoked"
+)
+
+// Classifications returns the known classes, least sensitive first.
+func Classifications() []Classification {
+	return []Classification{Public, Internal, Confidential, Restricted, CardholderData, EPHI}
+}
+
+// Validate checks the record and names the first field that is wrong (*FieldError). Whether a key may live
+// in its keystore, and for how long, is for policy; here stand the bounds that no policy may pass.
+func (k *Key) Validate() error {
+	checks := []error{
+		CheckID("id", k.ID),
+		CheckText("label", k.Label, 128, false),
+		CheckOneOf("type", k.Type, DataEncryption, KeyWrapping),
+		CheckOneOf("classification", k.Classification, Classifications()...),
+		CheckOneOf("impact", k.Impact, Low, Moderate, High),
+		checkFrameworks(k.Frameworks),
+		checkJurisdiction("jurisdiction", k.Jurisdiction),
+		CheckOneOf("environment", k.Environment, Production, Test),
+		CheckID("owner", k.Owner),
+		CheckText("purpose", k.Purpose, 256, true),
+		CheckID("keystore", k.Keystore),
+		CheckOneOf("origin", k.Origin, OriginGenerated),
+		CheckRange("oup_days", k.OUPDays, 1, k.Type.MaxOUPDays(), "days for this key type (SP 800-57 Part 1, Table 1)"),
+		CheckRange("rup_days", k.RUPDays, k.OUPDays, k.Type.MaxRUPDays(k.OUPDays),
+			"days, from the originator usage period to 3 years beyond it (SP 800-57 Part 1, Table 1)"),
+		CheckRange("rotate_days", k.RotateDays, 1, k.OUPDays, "days, within the originator usage period"),
+	}
+	if k.Current > k.Versions {
+		checks = append(checks, &FieldError{"current", fmt.Sprintf("%d", k.Current), fmt.Sprintf("0 to %d, the versions made", k.Versions)})
+	}
+	return First(checks)
+}
+
+// Validate checks the record and names the first field that is wrong (*FieldError).
+func (s *Keystore) Validate() error {
+	checks := []error{
+		CheckID("id", s.ID),
+		CheckID("driver", s.Driver),
+		CheckText("make", s.Make, 128, true),
+		CheckText("model", s.Model, 128, true),
+		CheckOneOf("fips_standard", s.FIPSStandard, "", "140-2", "140-3"),
+		CheckRange("fips_level", s.FIPSLevel, 0, 4, "(0: no claim)"),
+		CheckText("certificate", s.Certificate, 32, true),
+		CheckOneOf("certificate_status", s.CertificateStatus, "", CertActive, CertHistorical, CertRevoked),
+		CheckOneOf("custody", s.Custody, hsm.CustodySelf, hsm.CustodyCloudNative, hsm.CustodyBYOK, hsm.CustodyHYOK),
+		checkJurisdiction("jurisdiction", s.Jurisdiction),
+		CheckOneOf("environment", s.Environment, Production, Test),
+		CheckText("location", s.Location, 128, false),
+		CheckID("controller", s.Controller),
+		CheckOneOf("status", s.Status, KeystoreRegistered, KeystoreRetired),
+	}
+	if s.ShareSet != "" {
+		checks = append(checks, CheckID("share_set", s.ShareSet))
+	}
+	if s.FIPSLevel > 0 && (s.FIPSStandard == "" || s.Certificate == "") {
+		checks = append(checks, &FieldError{"fips_level", "a claim without standard or certificate number",
+			"0, or a level with fips_standard and certificate"})
+	}
+	if s.Simulated && s.FIPSLevel > 0 {
+		checks = append(checks, &FieldError{"fips_level", "a simulator claims nothing", "0"})
+	}
+	return First(checks)
+}
+
+func checkFrameworks(frameworks []string) error {
+	for i, f := range frameworks {
+		field := fmt.Sprintf("frameworks[%d]", i)
+		if err := CheckOneOf(field, f, PCIDSS, HIPAA); err != nil {
+			return err
+		}
+		if slices.Contains(frameworks[:i], f) {
+			return &FieldError{field, fmt.Sprintf("%q repeats", f), "each framework once"}
+		}
+	}
+	return nil
+}
+
+// checkJurisdiction accepts ISO 3166-1 alpha-2 codes and short names of regions that policy knows.
+func checkJurisdiction(field, j string) error {
+	ok, err := regexp.MatchString(`^([A-Z]{2}|any|[A-Z][A-Z0-9-]{1,15})$`, j)
+	if err != nil || !ok {
+		return &FieldError{field, fmt.Sprintf("%q", clip(j)), `an ISO 3166-1 alpha-2 code, a region in capitals such as "EU", or "any"`}
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+// Package people is the register of the humans answerable for keys: custodians, officers, witnesses,
+// their credentials, acknowledgements and the custody register of shares. Values and rules only, no I/O.
+package people
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Role is what a person may do. A person may hold several.
+type Role string
+
+const (
+	RoleCustodian       Role = "custodian"        // holds a share
+	RoleSecurityOfficer Role = "security-officer" // approves releases, suspends
+	RoleKeyManager      Role = "key-manager"      // proposes and runs key operations
+	RoleKeyOwner        Role = "key-owner"        // grants use of the keys they own
+	RoleWitness         Role = "witness"          // attends, signs what was seen
+	RoleAuditor         Role = "auditor"          // reads evidence
+	RoleAdministrator   Role = "administrator"    // leads ceremonies; may hold no share
+)
+
+// Status of a person.
+type Status string
+
+const (
+	StatusActive    Status = "active"
+	StatusSuspended Status = "suspended"
+	StatusLeft      Status = "left"
+)
+
+// Person is one row of the register. Row id: ID.
+type Person struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	StaffNumber string   `json:"staff_number,omitempty"`
+	Roles       []Role   `json:"roles"`
+	Groups      []string `json:"groups,omitempty"`
+	Team        string   `json:"team"`
+	Site        string   `json:"site"`
+	Manager     string   `json:"manager,omitempty"` // person id, or a name outside the register
+	Status      Status   `json:"status"`
+	// ApprovalKeys sign statements. Several belong to one person and count as one voice.
+	ApprovalKeys []Credential `json:"approval_keys"`
+	// ShareKey (P-256, ECDH) opens sealed shares.
+	ShareKey        json.RawMessage  `json:"share_key,omitempty"` // public JWK (RFC 7517)
+	ShareKeyID      string           `json:"share_key_id,omitempty"`
+	Acknowledgement *Acknowledgement `json:"acknowledgement,omitempty"`
+	AddedAt         time.Time        `json:"added_at"`
+	AddedBy         string           `json:"added_by"` // ceremony id, or "genesis"
+	SuspendedAt     *time.Time       `json:"suspended_at,omitempty"`
+	SuspendedReason string           `json:"suspended_reason,omitempty"`
+	Development     bool             `json:"development,omitempty"` // demo data
+}
+
+// Credential is one public approval key.
+type Credential struct {
+	ID      string          `json:"id"`  // RFC 7638 SHA-256 thumbprint of Key, base64url
+	Alg     string          `json:"alg"` // "ES256" or "EdDSA"
+	Key     json.RawMessage `json:"key"` // public JWK
+	AddedAt time.Time       `json:"added_at"`
+	Revoked bool            `json:"revoked,omitempty"`
+}
+
+// Acknowledgement is a custodian's signed acceptance of duty (PCI DSS 4.0.1, 3.7.8).
+type Acknowledgement struct {
+	FormVersion string          `json:"form_version"`
+	SignedAt    time.Time       `json:"signed_at"`
+	ExpiresAt   time.Time       `json:"expires_at"` // at most AcknowledgementPeriod after SignedAt
+	Envelope    json.RawMessage `json:"envelope"`   // DSSE over the statement
+}
+
+// ShareSet is how one activation secret is split. Row id: ID.
+type ShareSet struct {
+	ID        string    `json:"id"`
+	Keystore  string    `json:"keystore"`
+	Threshold int       `json:"threshold"` // m
+	Total     int       `json:"total"`     // n
+	Epoch     uint32    `json:"epoch"`     // current epoch, from 1
+	Scheme    string    `json:"scheme"`    // "ISO/IEC 19592-2 Shamir GF(256)"
+	RNG       string    `json:"rng"`       // generator the polynomials came from
+	Module    string    `json:"module"`    // splitting library and version
+	IssuedAt  time.Time `json:"issued_at"`
+}
+
+// ShareStatus of one share.
+type ShareStatus string
+
+const (
+	ShareIssued    ShareStatus = "issued"
+	ShareConfirmed ShareStatus = "confirmed"
+	ShareLost      ShareStatus = "lost"
+	ShareRetired   ShareStatus = "retired"
+)
+
+// Share is the register's line for one share; never the share itself. Row id: ShareID(set, epoch, index).
+type Share struct {
+	Set         string      `json:"set"`
+	Epoch       uint32      `json:"epoch"`
+	Index       int         `json:"index"` // 1…n
+	Custodian   string      `json:"custodian"`
+	Commitment  []byte      `json:"commitment"` // public key derived from the share (package shamir)
+	Sealed      string      `json:"sealed"`     // JWE, compact or JSON serialisation, to the custodian's share key
+	Status      ShareStatus `json:"status"`
+	IssuedAt    time.Time   `json:"issued_at"`
+	ConfirmedAt *time.Time  `json:"confirmed_at,omitempty"`
+	DrilledAt   *time.Time  `json:"drilled_at,omitempty"`
+}

@@ -1,0 +1,109 @@
+package people
+
+import (
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"conclave/custodian/key"
+)
+
+const (
+	maxApprovalKeys = 8
+	maxGroups       = 32
+)
+
+// Roles returns all roles.
+func Roles() []Role {
+	return []Role{RoleCustodian, RoleSecurityOfficer, RoleKeyManager, RoleKeyOwner, RoleWitness, RoleAuditor, RoleAdministrator}
+}
+
+// Has reports whether the person holds the role, whatever their status.
+func (p *Person) Has(role Role) bool { return slices.Contains(p.Roles, role) }
+
+// Validate checks the record and names the first field that is wrong (*key.FieldError). Relations to other
+// records are checked by CheckLines and CheckAssignments.
+func (p *Person) Validate() error {
+	checks := []error{
+		key.CheckID("id", p.ID),
+		key.CheckText("name", p.Name, 128, false),
+		key.CheckText("staff_number", p.StaffNumber, 64, true),
+		checkRoles(p.Roles),
+		checkGroups(p.Groups),
+		key.CheckText("team", p.Team, 64, false),
+		key.CheckText("site", p.Site, 64, false),
+		key.CheckText("manager", p.Manager, 128, true),
+		key.CheckOneOf("status", p.Status, StatusActive, StatusSuspended, StatusLeft),
+		key.CheckText("suspended_reason", p.SuspendedReason, 500, true),
+	}
+	if p.Manager == p.ID {
+		checks = append(checks, &key.FieldError{Field: "manager", Problem: "the person themselves", Allowed: "another person, or nothing"})
+	}
+	if err := key.CheckRange("approval_keys", len(p.ApprovalKeys), 1, maxApprovalKeys, "keys"); err != nil {
+		return key.First(append(checks, err))
+	}
+	for i := range p.ApprovalKeys {
+		field := fmt.Sprintf("approval_keys[%d]", i)
+		checks = append(checks, checkCredential(field, &p.ApprovalKeys[i]))
+		if slices.ContainsFunc(p.ApprovalKeys[:i], func(c Credential) bool { return c.ID == p.ApprovalKeys[i].ID }) {
+			checks = append(checks, &key.FieldError{Field: field, Problem: "repeats", Allowed: "each key once"})
+		}
+	}
+	if p.Has(RoleCustodian) || len(p.ShareKey) > 0 || p.ShareKeyID != "" {
+		checks = append(checks, checkShareKey(p))
+	}
+	return key.First(checks)
+}
+
+// checkRoles checks the list and the separation of duties inside one person: who leads ceremonies holds no
+// share, who audits does nothing that is audited.
+func checkRoles(roles []Role) error {
+	if len(roles) == 0 {
+		return &key.FieldError{Field: "roles", Problem: "empty", Allowed: "at least one role"}
+	}
+	for i, r := range roles {
+		field := fmt.Sprintf("roles[%d]", i)
+		if err := key.CheckOneOf(field, r, Roles()...); err != nil {
+			return err
+		}
+		if slices.Contains(roles[:i], r) {
+			return &key.FieldError{Field: field, Problem: fmt.Sprintf("%q repeats", r), Allowed: "each role once"}
+		}
+	}
+	if slices.Contains(roles, RoleAdministrator) && slices.Contains(roles, RoleCustodian) {
+		return &key.FieldError{Field: "roles", Problem: "administrator and custodian in one person", Allowed: "a ceremony administrator holds no share"}
+	}
+	if slices.Contains(roles, RoleAuditor) {
+		for _, r := range roles {
+			if r != RoleAuditor && r != RoleWitness {
+				return &key.FieldError{Field: "roles", Problem: fmt.Sprintf("auditor and %s in one person", r), Allowed: "an auditor may witness, nothing else"}
+			}
+		}
+	}
+	return nil
+}
+
+func checkGroups(groups []string) error {
+	if err := key.CheckRange("groups", len(groups), 0, maxGroups, "groups"); err != nil {
+		return err
+	}
+	for i, g := range groups {
+		field := fmt.Sprintf("groups[%d]", i)
+		if err := key.CheckID(field, g); err != nil {
+			return err
+		}
+		if slices.Contains(groups[:i], g) {
+			return &key.FieldError{Field: field, Problem: fmt.Sprintf("%q repeats", g), Allowed: "each group once"}
+		}
+	}
+	return nil
+}
+
+// clip keeps what an error echoes short.
+func clip(s string) string {
+	for len(s) > 80 {
+		_, size := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-size]
+	}
+	return s
+}
