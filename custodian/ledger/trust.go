@@ -1,0 +1,211 @@
+package ledger
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"golang.org/x/mod/sumdb/note"
+)
+
+// ErrTrustFile: a trust file that cannot be relied on.
+var ErrTrustFile = errors.New("invalid trust file")
+
+const (
+	maxTrustFile = 1 << 20
+	maxTrustKeys = 64
+	maxTrustNode = 1024
+)
+
+// TrustFile is what somebody who trusts nobody pins once, and checks everything else against.
+type TrustFile struct {
+	Instance  string    `json:"instance"`             // SHA-256 of the genesis file, lower-case hex
+	Origin    string    `json:"origin"`               // see [Origin]
+	Mode      string    `json:"mode"`                 // "production" or "development"
+	LogKeys   []string  `json:"log_keys"`             // note verifier keys, oldest first; more than one after a rotation
+	NodeKeys  []NodeKey `json:"node_keys,omitempty"`  // enrolled nodes, whose keys sign collector keys
+	Least     string    `json:"checkpoint,omitempty"` // a checkpoint that the log must contain, as its signed note
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// NodeKey is a node's public key as a JWK (RFC 7517): ECDSA or ECDH on P-256, or Ed25519 (RFC 8037).
+// It has no member for a private part, and none is read.
+type NodeKey struct {
+	Kty string `json:"kty"`
+	Crv string `json:"crv"`
+	X   string `json:"x"`
+	Y   string `json:"y,omitempty"`
+	Kid string `json:"kid"` // node id
+	Alg string `json:"alg,omitempty"`
+	Use string `json:"use,omitempty"`
+}
+
+// NewNodeKey makes the JWK of a node's public key.
+func NewNodeKey(node string, public crypto.PublicKey) (NodeKey, error) {
+	b64 := base64.RawURLEncoding.EncodeToString
+	switch k := public.(type) {
+	case ed25519.PublicKey:
+		return NodeKey{Kty: "OKP", Crv: "Ed25519", X: b64(k), Kid: node, Alg: "EdDSA", Use: "sig"}, nil
+	case *ecdsa.PublicKey:
+		point, err := k.Bytes()
+		if err != nil || k.Curve != elliptic.P256() {
+			return NodeKey{}, errors.New("node key: allowed: a point on P-256")
+		}
+		return NodeKey{Kty: "EC", Crv: "P-256", X: b64(point[1:33]), Y: b64(point[33:]), Kid: node, Alg: "ES256", Use: "sig"}, nil
+	default:
+		return NodeKey{}, fmt.Errorf("node key of type %T: allowed: P-256 or Ed25519", public)
+	}
+}
+
+// Public returns the key itself, after checking it.
+func (k NodeKey) Public() (crypto.PublicKey, error) {
+	x, errX := base64.RawURLEncoding.Strict().DecodeString(k.X)
+	y, errY := base64.RawURLEncoding.Strict().DecodeString(k.Y)
+	switch {
+	case errX != nil || errY != nil || len(x) != 32:
+	case k.Kty == "OKP" && k.Crv == "Ed25519" && len(y) == 0:
+		return ed25519.PublicKey(x), nil
+	case k.Kty == "EC" && k.Crv == "P-256" && len(y) == 32:
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
+		if err != nil {
+			return nil, fmt.Errorf("node key %q: %w", k.Kid, err)
+		}
+		return public, nil
+	}
+	return nil, fmt.Errorf("node key %q: allowed: an EC key on P-256 or an OKP key Ed25519", k.Kid)
+}
+
+// ParseTrustFile reads and checks a trust file: strict JSON, everything in it well formed and of one
+// instance, the checkpoint signed by one of the keys. Failures wrap [ErrTrustFile].
+func ParseTrustFile(data []byte) (*TrustFile, error) {
+	if len(data) > maxTrustFile {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d allowed", ErrTrustFile, len(data), maxTrustFile)
+	}
+	t := new(TrustFile)
+	if err := json.Unmarshal(data, t, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTrustFile, err)
+	}
+	if err := t.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTrustFile, err)
+	}
+	return t, nil
+}
+
+// LoadTrustFile reads a trust file from disk; see [ParseTrustFile].
+func LoadTrustFile(path string) (*TrustFile, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening trust file: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxTrustFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading trust file: %w", err)
+	}
+	t, err := ParseTrustFile(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return t, nil
+}
+
+// Encode returns the file's bytes.
+func (t *TrustFile) Encode() ([]byte, error) {
+	if err := t.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTrustFile, err)
+	}
+	data, err := json.Marshal(t, jsontext.WithIndent("  "))
+	if err != nil {
+		return nil, fmt.Errorf("encoding trust file: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// Save writes the file, whole or not at all.
+func (t *TrustFile) Save(path string) error {
+	data, err := t.Encode()
+	if err != nil {
+		return err
+	}
+	return WriteFileAtomic(path, data, 0o644)
+}
+
+// Verifiers returns the log keys, ready to check signatures.
+func (t *TrustFile) Verifiers() ([]note.Verifier, error) {
+	return parseVerifiers(t.Origin, t.LogKeys)
+}
+
+func parseVerifiers(origin string, keys []string) ([]note.Verifier, error) {
+	verifiers := make([]note.Verifier, 0, len(keys))
+	for i, key := range keys {
+		v, err := note.NewVerifier(key)
+		if err != nil {
+			return nil, fmt.Errorf("log_keys[%d]: %w", i, err)
+		}
+		if v.Name() != origin {
+			return nil, fmt.Errorf("log_keys[%d]: key of %s, want %s: %w", i, v.Name(), origin, ErrForeign)
+		}
+		verifiers = append(verifiers, v)
+	}
+	return verifiers, nil
+}
+
+// LeastHead returns what the pinned checkpoint says, and false where none is pinned.
+func (t *TrustFile) LeastHead() (Head, bool, error) {
+	if t.Least == "" {
+		return Head{}, false, nil
+	}
+	verifiers, err := t.Verifiers()
+	if err != nil {
+		return Head{}, false, err
+	}
+	h, err := OpenHead([]byte(t.Least), t.Origin, verifiers...)
+	if err != nil {
+		return Head{}, false, fmt.Errorf("checkpoint: %w", err)
+	}
+	return h, true, nil
+}
+
+func (t *TrustFile) validate() error {
+	origin, err := Origin(t.Instance)
+	if err != nil {
+		return err
+	}
+	if t.Origin != origin {
+		return fmt.Errorf("origin %q: want %q for this instance", t.Origin, origin)
+	}
+	if t.Mode != "production" && t.Mode != "development" {
+		return fmt.Errorf("mode %q: allowed: production, development", t.Mode)
+	}
+	if n := len(t.LogKeys); n == 0 || n > maxTrustKeys {
+		return fmt.Errorf("log_keys: %d keys, allowed: 1 to %d", n, maxTrustKeys)
+	}
+	if n := len(t.NodeKeys); n > maxTrustNode {
+		return fmt.Errorf("node_keys: %d keys, at most %d allowed", n, maxTrustNode)
+	}
+	for _, k := range t.NodeKeys {
+		if k.Kid == "" {
+			return errors.New("node_keys: kid is empty: allowed: the node's id")
+		}
+		if _, err := k.Public(); err != nil {
+			return fmt.Errorf("node_keys: %w", err)
+		}
+	}
+	if t.CreatedAt.IsZero() {
+		return errors.New("created_at: missing")
+	}
+	_, _, err = t.LeastHead()
+	if err == nil && t.Least == "" {
+		_, err = t.Verifiers()
+	}
+	return err
+}
