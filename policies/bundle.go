@@ -1,0 +1,205 @@
+package policies
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	strict "github.com/go-json-experiment/json"
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+)
+
+//go:embed rules lib data
+var embedded embed.FS
+
+// Bundle is the embedded bundle: rules/, lib/ and data/.
+func Bundle() fs.FS { return embedded }
+
+// Bounds of a bundle. Far above what an honest one needs.
+const (
+	maxFiles     = 512
+	maxFileBytes = 256 << 10
+	maxBytes     = 4 << 20
+)
+
+// bundle is a parsed bundle. Tests are kept apart from the modules that decide.
+type bundle struct {
+	digest  string
+	sources map[string][]byte
+	modules map[string]*ast.Module // rules and libraries, by path
+	tests   map[string]*ast.Module // *_test.rego, by path
+	data    map[string]any         // the documents under data.tables
+}
+
+// loadBundle reads and parses every .rego and .json file. Any other file is refused.
+func loadBundle(files fs.FS) (*bundle, error) {
+	b := &bundle{
+		sources: make(map[string][]byte),
+		modules: make(map[string]*ast.Module),
+		tests:   make(map[string]*ast.Module),
+	}
+	if err := b.readSources(files); err != nil {
+		return nil, err
+	}
+	b.digest = b.computeDigest()
+	tables := make(map[string]any)
+	for _, name := range b.paths() {
+		var err error
+		switch {
+		case strings.HasSuffix(name, ".rego"):
+			err = b.parseModule(name)
+		case path.Dir(name) == "data" && path.Ext(name) == ".json":
+			tables[strings.TrimSuffix(path.Base(name), ".json")], err = parseTable(name, b.sources[name])
+		default:
+			err = fmt.Errorf("%w: %s: only .rego files, and .json files in data/, belong in a bundle", ErrBundle, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	b.data = map[string]any{"tables": tables}
+	return b, nil
+}
+
+func (b *bundle) readSources(files fs.FS) error {
+	total := 0
+	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return fmt.Errorf("%w: reading %s: %w", ErrBundle, name, err)
+		}
+		if entry.IsDir() {
+			return nil
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return fmt.Errorf("%w: reading %s: %w", ErrBundle, name, err)
+		}
+		if len(b.sources) == maxFiles || info.Size() > maxFileBytes {
+			return fmt.Errorf("%w: %s: a bundle holds at most %d files of at most %d bytes each", ErrBundle, name, maxFiles, maxFileBytes)
+		}
+		source, err := fs.ReadFile(files, name)
+		if err != nil {
+			return fmt.Errorf("%w: reading %s: %w", ErrBundle, name, err)
+		}
+		if total += len(source); total > maxBytes || len(source) > maxFileBytes {
+			return fmt.Errorf("%w: %s: a bundle holds at most %d bytes", ErrBundle, name, maxBytes)
+		}
+		b.sources[name] = source
+		return nil
+	})
+}
+
+func (b *bundle) paths() []string {
+	names := make([]string, 0, len(b.sources))
+	for name := range b.sources {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (b *bundle) computeDigest() string {
+	h := sha256.New()
+	var length [8]byte
+	add := func(p []byte) {
+		binary.BigEndian.PutUint64(length[:], uint64(len(p)))
+		h.Write(length[:])
+		h.Write(p)
+	}
+	for _, name := range b.paths() {
+		add([]byte(name))
+		add(b.sources[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (b *bundle) parseModule(name string) error {
+	module, err := ast.ParseModuleWithOpts(name, string(b.sources[name]), ast.ParserOptions{
+		ProcessAnnotation: true,
+		Capabilities:      capabilities(),
+		RegoVersion:       ast.RegoV1,
+	})
+	if err != nil {
+		return fmt.Errorf("%w: parsing %s: %w", ErrBundle, name, err)
+	}
+	if module == nil {
+		return fmt.Errorf("%w: parsing %s: the file holds no policy", ErrBundle, name)
+	}
+	if strings.HasSuffix(name, "_test.rego") {
+		b.tests[name] = module
+	} else {
+		b.modules[name] = module
+	}
+	return nil
+}
+
+// parseTable reads one JSON document: duplicate names and invalid UTF-8 are refused. Numbers stay exact.
+func parseTable(name string, source []byte) (any, error) {
+	var shape any
+	if err := strict.Unmarshal(source, &shape); err != nil {
+		return nil, fmt.Errorf("%w: parsing %s: %w", ErrBundle, name, err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(source))
+	decoder.UseNumber()
+	var document any
+	if err := decoder.Decode(&document); err != nil {
+		return nil, fmt.Errorf("%w: parsing %s: %w", ErrBundle, name, err)
+	}
+	return document, nil
+}
+
+// compile compiles the deciding modules, strictly and without any builtin that reaches outside.
+func (b *bundle) compile() (*ast.Compiler, error) {
+	modules := make(map[string]*ast.Module, len(b.modules))
+	for name, module := range b.modules {
+		modules[name] = module.Copy()
+	}
+	compiler := newCompiler()
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, fmt.Errorf("%w: compiling: %w", ErrBundle, compiler.Errors)
+	}
+	return compiler, nil
+}
+
+func newCompiler() *ast.Compiler {
+	return ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).WithDefaultRegoVersion(ast.RegoV1)
+}
+
+// store holds the tables as syntax values, so that a rule that reads one converts nothing.
+func (b *bundle) store() storage.Store {
+	return inmem.NewFromObjectWithOpts(b.data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
+}
+
+// capabilities is the list of builtins rules may call: pure ones only. Nothing in it reads a clock, a
+// network, an environment or randomness; calling anything else does not compile.
+func capabilities() *ast.Capabilities {
+	allowed := map[string]bool{}
+	for _, name := range []string{
+		"eq", "equal", "neq", "lt", "lte", "gt", "gte", "assign",
+		"plus", "minus", "mul", "div", "rem", "abs",
+		"and", "or", "count", "sum", "max", "min", "sort",
+		"internal.member_2", "internal.member_3", "internal.print", "internal.test_case",
+		"object.get", "object.keys", "object.union", "object.remove", "json.remove", "array.concat", "union", "intersection",
+		"concat", "contains", "startswith", "endswith", "split", "sprintf", "format_int", "regex.match",
+		"is_array", "is_boolean", "is_null", "is_number", "is_object", "is_set", "is_string",
+		"numbers.range", "time.parse_rfc3339_ns", "rego.metadata.rule", "rego.metadata.chain",
+	} {
+		allowed[name] = true
+	}
+	c := ast.CapabilitiesForThisVersion(ast.CapabilitiesRegoVersion(ast.RegoV1))
+	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool {
+		return !allowed[b.Name] || b.IsNondeterministic()
+	})
+	c.AllowNet = []string{}
+	return c
+}

@@ -1,0 +1,130 @@
+package policies
+
+import (
+	"fmt"
+	"slices"
+)
+
+// The floor: what no policy can go below, compiled in. It says which classes an operation may have and how
+// many people each class takes at least. The tables of the bundle may ask for more, never for less.
+
+const day = 24 * 60 * 60
+
+// Bounds in seconds.
+const (
+	reviewWithin      = 1 * day  // protective operations are reviewed within 24 h
+	destroyWaitLeast  = 7 * day  // keystates T13
+	destroyWaitMost   = 30 * day // longer only keeps a key that should be gone
+	breakGlassLongest = day / 6  // 4 h
+)
+
+// leastApprovals is the number of humans other than the requester that a governed operation needs.
+func leastApprovals(mode Mode) int {
+	if mode == Development {
+		return 1
+	}
+	return 2
+}
+
+// allowedClasses returns the classes an operation may have. Operations not listed are governed or
+// attended: releasing, irreversible and unknown operations need more than one person.
+func allowedClasses(operation string) []Class {
+	switch operation {
+	case "keystore.activate", "keystore.initialise", "keystore.zeroise", "key.export",
+		"shares.reissue", "quorum.change", "shareset.create", "policy.recover", "backup.open", "restore":
+		return []Class{Attended}
+	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
+		"token.revoke", "node.revoke", "hold.set":
+		return []Class{Protective}
+	case "key.create", "key.activate", "key.deactivate":
+		return []Class{PreAuthorised, Governed}
+	case "backup.run":
+		return []Class{PreAuthorised}
+	case "key.rotate":
+		return []Class{Direct, PreAuthorised, Governed}
+	case "grant.create", "grant.alter", "application.enrol", "token.issue":
+		return []Class{Direct, Governed}
+	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost":
+		return []Class{Direct}
+	default:
+		return []Class{Governed, Attended}
+	}
+}
+
+// protectedClass reports whether access to keys of this classification is always governed. An unknown
+// classification counts as protected.
+func protectedClass(classification string) bool {
+	return !slices.Contains([]string{"public", "internal", "confidential"}, classification)
+}
+
+// governedByClass reports whether the keys touched make the operation governed. A grant or a new key of
+// no known class counts as protected; an enrolment without keys touches none.
+func governedByClass(in *QuorumInput) bool {
+	switch in.Operation {
+	case "key.create", "grant.create", "grant.alter":
+		return len(in.Target.Classifications) == 0 || slices.ContainsFunc(in.Target.Classifications, protectedClass)
+	case "application.enrol":
+		return slices.ContainsFunc(in.Target.Classifications, protectedClass)
+	default:
+		return false
+	}
+}
+
+// checkFloor refuses a requirement below the floor.
+func checkFloor(in *QuorumInput, d *QuorumDecision) error {
+	below := func(format string, args ...any) error {
+		return fmt.Errorf("deciding quorum of %s: %w: %s", in.Operation, ErrBelowFloor, fmt.Sprintf(format, args...))
+	}
+	if !slices.Contains(allowedClasses(in.Operation), d.Class) {
+		return below("class %s where %v are allowed", d.Class, allowedClasses(in.Operation))
+	}
+	if governedByClass(in) && d.Class != Governed {
+		return below("class %s for keys of class %v", d.Class, in.Target.Classifications)
+	}
+	if err := checkClassFloor(in, d, below); err != nil {
+		return err
+	}
+	switch in.Operation {
+	case "key.destroy":
+		if d.WaitSeconds < destroyWaitLeast || d.WaitSeconds > destroyWaitMost {
+			return below("a wait of %d s; 7 to 30 days are allowed", d.WaitSeconds)
+		}
+		if !d.Witness {
+			return below("no witness")
+		}
+	case "breakglass.open":
+		if d.ExpirySeconds > breakGlassLongest {
+			return below("an expiry of %d s; at most 4 h are allowed", d.ExpirySeconds)
+		}
+	}
+	return nil
+}
+
+func checkClassFloor(in *QuorumInput, d *QuorumDecision, below func(string, ...any) error) error {
+	switch d.Class {
+	case Governed:
+		if least := leastApprovals(in.Mode); d.Approvals < least {
+			return below("%d approvals; at least %d are needed in mode %s", d.Approvals, least, in.Mode)
+		}
+		if len(d.ApproverRoles) == 0 {
+			return below("no role that an approver must hold")
+		}
+	case Attended:
+		if !d.Shares || in.Target.Threshold < 2 || d.Approvals < in.Target.Threshold {
+			return below("%d share holders for a set of threshold %d; shares: %t", d.Approvals, in.Target.Threshold, d.Shares)
+		}
+	case Protective:
+		if d.Approvals != 1 || d.ReviewSeconds < 1 || d.ReviewSeconds > reviewWithin || d.WaitSeconds != 0 || d.CoolingOffSeconds != 0 {
+			return below("a protective operation is one person's, at once, reviewed within 24 h")
+		}
+	case Direct:
+		if len(d.ProposerRoles) == 0 && !d.OwnerOnly {
+			return below("a direct operation needs a role or the owner")
+		}
+	case PreAuthorised:
+		if !d.Precedent || in.Precedent == "" {
+			return below("a pre-authorised operation cites the governed decision it rests on")
+		}
+	}
+	return nil
+}

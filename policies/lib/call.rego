@@ -1,0 +1,44 @@
+# METADATA
+# title: Calls
+# description: Facts about the call being authorised that several rules share.
+package conclave.lib.call
+
+# METADATA
+# description: What the table of operations says about this one. Undefined when it is unknown.
+operation := data.tables.authorisation.operations[input.operation]
+
+# METADATA
+# description: Roles that may do the operation, none when it is unknown.
+default roles := []
+
+roles := operation.roles
+
+# METADATA
+# description: The call protects (SP 800-57) data.
+protects if operation.kind in {"protect", "rewrap"}
+
+# METADATA
+# description: The call processes (SP 800-57) protected data.
+processes if operation.kind in {"process", "rewrap"}
+
+# METADATA
+# description: The call uses key material.
+uses_key if protects
+
+uses_key if processes
+
+# METADATA
+# description: The version that protects. A rewrap processes with one version and protects with another.
+protecting := input.onto if input.operation == "rewrap"
+
+protecting := input.version if input.operation != "rewrap"
+
+# METADATA
+# description: States for messages, which must never be undefined.
+default protecting_state := "unknown"
+
+protecting_state := protecting.state
+
+default processing_state := "unknown"
+
+processing_state := input.version.state

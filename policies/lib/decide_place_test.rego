@@ -1,0 +1,28 @@
+package conclave.decide.place_test
+
+import data.conclave.decide.place
+import data.conclave.lib.fixtures
+
+test_allow if {
+	decision := place.decision with input as fixtures.placement
+	decision == {
+		"keystores": {{"keystore": "main", "allow": true, "reasons": set(), "effective_level": 1}},
+		"least_level": 1,
+		"validated": true,
+	}
+}
+
+test_every_candidate_is_judged if {
+	decision := place.decision with input as object.union(fixtures.placement, {
+		"key": {"impact": "high"},
+		"keystores": {"spare": {"id": "spare"}},
+	})
+	{v.keystore | some v in decision.keystores; v.allow == false} == {"main", "spare"}
+	decision.least_level == 3
+}
+
+test_not_validated if {
+	decision := place.decision with input as object.union(fixtures.placement, {"key": {"classification": "public", "frameworks": []}})
+	decision.validated == false
+	decision.least_level == 0
+}

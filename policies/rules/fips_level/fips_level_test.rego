@@ -1,0 +1,36 @@
+package conclave.rules.place.fips_level_test
+
+import data.conclave.lib.fixtures
+import data.conclave.rules.place.fips_level
+
+test_enough if {
+	{r.reason.code | some r in fips_level.deny} == set() with input as fixtures.placement
+}
+
+test_high_impact if {
+	{r.reason.code | some r in fips_level.deny} == {"fips_level_low"} with input as object.union(fixtures.placement, {"key": {"impact": "high"}})
+}
+
+test_level_3 if {
+	{r.reason.code | some r in fips_level.deny} == set() with input as object.union(object.union(fixtures.placement, {"key": {"impact": "high"}}), fixtures.store({"fips_level": 3}))
+}
+
+test_no_certificate if {
+	{r.reason.code | some r in fips_level.deny} == {"fips_level_low"} with input as json.remove(fixtures.placement, ["keystores/main/certificate"])
+}
+
+test_simulated if {
+	{r.reason.code | some r in fips_level.deny} == {"fips_level_low"} with input as object.union(fixtures.placement, fixtures.store({"simulated": true}))
+}
+
+test_public_needs_none if {
+	{r.reason.code | some r in fips_level.deny} == set() with input as json.remove(object.union(fixtures.placement, {"key": {"classification": "public", "frameworks": []}}), ["keystores/main/certificate"])
+}
+
+test_framework_raises if {
+	{r.reason.code | some r in fips_level.deny} == {"fips_level_low"} with input as json.remove(object.union(fixtures.placement, {"key": {"classification": "public"}}), ["keystores/main/certificate"])
+}
+
+test_unknown_class if {
+	{r.reason.code | some r in fips_level.deny} == {"fips_level_low"} with input as object.union(fixtures.placement, {"key": {"classification": "secret"}})
+}

@@ -1,0 +1,44 @@
+package conclave.rules.place.module_validated_test
+
+import data.conclave.lib.fixtures
+import data.conclave.rules.place.module_validated
+
+test_active if {
+	{r.reason.code | some r in module_validated.deny} == set() with input as fixtures.placement
+}
+
+test_revoked if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(fixtures.placement, fixtures.store({"certificate_status": "revoked"}))
+}
+
+test_unknown_standard if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(fixtures.placement, fixtures.store({"fips_standard": "140-1"}))
+}
+
+test_standard_2_before if {
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(object.union(fixtures.placement, fixtures.store({"fips_standard": "140-2"})), {"now": fixtures.before_2026_09_22})
+}
+
+test_standard_2_after if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(fixtures.placement, fixtures.store({"fips_standard": "140-2"})), {"now": fixtures.after_2026_09_22})
+}
+
+test_existing_key_stays if {
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(object.union(fixtures.placement, fixtures.store({"fips_standard": "140-2", "certificate_status": "historical"})), {"now": fixtures.after_2026_09_22, "existing": true})
+}
+
+test_existing_key_revoked if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(fixtures.placement, fixtures.store({"fips_standard": "140-2", "certificate_status": "revoked"})), {"now": fixtures.after_2026_09_22, "existing": true})
+}
+
+test_confidential_by_class if {
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(object.union(fixtures.placement, {"key": {"classification": "confidential", "frameworks": []}}), fixtures.store({"certificate_status": "revoked"}))
+}
+
+test_unknown_class if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(fixtures.placement, {"key": {"classification": "secret", "frameworks": []}}), fixtures.store({"certificate_status": "revoked"}))
+}
+
+test_framework_asks if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(fixtures.placement, {"key": {"classification": "confidential"}}), fixtures.store({"certificate_status": "revoked"}))
+}
