@@ -1,0 +1,16 @@
+package store
+
+import "context"
+
+// Waiting is the number of requests that no round has taken yet.
+func Waiting(s *Store) int {
+	s.queue.mu.Lock()
+	defer s.queue.mu.Unlock()
+	return len(s.queue.control) + len(s.queue.data)
+}
+
+// ExecWrite runs a statement on a writer's connection.
+func ExecWrite(s *Store, query string) error {
+	_, err := s.db.write.ExecContext(context.Background(), query)
+	return err
+}

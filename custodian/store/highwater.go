@@ -1,0 +1,96 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"conclave/custodian/ledger"
+)
+
+// highWater persists the newest checkpoint beside the hot path: after control commits at once, otherwise at
+// most each second. A crash in between leaves an older mark, which protects a little less and hinders nothing.
+type highWater struct {
+	s    *Store
+	mark *ledger.HighWater // nil: no file configured
+	kick chan bool         // true: at once
+	stop chan struct{}
+	done chan struct{}
+	err  error // why the mark could not be written at the end
+}
+
+func newHighWater(s *Store) *highWater {
+	h := &highWater{s: s, kick: make(chan bool, 1), stop: make(chan struct{}), done: make(chan struct{})}
+	if s.cfg.HighWaterPath != "" {
+		h.mark = ledger.NewHighWater(s.cfg.HighWaterPath, s.cfg.LogKey.Origin, s.cfg.LogKey.Verifier)
+	}
+	return h
+}
+
+// advance holds a checkpoint against the mark and moves it.
+func (h *highWater) advance(ctx context.Context, note []byte, prove ledger.Prove) error {
+	if h.mark == nil {
+		return nil
+	}
+	if _, err := h.mark.Advance(ctx, note, prove); err != nil {
+		return fmt.Errorf("comparing with the highest checkpoint seen: %w", err)
+	}
+	return nil
+}
+
+// offer says that there is a newer checkpoint.
+func (h *highWater) offer(now bool) {
+	if h.mark == nil {
+		return
+	}
+	select {
+	case h.kick <- now:
+	default:
+	}
+}
+
+func (h *highWater) run() {
+	defer close(h.done)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	for {
+		select {
+		case <-h.stop:
+			h.err = h.save()
+			return
+		case now := <-h.kick:
+			if !now {
+				select {
+				case <-pause.C:
+				case <-h.stop:
+					h.err = h.save()
+					return
+				}
+			}
+		}
+		if err := h.save(); err != nil {
+			h.s.cfg.Logger.Error("high-water mark not saved", "error", err)
+			h.s.haltOn(err)
+		}
+		pause.Reset(checkpointEvery)
+	}
+}
+
+func (h *highWater) save() error {
+	if h.mark == nil {
+		return nil
+	}
+	snap := h.s.snap.Load()
+	return h.advance(context.Background(), snap.note, prover(snap.tree, reader{h.s.db.read}))
+}
+
+// close saves the last checkpoint. A database that can no longer be read leaves the mark where it was.
+func (h *highWater) close() error {
+	close(h.stop)
+	<-h.done
+	if errors.Is(h.err, ErrUnavailable) {
+		return nil
+	}
+	return h.err
+}

@@ -1,0 +1,93 @@
+package store
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"sync"
+)
+
+// shards bounds what one change copies: a 128th of a kind's rows.
+const shards = 128
+
+// table holds the rows of one kind. Once published it is never changed: a change clones the table and the
+// shards that it touches. A nil table is empty.
+type table struct {
+	seed   maphash.Seed
+	shard  [shards]map[string]*Row
+	shared [shards]bool // shard belongs to an older table and is copied before a change
+
+	once   sync.Once
+	sorted []*Row // live rows by id, made at the first walk
+}
+
+// clone returns a table to change, sharing all shards.
+func (t *table) clone() *table {
+	next := &table{}
+	if t == nil {
+		next.seed = maphash.MakeSeed()
+		return next
+	}
+	next.seed, next.shard = t.seed, t.shard
+	for i := range next.shared {
+		next.shared[i] = true
+	}
+	return next
+}
+
+func (t *table) index(id string) uint64 { return maphash.String(t.seed, id) % shards }
+
+func (t *table) get(id string) *Row {
+	if t == nil {
+		return nil
+	}
+	return t.shard[t.index(id)][id]
+}
+
+// put stores r. Only for a table that is not published yet.
+func (t *table) put(r *Row) {
+	i := t.index(r.ID)
+	if t.shared[i] || t.shard[i] == nil {
+		own := make(map[string]*Row, len(t.shard[i])+1)
+		for id, row := range t.shard[i] {
+			own[id] = row
+		}
+		t.shard[i], t.shared[i] = own, false
+	}
+	t.shard[i][r.ID] = r
+}
+
+// ordered returns the live rows by id.
+func (t *table) ordered() []*Row {
+	if t == nil {
+		return nil
+	}
+	t.once.Do(func() {
+		for _, m := range t.shard {
+			for _, r := range m {
+				if !r.deleted() {
+					t.sorted = append(t.sorted, r)
+				}
+			}
+		}
+		slices.SortFunc(t.sorted, func(a, b *Row) int { return cmp.Compare(a.ID, b.ID) })
+	})
+	return t.sorted
+}
+
+// bound is what the ledger says of the row.
+func (r *Row) bound() bound {
+	if r == nil {
+		return bound{}
+	}
+	return bound{revision: r.Revision, seq: r.Seq, hash: r.Hash}
+}
+
+// deleted: a tombstone keeps the revision, so that a row made again does not repeat an earlier one.
+func (r *Row) deleted() bool { return r.Body == nil }
+
+func sortViolations(list []Violation) {
+	slices.SortFunc(list, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Object, b.Object), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID), cmp.Compare(a.Seq, b.Seq))
+	})
+}
