@@ -1,0 +1,61 @@
+// Package issue makes a keystore's activation secret and hands it out: generate, split, seal, forget. What
+// it returns is safe to store; no share and no secret leaves it in the clear.
+package issue
+
+import (
+	"fmt"
+	"time"
+
+	"conclave/ceremony/shamir"
+	"conclave/custodian/people"
+	"conclave/hsm/secret"
+)
+
+// Issued is what the register keeps of a fresh share set.
+type Issued struct {
+	Set    people.ShareSet
+	Shares []people.Share // one a holder, in the order of the holders
+}
+
+// Order says how a secret is to be handed out.
+type Order struct {
+	Set       string // share set id
+	Keystore  string
+	Epoch     uint32 // from 1
+	Threshold int    // m
+	Holders   []*people.Person
+	RNG       string // generator that the keystore's driver names
+	At        time.Time
+}
+
+// Shares splits the activation secret among the holders, seals each share to its holder's share-opening key
+// and wipes the shares. The secret stays the caller's to wipe. The holders and the size of the set must have
+// been checked (people.CheckAssignment, ShareSet.Validate).
+func Shares(activation *secret.Bytes, o Order) (*Issued, error) {
+	set := shamir.Set{ID: o.Set, Epoch: o.Epoch}
+	shares, err := shamir.Split(activation, o.Threshold, len(o.Holders), set)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, s := range shares {
+			s.Wipe()
+		}
+	}()
+	issued := &Issued{Set: people.ShareSet{ID: o.Set, Keystore: o.Keystore, Threshold: o.Threshold, Total: len(o.Holders),
+		Epoch: o.Epoch, Scheme: shamir.Scheme, RNG: o.RNG, Module: shamir.Module, IssuedAt: o.At}}
+	for i, share := range shares {
+		holder := o.Holders[i]
+		commitment, err := share.Commitment()
+		if err != nil {
+			return nil, fmt.Errorf("committing to %s: %w", share, err)
+		}
+		sealed, err := shamir.Seal(share, shamir.Recipient{KeyID: holder.ShareKeyID, Key: holder.ShareKey})
+		if err != nil {
+			return nil, err
+		}
+		issued.Shares = append(issued.Shares, people.Share{Set: o.Set, Epoch: o.Epoch, Index: share.Index(), Custodian: holder.ID,
+			Commitment: commitment, Sealed: sealed, Status: people.ShareIssued, IssuedAt: o.At})
+	}
+	return issued, nil
+}

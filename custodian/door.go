@@ -1,0 +1,78 @@
+// Package custodian is the one guarded door: every use of a key is authorised, done, and recorded here,
+// in that order, and nothing is answered before its record is durable.
+package custodian
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"conclave/custodian/access"
+	"conclave/custodian/clock"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/policies"
+)
+
+// Config wires a Service. All fields are required but Logger.
+type Config struct {
+	Store     *store.Store
+	Policies  *policies.Engine
+	Keystores map[string]hsm.Keystore // by keystore id; drivers for rows registered later are added with AddKeystore
+	Node      string
+	AuditKey  []byte // 32 bytes; derives the monthly keys under which encryption contexts are recorded
+	Clock     clock.Clock
+	Logger    *slog.Logger
+}
+
+// Denied is a recorded refusal. A caller outside development sees Code, Retryable and Decision only.
+type Denied struct {
+	Code      string            // stable code of the first reason
+	Reasons   []policies.Reason // every reason, and what would make it pass
+	Retryable bool
+	Decision  string // id of the ledger entry that records it; `conclave why` opens it
+}
+
+func (d *Denied) Error() string { return "denied: " + d.Code }
+
+// Bad input and state errors of the data plane.
+var (
+	ErrBadCiphertext = errors.New("ciphertext is malformed, altered, or not for this context")
+	ErrNotThisKey    = errors.New("ciphertext belongs to another key")
+	ErrForeign       = errors.New("ciphertext belongs to another instance")
+)
+
+// InputError names the field of a request that is wrong, and what is allowed.
+type InputError struct {
+	Field   string // JSON pointer-like path, e.g. "bytes", "context.patient"
+	Problem string // what was wrong
+	Allowed string // what is allowed
+}
+
+func (e *InputError) Error() string { return e.Field + ": " + e.Problem + "; allowed: " + e.Allowed }
+
+// Use is one data-plane request on one key. Which fields matter depends on Operation.
+type Use struct {
+	Operation  access.Operation
+	Key        string            // key id; for Decrypt and Rewrap may be "" (found from the ciphertext)
+	Context    map[string]string // encryption context, authenticated with the ciphertext
+	Bytes      int               // DataKey: length of the data key, 16…64
+	Plaintext  []byte            // Encrypt: the payload, ≤ 64 KiB; the caller keeps ownership
+	WithPlain  bool              // DataKey: also return the plaintext data key
+	Ciphertext []byte            // Decrypt, Rewrap
+	NewContext map[string]string // Rewrap: context of the result, nil to keep Context
+	AcceptRisk bool              // process data of a suspended key, protected before the suspension
+	ReasonCode string
+}
+
+// Used is the result of one Use.
+type Used struct {
+	Key        string
+	Version    uint32
+	Plaintext  []byte // DataKey with WithPlain, Decrypt; the receiver wipes it
+	Ciphertext []byte // DataKey, Encrypt, Rewrap
+	Warning    string // e.g. "key version ends its cryptoperiod in 7 days"
+	Decision   string
+	// Cache bounds for clients, from policy: how long a data key may be reused.
+	CacheFor time.Duration
+}

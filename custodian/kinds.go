@@ -1,0 +1,66 @@
+package custodian
+
+import (
+	"conclave/custodian/access"
+	"conclave/custodian/key"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+)
+
+// Kinds of authority rows. A row's id is named behind each.
+const (
+	KindInstance    store.Kind = "instance"    // "instance": what genesis fixed
+	KindPerson      store.Kind = "person"      // person id
+	KindShareSet    store.Kind = "share_set"   // set id
+	KindShare       store.Kind = "share"       // people.ShareID(set, epoch, index)
+	KindKeystore    store.Kind = "keystore"    // keystore id
+	KindKey         store.Kind = "key"         // key id
+	KindKeyVersion  store.Kind = "key_version" // key.VersionID(key, version)
+	KindApplication store.Kind = "application" // application id
+	KindToken       store.Kind = "token"       // token id
+	KindGrant       store.Kind = "grant"       // grant id
+	KindNode        store.Kind = "node"        // node id
+)
+
+// InstanceRow is the id of the one row of KindInstance.
+const InstanceRow = "instance"
+
+// Mode of an instance, chosen at genesis only.
+type Mode string
+
+const (
+	Production  Mode = "production"
+	Development Mode = "development" // lowers the floor; marks every entry, page, report and ciphertext
+)
+
+// Instance is what genesis fixed for ever. Row kind KindInstance, id "instance".
+type Instance struct {
+	ID           string `json:"id"` // hex SHA-256 of the genesis file
+	Name         string `json:"name"`
+	Mode         Mode   `json:"mode"`
+	PolicyDigest string `json:"policy_digest"` // bundle in force
+	Genesis      []byte `json:"genesis"`       // the file's exact bytes
+}
+
+// Node is one enrolled process identity. Row kind KindNode.
+type Node struct {
+	ID        string `json:"id"`
+	PublicKey []byte `json:"public_key"` // JWK of the node key that signs collector keys and transcripts
+}
+
+// Schema is how the store decodes the rows of this package, and which of them decide authorisation.
+func Schema() store.Schema {
+	return store.Schema{
+		KindInstance:    store.JSON[Instance](true),
+		KindPerson:      store.JSON[people.Person](true),
+		KindShareSet:    store.JSON[people.ShareSet](false),
+		KindShare:       store.JSON[people.Share](false),
+		KindKeystore:    store.JSON[key.Keystore](true),
+		KindKey:         store.JSON[key.Key](true),
+		KindKeyVersion:  store.JSON[key.Version](true),
+		KindApplication: store.JSON[access.Application](true),
+		KindToken:       store.JSON[access.Token](true),
+		KindGrant:       store.JSON[access.Grant](true),
+		KindNode:        store.JSON[Node](true),
+	}
+}

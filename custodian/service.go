@@ -1,0 +1,144 @@
+package custodian
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"conclave/custodian/clock"
+	"conclave/custodian/dek"
+	"conclave/custodian/key"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/policies"
+)
+
+// Service is the door. Safe for concurrent use.
+type Service struct {
+	store    *store.Store
+	policies *policies.Engine
+	node     string
+	clock    clock.Clock
+	log      *slog.Logger
+	instance Instance
+	prefix   [16]byte // of the instance id, in every ciphertext
+	contexts *contextHasher
+	ring     *dek.Ring
+	memo     memo
+
+	mu        sync.RWMutex
+	keystores map[string]hsm.Keystore
+}
+
+// New checks the configuration and returns a Service for the instance that the store holds. A policy engine
+// whose digest is not the one in force is refused.
+func New(_ context.Context, cfg Config) (*Service, error) {
+	if cfg.Store == nil || cfg.Policies == nil || cfg.Clock == nil || cfg.Node == "" {
+		return nil, errors.New("custodian: store, policies, clock and node are required")
+	}
+	if len(cfg.AuditKey) != auditKeySize {
+		return nil, fmt.Errorf("custodian: audit key has %d bytes, allowed is %d", len(cfg.AuditKey), auditKeySize)
+	}
+	inst, _, err := store.Get[Instance](cfg.Store.View(), KindInstance, InstanceRow)
+	if err != nil {
+		return nil, fmt.Errorf("reading the instance record: %w", err)
+	}
+	if d := cfg.Policies.Digest(); d != inst.PolicyDigest {
+		return nil, &PolicyMismatch{InForce: inst.PolicyDigest, Loaded: d}
+	}
+	id, err := hex.DecodeString(inst.ID)
+	if err != nil || len(id) != 32 {
+		return nil, fmt.Errorf("instance id %q is not a SHA-256 in hex", inst.ID)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		store:     cfg.Store,
+		policies:  cfg.Policies,
+		node:      cfg.Node,
+		clock:     cfg.Clock,
+		log:       cfg.Logger,
+		instance:  *inst,
+		contexts:  newContextHasher(cfg.AuditKey),
+		ring:      dek.NewRing(),
+		keystores: make(map[string]hsm.Keystore),
+	}
+	copy(s.prefix[:], id)
+	for name, ks := range cfg.Keystores {
+		s.keystores[name] = ks
+	}
+	return s, nil
+}
+
+// PolicyMismatch says that the program carries another policy bundle than the one in force.
+type PolicyMismatch struct{ InForce, Loaded string }
+
+func (e *PolicyMismatch) Error() string {
+	return fmt.Sprintf("policy bundle in force is %s, this program carries %s: run the version that carries it, or change policy by ceremony", e.InForce, e.Loaded)
+}
+
+// Instance is what genesis fixed.
+func (s *Service) Instance() Instance { return s.instance }
+
+// Node is this process's id.
+func (s *Service) Node() string { return s.node }
+
+// View is the newest committed state.
+func (s *Service) View() *store.View { return s.store.View() }
+
+// Store is the committer and ledger behind the door.
+func (s *Service) Store() *store.Store { return s.store }
+
+// Policies is the bundle in force.
+func (s *Service) Policies() *policies.Engine { return s.policies }
+
+// AddKeystore makes a driver known under the id of its governed record. A second one of an id is refused.
+func (s *Service) AddKeystore(id string, ks hsm.Keystore) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, exists := s.keystores[id]; exists {
+		return fmt.Errorf("keystore %q has a driver already", id)
+	}
+	s.keystores[id] = ks
+	return nil
+}
+
+// Keystore returns the driver of a governed keystore; store.ErrNotFound when this node has none.
+func (s *Service) Keystore(id string) (hsm.Keystore, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ks := s.keystores[id]
+	if ks == nil {
+		return nil, fmt.Errorf("keystore %q: %w", id, store.ErrNotFound)
+	}
+	return ks, nil
+}
+
+// Forget closes what this process holds of a key version: it was destroyed.
+func (s *Service) Forget(keyID string, version uint32) { s.ring.Drop(keyID, version) }
+
+// forgetDestroyed closes every opened version that the view no longer lets exist, so that a destruction on
+// another replica reaches this one too.
+func (s *Service) forgetDestroyed(view *store.View) {
+	s.ring.Retain(func(keyID string, version uint32) bool {
+		v, err := peek[key.Version](view, KindKeyVersion, key.VersionID(keyID, version))
+		return err == nil && v.State != key.Destroyed
+	})
+}
+
+// peek returns a row's decoded value without copying it; it is shared and must not be changed.
+func peek[T any](view *store.View, kind store.Kind, id string) (*T, error) {
+	row, err := view.Get(kind, id)
+	if err != nil {
+		return nil, err
+	}
+	v, ok := row.Value.(*T)
+	if !ok {
+		return nil, fmt.Errorf("%s %q holds %T", kind, id, row.Value)
+	}
+	return v, nil
+}
