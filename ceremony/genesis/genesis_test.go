@@ -188,4 +188,3 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
-

@@ -1,0 +1,223 @@
+package ceremony
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+
+	"conclave/ceremony/operation"
+	"conclave/ceremony/shamir"
+	"conclave/ceremony/statement"
+	"conclave/custodian"
+	"conclave/custodian/clock"
+	"conclave/custodian/identity"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/policies"
+)
+
+// Config wires an Engine. All fields are required but Logger.
+type Config struct {
+	Custodian    *custodian.Service
+	Operations   []operation.Operation
+	Drivers      operation.Drivers
+	NodeSigner   statement.Signer // the enrolled node's key
+	ChallengeKey []byte           // 32 bytes, the same on every replica
+	Clock        clock.Clock
+	Logger       *slog.Logger
+}
+
+// Engine runs ceremonies. Safe for concurrent use; several replicas may run one each on one ledger.
+type Engine struct {
+	door      *custodian.Service
+	store     *store.Store
+	policies  *policies.Engine
+	env       operation.Env
+	ops       map[string]operation.Operation
+	signer    statement.Signer
+	clock     clock.Clock
+	log       *slog.Logger
+	boot      string // this process, as collectors and effects name it
+	collector *shamir.OpeningKey
+	guard     *clockGuard
+
+	mu        sync.Mutex
+	gathering map[string]*shamir.Collector // shares brought so far, by ceremony; in memory only
+	running   map[string]bool              // effects under way in this process
+	beat      *heartbeat
+	// clockNoted is the clock problem that was last recorded.
+	clockNoted string
+}
+
+// New returns an engine with a fresh collector key.
+func New(cfg Config) (*Engine, error) {
+	if cfg.Custodian == nil || cfg.NodeSigner == nil || cfg.Clock == nil || len(cfg.Operations) == 0 || cfg.Drivers == nil {
+		return nil, errors.New("ceremony engine: custodian, operations, drivers, node signer and clock are required")
+	}
+	challenges, err := operation.NewChallenger(cfg.ChallengeKey)
+	if err != nil {
+		return nil, err
+	}
+	collector, err := shamir.NewOpeningKey()
+	if err != nil {
+		return nil, fmt.Errorf("making the collector key: %w", err)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{
+		door: cfg.Custodian, store: cfg.Custodian.Store(), policies: cfg.Custodian.Policies(),
+		env: operation.Env{Custodian: cfg.Custodian, Policies: cfg.Custodian.Policies(), Challenges: challenges, Drivers: cfg.Drivers},
+		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
+		boot: newID("b"), collector: collector,
+		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
+	}
+	e.guard = newClockGuard(cfg.Clock, e.store.View().Time())
+	e.beat = newHeartbeat(cfg.Clock)
+	for _, op := range cfg.Operations {
+		if e.ops[op.Name()] != nil {
+			return nil, fmt.Errorf("operation %s is given twice", op.Name())
+		}
+		e.ops[op.Name()] = op
+	}
+	return e, nil
+}
+
+// Schema adds the rows of this package to the store's schema.
+func Schema(s store.Schema) store.Schema {
+	s[Kind] = store.JSON[Ceremony](false)
+	return s
+}
+
+// newID is a short unguessable id: 80 random bits.
+func newID(prefix string) string {
+	return prefix + "-" + strings.ToLower(rand.Text()[:16])
+}
+
+// errMoved: the control plane moved between judging and committing.
+var errMoved = errors.New("control plane moved")
+
+// maxTries bounds how often one step is judged anew because others committed first.
+const maxTries = 64
+
+// change judges a step outside the ledger's lock and applies it under it, if nothing else on the control
+// plane was committed in between; otherwise it judges again. So signatures and policy are evaluated on the
+// very state that the step is applied to, and the lock is held for microseconds. judge may return a nil step:
+// nothing to do.
+func (e *Engine) change(ctx context.Context, judge func(view *store.View) (func(tx *store.Tx) error, error)) (store.Receipt, error) {
+	for range maxTries {
+		view := e.store.View()
+		apply, err := judge(view)
+		if err != nil || apply == nil {
+			return store.Receipt{}, err
+		}
+		receipt, err := e.store.Control(ctx, func(tx *store.Tx) error {
+			now := tx.View()
+			if now.Head().ControlCount != view.Head().ControlCount || now.Generation() != view.Generation() {
+				return errMoved
+			}
+			return apply(tx)
+		})
+		if !errors.Is(err, errMoved) {
+			return receipt, err
+		}
+		if err := ctx.Err(); err != nil {
+			return store.Receipt{}, err
+		}
+	}
+	return store.Receipt{}, fmt.Errorf("others committed first %d times: %w", maxTries, store.ErrUnavailable)
+}
+
+// load returns the caller's own copy of a ceremony.
+func load(view *store.View, id string) (*Ceremony, error) {
+	c, _, err := store.Get[Ceremony](view, Kind, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("%q: %w", clip(id), ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	own := *c
+	own.Votes = append([]Vote(nil), c.Votes...)
+	own.Shares = append([]Contribution(nil), c.Shares...)
+	return &own, nil
+}
+
+func clip(s string) string { return ledger.CleanText(s[:min(len(s), 64)]) }
+
+// Get returns one ceremony.
+func (e *Engine) Get(id string) (*Ceremony, error) { return load(e.store.View(), id) }
+
+// person finds a person of the register; nil when there is none or the row is not to be believed.
+func person(view *store.View) people.Lookup {
+	return func(id string) *people.Person {
+		p, _, err := store.Get[people.Person](view, custodian.KindPerson, id)
+		if err != nil {
+			return nil
+		}
+		return p
+	}
+}
+
+// entry is what every step records.
+func (e *Engine) entry(step string, p identity.Principal, c *Ceremony, detail map[string]any) ledger.Entry {
+	if detail == nil {
+		detail = map[string]any{}
+	}
+	detail["operation"] = c.Operation
+	entry := ledger.Entry{
+		Type: "ceremony." + step, Actor: p, Target: ledger.Target{Type: c.Target.Type, ID: c.Target.ID},
+		Outcome: ledger.Done, Policy: custodian.PolicyMark(e.policies.Digest()), Ceremony: c.ID, Detail: custodian.Detail(detail),
+	}
+	ledger.ShrinkDetail(&entry)
+	return entry
+}
+
+// refuse records a denied attempt and returns it with its decision id: recorded before answered.
+func (e *Engine) refuse(ctx context.Context, step string, p identity.Principal, c *Ceremony, reasons []policies.Reason) error {
+	entry := e.door.DeniedEntry("ceremony."+step, p, ledger.Target{Type: "ceremony", ID: c.ID}, reasons)
+	if c.ID == "" {
+		entry.Target = ledger.Target{Type: "operation", ID: clip(c.Operation)}
+	}
+	entry.Ceremony = c.ID
+	denied := &custodian.Denied{Code: "denied", Reasons: reasons}
+	if len(reasons) > 0 {
+		denied.Code = reasons[0].Code
+	}
+	receipt, err := e.store.Append(ctx, &entry, e.store.View().Epoch())
+	for range maxTries {
+		if !errors.Is(err, store.ErrEpochChanged) {
+			break
+		}
+		receipt, err = e.store.Append(ctx, &entry, e.store.View().Epoch())
+	}
+	if err != nil {
+		return fmt.Errorf("recording a refusal: %w", err)
+	}
+	denied.Decision = custodian.DecisionID(receipt)
+	return denied
+}
+
+// put stores the ceremony and appends the entry that explains the change.
+func put(tx *store.Tx, c *Ceremony, entry ledger.Entry) error {
+	if err := tx.Put(Kind, c.ID, c); err != nil {
+		return err
+	}
+	return tx.Append(entry)
+}
+
+// self is this node acting by itself.
+func (e *Engine) self() identity.Principal {
+	return identity.Principal{Kind: identity.Node, ID: e.door.Node()}
+}
+
+func decodeStrict(data []byte, into any) error {
+	return json.Unmarshal(data, into, json.RejectUnknownMembers(true))
+}

@@ -1,0 +1,111 @@
+// Package operation holds the governed operations, one file each, behind one contract. The engine
+// (package ceremony) knows nothing about any of them; adding one is adding a file and naming it in All.
+package operation
+
+import (
+	"context"
+	"time"
+
+	"conclave/custodian"
+	"conclave/custodian/identity"
+	"conclave/custodian/key"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/hsm/secret"
+	"conclave/policies"
+)
+
+// Target is what a ceremony acts on. GovRevision changes with governed changes only, never by use; a
+// ceremony whose target's revision has moved is void.
+type Target struct {
+	Type        string `json:"type"`
+	ID          string `json:"id"`
+	GovRevision uint64 `json:"gov_revision"`
+}
+
+// Line is one fact shown to approvers, before and after.
+type Line struct {
+	Label  string `json:"label"`
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+// Input is what an operation is asked to judge or do.
+type Input struct {
+	Ceremony  string
+	Params    []byte // canonical JSON object, parsed strictly by the operation
+	Requester identity.Principal
+	Approvers []string // people whose approvals counted; empty while preparing
+	// ApprovedAt is when the quorum was reached; zero before. Waiting periods count from here.
+	ApprovedAt time.Time
+	Now        time.Time
+	Instance   custodian.Instance
+	Reason     string // why, in the requester's words
+}
+
+// Plan is what would happen: shown, signed, judged by policy.
+type Plan struct {
+	Target   Target
+	Title    string // one plain sentence: what will happen to what
+	Lines    []Line
+	Subjects []string             // people whom the change is about; they take no part
+	Quorum   policies.QuorumInput // facts on which policy decides what it takes
+	ShareSet string               // class S: the set whose shares open it
+	Deny     []policies.Reason    // placement or lifecycle refusals; non-empty: refused, with reasons and remedies
+}
+
+// Env is what operations may use besides the view and the transaction.
+type Env struct {
+	Custodian  *custodian.Service
+	Policies   *policies.Engine
+	Challenges *Challenger // proofs of possession of a share
+	Drivers    Drivers     // makes keystores that are registered later
+}
+
+// Drivers makes the driver of a keystore's governed record; the composition root knows which there are.
+type Drivers func(record *key.Keystore) (hsm.Keystore, error)
+
+// Operation is one governed operation.
+type Operation interface {
+	// Name as in operations.md, e.g. "key.create".
+	Name() string
+	// Prepare validates params against the view and says what would happen. Pure: it runs when proposed,
+	// when signed, and again right before execution. Errors are *custodian.InputError or state errors.
+	Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error)
+}
+
+// Pure operations change the database only: Execute runs in the transaction that completes the ceremony.
+type Pure interface {
+	Operation
+	Execute(ctx context.Context, env Env, tx *store.Tx, in Input) (Result, error)
+}
+
+// Effectful operations act outside the database: intent is recorded first, then Effect runs, then
+// Complete records the outcome. After a crash Recover looks the effect up by its id.
+type Effectful interface {
+	Operation
+	// Effect acts. effectID is recorded in the intent and unique for ever. shares is the combined
+	// activation secret for class S, else nil.
+	Effect(ctx context.Context, env Env, in Input, effectID string, shares *secret.Bytes) (Effect, error)
+	// Recover finds what Effect did before a crash: found, not found (the engine runs Effect again or
+	// fails the ceremony), or an error (the ceremony is indeterminate until it can be told).
+	Recover(ctx context.Context, env Env, in Input, effectID string) (Effect, bool, error)
+	// Complete records the effect in the transaction that completes the ceremony.
+	Complete(ctx context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error)
+	// Undo reverses an effect that could not be recorded; best effort, idempotent.
+	Undo(ctx context.Context, env Env, in Input, effect Effect) error
+}
+
+// Effect is what happened outside the database.
+type Effect struct {
+	ID       string
+	Material *hsm.Material // a key made in a keystore
+	Data     []byte        // canonical JSON for what else Complete must know; never a secret
+}
+
+// Result is shown to the caller and kept in the transcript; never a secret, except Once.
+type Result struct {
+	Data []byte // canonical JSON
+	// Once is delivered to the requester in the response and never stored: a token's cleartext.
+	Once *secret.Bytes
+}

@@ -1,0 +1,242 @@
+package ceremony
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"conclave/ceremony/operation"
+	"conclave/ceremony/statement"
+	"conclave/custodian"
+	"conclave/custodian/identity"
+	"conclave/custodian/key"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/hsm/secret"
+	"conclave/policies"
+)
+
+// MaxParams bounds an operation's parameters, in bytes of JSON.
+const MaxParams = 32 << 10
+
+// Proposal is what somebody asks for.
+type Proposal struct {
+	Operation string
+	Params    []byte // JSON object
+	Reason    string // why, in the requester's words
+	Evidence  []byte // the requester's signed request (DSSE), kept with the ceremony
+}
+
+// Propose opens a ceremony. What one person may do (classes P and D) is done at once, and the answer is the
+// completed ceremony; once is then a secret for the requester alone, if the operation makes one. Errors:
+// *custodian.InputError, *key.FieldError, *custodian.Denied (recorded, with reasons and remedies),
+// *FailedError, ErrClockDisagrees.
+func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal) (*Ceremony, *secret.Bytes, error) {
+	op := e.ops[in.Operation]
+	if op == nil {
+		return nil, nil, &custodian.InputError{Field: "operation", Problem: fmt.Sprintf("%q is unknown", clip(in.Operation)), Allowed: "an operation of GET /v1/policy"}
+	}
+	if err := key.CheckText("reason", in.Reason, 500, true); err != nil {
+		return nil, nil, err
+	}
+	params, err := canonicalParams(in.Params)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := &Ceremony{ID: newID("c"), Operation: in.Operation, Params: params, Reason: in.Reason, Proposal: in.Evidence,
+		Nonce: statement.NewNonce(), Requester: Requester{Kind: p.Kind, ID: p.ID, Credential: p.Credential}}
+	_, err = e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		if err := e.draft(ctx, view, p, op, c); err != nil {
+			return nil, err
+		}
+		return func(tx *store.Tx) error {
+			c.FirstSeq = tx.View().Head().Size
+			return put(tx, c, e.entry("propose", p, c, map[string]any{"class": c.Class, "title": c.Title, "params_sha256": digest(c.Params)}))
+		}, nil
+	})
+	if err != nil {
+		return nil, nil, e.recordRefusal(ctx, "propose", p, c, err)
+	}
+	if c.State != Approved || c.WaitLeft > 0 {
+		return c, nil, nil
+	}
+	return e.run(ctx, p, c.ID)
+}
+
+// recordRefusal records a refusal that came from judging; other errors pass.
+func (e *Engine) recordRefusal(ctx context.Context, step string, p identity.Principal, c *Ceremony, err error) error {
+	var denied *custodian.Denied
+	var ineligible *IneligibleError
+	switch {
+	case errors.As(err, &denied) && denied.Decision == "":
+		return e.refuse(ctx, step, p, c, denied.Reasons)
+	case errors.As(err, &ineligible):
+		if rec := e.refuse(ctx, step, p, c, []policies.Reason{{Rule: "ceremony", Code: ineligible.Code, Message: ineligible.Error(),
+			Remedy: "somebody else who is eligible must act"}}); rec != nil {
+			return rec
+		}
+	}
+	return err
+}
+
+func canonicalParams(params []byte) ([]byte, error) {
+	if len(params) == 0 {
+		params = []byte("{}")
+	}
+	if err := statement.CheckJSON(params, MaxParams); err != nil {
+		return nil, &custodian.InputError{Field: "params", Problem: err.Error(), Allowed: "a JSON object without repeated names, fractions or control characters"}
+	}
+	canonical, err := statement.Canonical(params)
+	if err != nil || len(canonical) == 0 || canonical[0] != '{' {
+		return nil, &custodian.InputError{Field: "params", Problem: "not an object", Allowed: "a JSON object"}
+	}
+	return bytes.Clone(canonical), nil
+}
+
+// draft judges a proposal under one view and fills in the ceremony.
+func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Principal, op operation.Operation, c *Ceremony) error {
+	now := e.clock.Now()
+	plan, takes, err := e.judge(ctx, view, op, c, p, now)
+	if err != nil {
+		return err
+	}
+	if !takes.Allow {
+		return &custodian.Denied{Code: firstCode(takes.Denials), Reasons: takes.Denials}
+	}
+	if takes.Shares && plan.ShareSet == "" {
+		return fmt.Errorf("operation %s takes shares and names no share set: %w", c.Operation, policies.ErrPolicy)
+	}
+	head := view.Head()
+	c.Class, c.Title, c.Lines, c.Target, c.Subjects = string(takes.Class), plan.Title, plan.Lines, plan.Target, plan.Subjects
+	c.PolicyDigest, c.Takes = e.policies.Digest(), takes
+	c.Checkpoint = strconv.FormatUint(head.Size, 10) + " " + base64.StdEncoding.EncodeToString(head.Root[:])
+	c.ProposedAt = now.UTC().Truncate(time.Millisecond)
+	c.ExpiresAt = c.ProposedAt.Add(time.Duration(takes.ExpirySeconds) * time.Second)
+	c.State = Proposed
+	switch takes.Class {
+	case policies.Attended:
+		return e.draftAttended(view, p, plan, c)
+	case policies.Protective, policies.Direct:
+		return e.draftAlone(view, p, takes, c, now)
+	case policies.PreAuthorised:
+		c.Cites = plan.Quorum.Precedent
+		c.State, c.ApprovedAt = Approved, &now
+	}
+	if p.Kind == identity.Human {
+		return eligibleRequester(view, p.ID, now)
+	}
+	return nil
+}
+
+// draftAttended prepares a ceremony that shares open. The node asks, so that everybody who comes can
+// approve; shares must have been confirmed by enough holders first.
+func (e *Engine) draftAttended(view *store.View, p identity.Principal, plan operation.Plan, c *Ceremony) error {
+	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, plan.ShareSet)
+	if err != nil {
+		return fmt.Errorf("reading share set %q: %w", plan.ShareSet, err)
+	}
+	if confirmed, need := confirmedShares(view, set), min(set.Total, set.Threshold+1); confirmed < need {
+		return fmt.Errorf("share set %s: %d of %d shares confirmed, %d are needed: %w", set.ID, confirmed, set.Total, need, ErrUnconfirmed)
+	}
+	c.ShareSet, c.Threshold, c.State = set.ID, set.Threshold, Gathering
+	c.Requester = Requester{Kind: identity.Node, ID: e.door.Node()}
+	if p.Kind == identity.Human {
+		c.Requester.CalledBy = p.ID
+	}
+	return nil
+}
+
+// draftAlone prepares what one authorised person does at once. Restricting is never held up by paperwork:
+// for class P, and for one's own duties, an acknowledgement is not asked for.
+func (e *Engine) draftAlone(view *store.View, p identity.Principal, takes policies.QuorumDecision, c *Ceremony, now time.Time) error {
+	if p.Kind == identity.Human {
+		who := person(view)(p.ID)
+		if err := people.Present(who); err != nil {
+			return ineligible(err)
+		}
+		if takes.Class == policies.Direct && !takes.OwnerOnly {
+			if err := people.Eligible(who, "", now); err != nil {
+				return ineligible(err)
+			}
+		}
+	}
+	c.State, c.ApprovedAt = Approved, &now
+	if takes.ReviewSeconds > 0 {
+		by := now.Add(time.Duration(takes.ReviewSeconds) * time.Second)
+		c.ReviewBy = &by
+	}
+	c.WaitLeft = waitOf(takes)
+	return nil
+}
+
+func waitOf(takes policies.QuorumDecision) Nanoseconds {
+	return Nanoseconds(time.Duration(takes.CoolingOffSeconds+takes.WaitSeconds) * time.Second)
+}
+
+func eligibleRequester(view *store.View, id string, now time.Time) error {
+	if err := people.Eligible(person(view)(id), "", now); err != nil {
+		return ineligible(err)
+	}
+	return nil
+}
+
+func ineligible(err error) error {
+	var in *people.IneligibleError
+	if errors.As(err, &in) {
+		return &IneligibleError{Person: in.Person, Code: in.Code, Detail: in.Detail}
+	}
+	return err
+}
+
+// judge prepares the operation and asks policy what it takes, under one view. Placement and lifecycle
+// refusals and an unusable policy are *custodian.Denied.
+func (e *Engine) judge(ctx context.Context, view *store.View, op operation.Operation, c *Ceremony, p identity.Principal, now time.Time) (operation.Plan, policies.QuorumDecision, error) {
+	var none policies.QuorumDecision
+	plan, err := op.Prepare(ctx, e.env, view, e.input(c, p, now, nil))
+	if err != nil {
+		return plan, none, err
+	}
+	if len(plan.Deny) > 0 {
+		return plan, none, &custodian.Denied{Code: firstCode(plan.Deny), Reasons: plan.Deny}
+	}
+	q := plan.Quorum
+	q.Now, q.Mode, q.Operation = now, policies.Mode(e.door.Instance().Mode), c.Operation
+	q.Requester = policies.Requester{Kind: string(p.Kind), ID: p.ID}
+	if who := person(view)(p.ID); p.Kind == identity.Human && who != nil {
+		for _, r := range who.Roles {
+			q.Requester.Roles = append(q.Requester.Roles, string(r))
+		}
+	}
+	takes, err := e.policies.Quorum(ctx, q)
+	if errors.Is(err, policies.ErrPolicy) {
+		e.log.Error("policy reached no decision", "operation", c.Operation, "error", err)
+		return plan, none, &custodian.Denied{Code: "policy_error", Reasons: []policies.Reason{{Rule: "ceremony", Code: "policy_error",
+			Message: "policy names no usable quorum for this operation, which is a refusal", Remedy: "the operator finds the cause in the service's log"}}}
+	}
+	return plan, takes, err
+}
+
+func firstCode(reasons []policies.Reason) string {
+	if len(reasons) == 0 {
+		return "denied"
+	}
+	return reasons[0].Code
+}
+
+func (e *Engine) input(c *Ceremony, p identity.Principal, now time.Time, approvers []string) operation.Input {
+	return operation.Input{Ceremony: c.ID, Params: c.Params, Requester: p, Approvers: approvers, Now: now,
+		Instance: e.door.Instance(), Reason: c.Reason}
+}
+
+// requester is the principal that a stored ceremony was asked for by.
+func (c *Ceremony) requester() identity.Principal {
+	p := identity.Principal{Kind: c.Requester.Kind, ID: c.Requester.ID, Credential: c.Requester.Credential}
+	if c.Requester.CalledBy != "" {
+		p = identity.Principal{Kind: identity.Human, ID: c.Requester.CalledBy}
+	}
+	return p
+}

@@ -1,0 +1,195 @@
+package ceremony
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"conclave/custodian"
+	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store"
+)
+
+// Time. Waiting periods are counted by ledger heartbeats, each worth the smaller of what the wall clock and
+// the monotonic clock say has passed, and never more than beatCap: moving the clock shortens no wait.
+const (
+	beatEvery = time.Minute
+	beatCap   = 2 * time.Minute
+	// clockSlack is how far wall and monotonic time may part between two looks before the clock is distrusted.
+	clockSlack = 5 * time.Second
+	// startSlack is how far before the last ledger entry the wall clock may be at start.
+	startSlack = 2 * time.Second
+)
+
+// clockGuard compares the wall clock with monotonic time and with the ledger.
+type clockGuard struct {
+	clock clock.Clock
+
+	mu       sync.Mutex
+	wall     time.Time // where the wall clock was when last trusted
+	elapsed  time.Duration
+	distrust string
+}
+
+func newClockGuard(c clock.Clock, lastEntry time.Time) *clockGuard {
+	g := &clockGuard{clock: c, wall: c.Now(), elapsed: c.Elapsed()}
+	if g.wall.Before(lastEntry.Add(-startSlack)) {
+		g.distrust = fmt.Sprintf("it shows %s, before the last ledger entry of %s", g.wall.Format(time.RFC3339), lastEntry.Format(time.RFC3339))
+		g.wall = lastEntry
+	}
+	return g
+}
+
+// problem says what is wrong with the clock, "" for nothing. A distrusted clock is trusted again when it
+// agrees again with the time that has passed since it was last trusted.
+func (g *clockGuard) problem() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	wall, elapsed := g.clock.Now(), g.clock.Elapsed()
+	expected := g.wall.Add(elapsed - g.elapsed)
+	if off := wall.Sub(expected); off > clockSlack || off < -clockSlack {
+		if g.distrust == "" {
+			g.distrust = fmt.Sprintf("it shows %s where %s was expected by elapsed time", wall.Format(time.RFC3339), expected.Format(time.RFC3339))
+		}
+		return g.distrust
+	}
+	g.wall, g.elapsed, g.distrust = wall, elapsed, ""
+	return ""
+}
+
+// ClockProblem says why executions are stopped by the clock; "" when they are not.
+func (e *Engine) ClockProblem() string { return e.guard.problem() }
+
+// heartbeat measures how much waiting time has passed.
+type heartbeat struct {
+	clock   clock.Clock
+	wall    time.Time
+	elapsed time.Duration
+}
+
+func newHeartbeat(c clock.Clock) *heartbeat {
+	return &heartbeat{clock: c, wall: c.Now(), elapsed: c.Elapsed()}
+}
+
+// passed is what a beat now is worth, zero before beatEvery is over.
+func (h *heartbeat) passed() time.Duration {
+	worth := min(h.clock.Now().Sub(h.wall), h.clock.Elapsed()-h.elapsed, beatCap)
+	if h.clock.Elapsed()-h.elapsed < beatEvery {
+		return 0
+	}
+	return max(worth, 0)
+}
+
+func (h *heartbeat) reset() { h.wall, h.elapsed = h.clock.Now(), h.clock.Elapsed() }
+
+// Tick does what time brings: expires what nobody finished, counts waiting periods down, runs what has
+// become due, changes key states by date, and looks after effects left behind. One replica at a time calls
+// it, every few seconds. Errors of one ceremony do not stop the others.
+func (e *Engine) Tick(ctx context.Context) error {
+	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx)}
+	if e.guard.problem() == "" {
+		errs = append(errs, e.runDue(ctx), e.Recover(ctx), e.runJobs(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// noteClock records when the clock becomes distrusted and trusted again.
+func (e *Engine) noteClock(ctx context.Context) error {
+	problem := e.guard.problem()
+	e.mu.Lock()
+	before := e.clockNoted
+	e.clockNoted = problem
+	e.mu.Unlock()
+	if (problem == "") == (before == "") {
+		return nil
+	}
+	entry := ledger.Entry{Type: "clock.disagrees", Actor: e.self(), Target: ledger.Target{Type: "node", ID: e.door.Node()},
+		Outcome: ledger.Failed, Detail: custodian.Detail(map[string]any{"problem": problem})}
+	if problem == "" {
+		entry.Type, entry.Outcome, entry.Detail = "clock.agrees", ledger.Done, nil
+	}
+	_, err := e.store.Control(ctx, func(tx *store.Tx) error { return tx.Append(entry) })
+	return err
+}
+
+// expire ends what was not finished in time.
+func (e *Engine) expire(ctx context.Context) error {
+	now := e.clock.Now()
+	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+		waiting := c.State == Approved && c.WaitLeft > 0
+		open := c.State == Proposed || c.State == Gathering || c.State == Approved
+		if open && !waiting && !now.Before(c.ExpiresAt.Add(waited(c))) {
+			e.end(ctx, e.self(), c.ID, Expired, "expire", errors.New("nobody finished it in time"))
+		}
+	}
+	return ctx.Err()
+}
+
+// waited is the waiting period of an approved ceremony: it does not count against its expiry.
+func waited(c *Ceremony) time.Duration {
+	if c.State != Approved {
+		return 0
+	}
+	return waitOf(c.Takes).Duration()
+}
+
+// countDown takes a heartbeat off every waiting period. Without anything waiting no heartbeat is recorded.
+func (e *Engine) countDown(ctx context.Context) error {
+	e.mu.Lock()
+	passed := e.beat.passed()
+	if passed > 0 || e.beat.clock.Elapsed()-e.beat.elapsed >= beatEvery {
+		e.beat.reset()
+	}
+	e.mu.Unlock()
+	if passed == 0 {
+		return nil
+	}
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		var waiting []*Ceremony
+		for _, c := range store.All[Ceremony](view, Kind) {
+			if c.State == Approved && c.WaitLeft > 0 {
+				c.WaitLeft = max(0, c.WaitLeft-Nanoseconds(passed))
+				waiting = append(waiting, c)
+			}
+		}
+		if len(waiting) == 0 {
+			return nil, nil
+		}
+		return func(tx *store.Tx) error {
+			for start := 0; start < len(waiting); start += ledger.MaxRows {
+				part := waiting[start:min(len(waiting), start+ledger.MaxRows)]
+				for _, c := range part {
+					if err := tx.Put(Kind, c.ID, c); err != nil {
+						return err
+					}
+				}
+				if err := tx.Append(ledger.Entry{Type: "ledger.heartbeat", Actor: e.self(), Outcome: ledger.Done,
+					Target: ledger.Target{Type: "node", ID: e.door.Node()},
+					Detail: custodian.Detail(map[string]any{"elapsed_ms": passed.Milliseconds(), "waiting": len(part)})}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil
+	})
+	return err
+}
+
+// runDue runs approved ceremonies whose waiting period is over.
+func (e *Engine) runDue(ctx context.Context) error {
+	var errs []error
+	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+		if c.State != Approved || c.WaitLeft > 0 {
+			continue
+		}
+		if _, once, err := e.run(ctx, e.self(), c.ID); err != nil {
+			errs = append(errs, fmt.Errorf("running %s: %w", c.ID, err))
+		} else {
+			wipe(once)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,270 @@
+package ceremony
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"conclave/ceremony/statement"
+	"conclave/custodian/identity"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/hsm/secret"
+)
+
+// signingSkew is how far a signer's clock may be ahead of this node's.
+const signingSkew = 30 * time.Second
+
+// Statement returns the exact bytes that a person would sign for a decision on a ceremony. Whoever may not
+// decide is told so now.
+func (e *Engine) Statement(ctx context.Context, p identity.Principal, id string, decision string) ([]byte, error) {
+	view := e.store.View()
+	c, err := load(view, id)
+	if err != nil {
+		return nil, err
+	}
+	d, err := decisionOf(decision)
+	if err != nil {
+		return nil, err
+	}
+	now := e.clock.Now()
+	if err := e.mayVote(view, c, p, d, now); err != nil {
+		return nil, e.recordRefusal(ctx, string(d), p, c, err)
+	}
+	s, err := e.statement(c, p.ID, d, now.UTC().Truncate(time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	return s.Marshal()
+}
+
+// mayVote says whether this person can decide on this ceremony now.
+func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d statement.Decision, now time.Time) error {
+	open := c.State == Proposed || c.State == Gathering || (c.State == Approved && d == statement.Attend)
+	switch {
+	case p.Kind != identity.Human:
+		return &IneligibleError{p.ID, "not-a-person", "only people decide"}
+	case c.State.Ended():
+		return fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrEnded)
+	case !open:
+		return fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrNotNow)
+	case !now.Before(c.ExpiresAt):
+		return fmt.Errorf("%s expired at %s: %w", c.ID, c.ExpiresAt.Format(time.RFC3339), ErrEnded)
+	}
+	if code := exclusions(c)[p.ID]; code != "" {
+		return &IneligibleError{p.ID, code, map[string]string{
+			people.CodeExcludedRequester: "whoever asks does not approve",
+			people.CodeExcludedSubject:   "whom a change is about takes no part in deciding it"}[code]}
+	}
+	if slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID }) {
+		return ErrAlreadyVoted
+	}
+	role := people.Role("")
+	if d == statement.Attend {
+		role = people.RoleWitness
+	}
+	find := person(view)
+	if err := people.Eligible(find(p.ID), role, now); err != nil {
+		return ineligible(err)
+	}
+	if d == statement.Approve {
+		if why := unfit(find(p.ID), c.Takes, requesterPerson(c, find), find, now); why != "" {
+			return &IneligibleError{p.ID, people.CodeWrongRole, why}
+		}
+	}
+	return nil
+}
+
+func decisionOf(s string) (statement.Decision, error) {
+	d := statement.Decision(s)
+	if d != statement.Approve && d != statement.Reject && d != statement.Attend {
+		return "", fmt.Errorf("%w: decision %q, allowed are approve, reject, attend", ErrStatement, clip(s))
+	}
+	return d, nil
+}
+
+// Vote takes a person's signed decision. When it completes the quorum of a ceremony without a waiting
+// period, the ceremony runs before Vote returns. Errors: ErrStatement, ErrAlreadyVoted, ErrEnded,
+// *custodian.Denied for somebody whose voice does not count (recorded), *FailedError.
+func (e *Engine) Vote(ctx context.Context, p identity.Principal, id string, envelope []byte) (*Ceremony, error) {
+	var c *Ceremony
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		var err error
+		if c, err = load(view, id); err != nil {
+			return nil, err
+		}
+		vote, err := e.readVote(view, c, p, envelope)
+		if err != nil {
+			return nil, err
+		}
+		if c.State == Gathering && vote.Decision == string(statement.Approve) {
+			return nil, fmt.Errorf("%s takes an approval together with its share: %w", c.ID, ErrNotNow)
+		}
+		c.Votes = append(c.Votes, vote)
+		return e.voted(view, c, p, vote), nil
+	})
+	if err != nil {
+		return nil, e.recordRefusal(ctx, "vote", p, nonNil(c, id), err)
+	}
+	return e.proceed(ctx, p, c)
+}
+
+func nonNil(c *Ceremony, id string) *Ceremony {
+	if c != nil {
+		return c
+	}
+	return &Ceremony{ID: clip(id)}
+}
+
+// readVote verifies a signed decision when it is given.
+func (e *Engine) readVote(view *store.View, c *Ceremony, p identity.Principal, envelope []byte) (Vote, error) {
+	parsed, err := statement.ParseEnvelope(envelope)
+	if err != nil {
+		return Vote{}, fmt.Errorf("%w: %w", ErrStatement, err)
+	}
+	claimed, err := statement.Parse(parsed.UnverifiedPayload())
+	if err != nil {
+		return Vote{}, fmt.Errorf("%w: %w", ErrStatement, err)
+	}
+	d, err := decisionOf(string(claimed.Decision))
+	if err != nil {
+		return Vote{}, err
+	}
+	now := e.clock.Now()
+	if err := e.mayVote(view, c, p, d, now); err != nil {
+		return Vote{}, err
+	}
+	if err := claimed.ValidAt(now, signingSkew); err != nil {
+		return Vote{}, fmt.Errorf("%w: %w", ErrStatement, err)
+	}
+	vote := Vote{Person: p.ID, Credential: parsed.KeyID(), Decision: string(d), At: now, Envelope: envelope}
+	if _, err := e.verifyVote(view, c, vote); err != nil {
+		return Vote{}, fmt.Errorf("%w: %w", ErrStatement, err)
+	}
+	return vote, nil
+}
+
+// voted returns the step that stores a vote and what follows from it.
+func (e *Engine) voted(view *store.View, c *Ceremony, p identity.Principal, vote Vote) func(*store.Tx) error {
+	now := e.clock.Now()
+	standing := e.tally(view, c, c.Takes, now)
+	step := map[statement.Decision]string{statement.Approve: "approve", statement.Reject: "reject", statement.Attend: "attend"}[statement.Decision(vote.Decision)]
+	entries := []func(tx *store.Tx) error{func(tx *store.Tx) error {
+		return put(tx, c, e.entry(step, p, c, map[string]any{"credential": vote.Credential, "envelope_sha256": digest(vote.Envelope)}))
+	}}
+	switch {
+	case c.State == Proposed && standing.Met:
+		c.State, c.ApprovedAt, c.WaitLeft = Approved, &now, waitOf(c.Takes)
+	case !standing.Reachable && (c.State == Proposed || c.State == Gathering):
+		c.State, c.EndedAt, c.Outcome = Rejected, &now, "the quorum can no longer be reached"
+		entries = append(entries, func(tx *store.Tx) error {
+			return put(tx, c, e.entry("rejected", e.self(), c, nil))
+		})
+	}
+	return func(tx *store.Tx) error {
+		for _, step := range entries {
+			if err := step(tx); err != nil {
+				return err
+			}
+		}
+		c.LastSeq = tx.View().Head().Size
+		return nil
+	}
+}
+
+// proceed runs a ceremony that has become due; otherwise it returns it as it stands.
+func (e *Engine) proceed(ctx context.Context, p identity.Principal, c *Ceremony) (*Ceremony, error) {
+	if c.State != Approved || c.WaitLeft > 0 {
+		return c, nil
+	}
+	done, once, err := e.run(ctx, p, c.ID)
+	if once != nil { // whoever completes the quorum is not who asked: nothing secret goes to them
+		once.Wipe()
+	}
+	return done, err
+}
+
+// Execute runs an approved ceremony whose waiting period is over: for those that could not run when they
+// became due.
+func (e *Engine) Execute(ctx context.Context, p identity.Principal, id string) (*Ceremony, *secret.Bytes, error) {
+	c, err := e.Get(id)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case c.State.Ended():
+		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrEnded)
+	case c.State == Indeterminate:
+		return nil, nil, fmt.Errorf("%s: %w", c.ID, ErrIndeterminate)
+	case c.State != Approved:
+		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrQuorum)
+	case c.WaitLeft > 0:
+		return nil, nil, fmt.Errorf("%s: %s left: %w", c.ID, c.WaitLeft.Duration().Round(time.Second), ErrWaiting)
+	}
+	return e.run(ctx, p, id)
+}
+
+// Cancel ends a ceremony: its requester may at any time, and during a waiting period any one person in a
+// role that policy names.
+func (e *Engine) Cancel(ctx context.Context, p identity.Principal, id, reason string) (*Ceremony, error) {
+	var c *Ceremony
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		var err error
+		if c, err = load(view, id); err != nil {
+			return nil, err
+		}
+		if err := e.mayCancel(view, c, p); err != nil {
+			return nil, err
+		}
+		now := e.clock.Now()
+		c.State, c.EndedAt, c.Outcome = Cancelled, &now, "cancelled by "+p.ID
+		if reason != "" {
+			c.Outcome += ": " + clip(reason)
+		}
+		return func(tx *store.Tx) error {
+			c.LastSeq = tx.View().Head().Size
+			return put(tx, c, e.entry("cancel", p, c, map[string]any{"reason": clip(reason)}))
+		}, nil
+	})
+	if err != nil {
+		return nil, e.recordRefusal(ctx, "cancel", p, nonNil(c, id), err)
+	}
+	e.dropShares(c.ID)
+	return c, nil
+}
+
+func (e *Engine) mayCancel(view *store.View, c *Ceremony, p identity.Principal) error {
+	who := person(view)(p.ID)
+	switch {
+	case c.State.Ended():
+		return fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrEnded)
+	case c.State == Executing || c.State == Indeterminate:
+		return fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrNotNow)
+	case p.Kind != identity.Human:
+		return &IneligibleError{p.ID, "not-a-person", "only people cancel"}
+	}
+	if err := people.Present(who); err != nil {
+		return ineligible(err)
+	}
+	if p.ID == c.Requester.ID || p.ID == c.Requester.CalledBy {
+		return nil
+	}
+	for _, r := range c.Takes.CancelRoles {
+		if who.Has(people.Role(r)) {
+			return nil
+		}
+	}
+	return &IneligibleError{p.ID, people.CodeWrongRole, "only the requester, or one of the roles that policy names, may cancel"}
+}
+
+// Standing says how a ceremony stands now, by the policy it was proposed under.
+func (e *Engine) Standing(c *Ceremony) Standing {
+	return e.tally(e.store.View(), c, c.Takes, e.clock.Now())
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
