@@ -1,0 +1,355 @@
+package bundle_test
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/stretchr/testify/require"
+
+	"conclave/custodian"
+	"conclave/custodian/identity"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/reports/bundle"
+	"conclave/reports/internal/fixture"
+)
+
+// built is a bundle on disk and the world that it comes from.
+type built struct {
+	world *fixture.World
+	path  string
+}
+
+func build(t *testing.T, change ...func(*fixture.History)) built {
+	t.Helper()
+	w := fixture.New(t, custodian.Production, change...)
+	return built{w, write(t, w, w.Node)}
+}
+
+func write(t *testing.T, w *fixture.World, by bundle.Identity) string {
+	t.Helper()
+	var b bytes.Buffer
+	require.NoError(t, bundle.Build(t.Context(), &b, w.Source(t), w.Report(t), by))
+	path := filepath.Join(t.TempDir(), "evidence.zip")
+	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
+	return path
+}
+
+func unpack(t *testing.T, path string) map[string][]byte {
+	t.Helper()
+	z, err := zip.OpenReader(path)
+	require.NoError(t, err)
+	defer z.Close()
+	out := map[string][]byte{}
+	for _, f := range z.File {
+		r, err := f.Open()
+		require.NoError(t, err)
+		out[f.Name], err = io.ReadAll(r)
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+	}
+	return out
+}
+
+func pack(t *testing.T, files map[string][]byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "altered.zip")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	z := zip.NewWriter(f)
+	for name, data := range files {
+		w, err := z.Create(name)
+		require.NoError(t, err)
+		_, err = w.Write(data)
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	require.NoError(t, f.Close())
+	return path
+}
+
+// resign makes manifest and signature anew, as the node itself could: what is left to catch is then inside.
+func resign(t *testing.T, files map[string][]byte, by bundle.Identity) {
+	t.Helper()
+	var m bundle.Manifest
+	require.NoError(t, json.Unmarshal(files["MANIFEST.json"], &m))
+	m.Files = nil
+	for name, data := range files {
+		if !strings.HasPrefix(name, "MANIFEST") {
+			sum := sha256.Sum256(data)
+			m.Files = append(m.Files, bundle.FileHash{Path: name, Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:])})
+		}
+	}
+	manifest, err := json.Marshal(m)
+	require.NoError(t, err)
+	signature, err := by.Signer.SignMessage(dsse.PAE(bundle.PayloadType, manifest))
+	require.NoError(t, err)
+	envelope, err := json.Marshal(dsse.Envelope{PayloadType: bundle.PayloadType, Payload: base64.StdEncoding.EncodeToString(manifest),
+		Signatures: []dsse.Signature{{KeyID: by.Signer.KeyID(), Sig: base64.StdEncoding.EncodeToString(signature)}}})
+	require.NoError(t, err)
+	files["MANIFEST.json"], files["MANIFEST.dsse.json"] = manifest, envelope
+}
+
+func TestInvariant09_BundleVerifiesOffline(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	r, err := bundle.Verify(t.Context(), b.path, b.world.Trust(t))
+	require.NoError(t, err)
+	require.True(t, r.Anchored)
+	require.True(t, r.Complete)
+	require.Equal(t, "node-1", r.Node)
+	require.Equal(t, 14, len(r.Report.Controls))
+	require.Positive(t, r.Withheld)
+	require.GreaterOrEqual(t, len(r.Checked), 6)
+	require.Contains(t, r.Words(), "genuine")
+	require.NotContains(t, r.Words(), "DEVELOPMENT")
+}
+
+func TestInvariant09_BundleWithoutTrustFileIsUnanchored(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	r, err := bundle.Verify(t.Context(), b.path, nil)
+	require.NoError(t, err)
+	require.False(t, r.Anchored)
+	require.Contains(t, r.Words(), "self-consistent, unanchored")
+}
+
+func TestDevelopmentIsSaid(t *testing.T) {
+	t.Parallel()
+	w := fixture.New(t, custodian.Development)
+	r, err := bundle.Verify(t.Context(), write(t, w, w.Node), w.Trust(t))
+	require.NoError(t, err)
+	require.Contains(t, r.Words(), "DEVELOPMENT")
+}
+
+func TestBundleHoldsNoKeyMaterialAndNoShare(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	for name, data := range unpack(t, b.path) {
+		require.NotContains(t, string(data), "sealed to ada", name)
+		require.NotContains(t, string(data), base64.StdEncoding.EncodeToString([]byte("wrapped")), name)
+	}
+}
+
+func TestTheSameReportGivesTheSameFiles(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	first, second := unpack(t, b.path), unpack(t, write(t, b.world, b.world.Node))
+	delete(first, "MANIFEST.dsse.json") // an ECDSA signature is random
+	delete(second, "MANIFEST.dsse.json")
+	require.Equal(t, first, second)
+}
+
+// anyEntry names an entry that the report cites.
+const anyEntry, anyProof = "entries/000000000010.json", "proofs/000000000010.tlog-proof"
+
+func flip(name string) func(t *testing.T, b built, files map[string][]byte) {
+	return func(t *testing.T, _ built, files map[string][]byte) {
+		require.Contains(t, files, name)
+		files[name] = bytes.Clone(files[name])
+		files[name][len(files[name])/2] ^= 1
+	}
+}
+
+func resigned(inner func(t *testing.T, b built, files map[string][]byte)) func(t *testing.T, b built, files map[string][]byte) {
+	return func(t *testing.T, b built, files map[string][]byte) {
+		inner(t, b, files)
+		resign(t, files, b.world.Node)
+	}
+}
+
+func replace(name, old, with string) func(t *testing.T, b built, files map[string][]byte) {
+	return func(t *testing.T, _ built, files map[string][]byte) {
+		require.Contains(t, string(files[name]), old)
+		files[name] = []byte(strings.Replace(string(files[name]), old, with, 1))
+	}
+}
+
+func drop(names ...string) func(t *testing.T, b built, files map[string][]byte) {
+	return func(t *testing.T, _ built, files map[string][]byte) {
+		for _, n := range names {
+			require.Contains(t, files, n)
+			delete(files, n)
+		}
+	}
+}
+
+func TestInvariant09_EveryAlterationOfABundleIsNamed(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	other := build(t)
+	cases := map[string]struct {
+		change func(t *testing.T, b built, files map[string][]byte)
+		want   error
+		file   string
+	}{
+		"report edited":      {replace("report.json", "satisfied", "violated!"), bundle.ErrAltered, "report.json"},
+		"page edited":        {flip("report.html"), bundle.ErrAltered, "report.html"},
+		"catalogue edited":   {flip("catalogue.json"), bundle.ErrAltered, "catalogue.json"},
+		"entry edited":       {flip(anyEntry), bundle.ErrAltered, anyEntry},
+		"proof edited":       {flip(anyProof), bundle.ErrAltered, anyProof},
+		"checkpoint edited":  {flip("checkpoint"), bundle.ErrAltered, "checkpoint"},
+		"row edited":         {flip("rows/person/ada.json"), bundle.ErrAltered, "rows/person/ada.json"},
+		"file missing":       {drop(anyEntry), bundle.ErrMissing, anyEntry},
+		"no manifest":        {drop("MANIFEST.json"), bundle.ErrMissing, "MANIFEST.json"},
+		"no signature":       {drop("MANIFEST.dsse.json"), bundle.ErrMissing, "MANIFEST.dsse.json"},
+		"file added":         {func(_ *testing.T, _ built, f map[string][]byte) { f["entries/note.txt"] = []byte("x") }, bundle.ErrExtra, "entries/note.txt"},
+		"path out":           {func(_ *testing.T, _ built, f map[string][]byte) { f["../x"] = []byte("x") }, bundle.ErrExtra, "../x"},
+		"manifest edited":    {replace("MANIFEST.json", `"mode":"production"`, `"mode":"production","x":1`), bundle.ErrFormat, "MANIFEST.json"},
+		"manifest re-dated":  {replace("MANIFEST.json", `"generated_at":"2026`, `"generated_at":"2025`), bundle.ErrAltered, "MANIFEST.json"},
+		"another format":     {resigned(replace("MANIFEST.json", bundle.Format, "conclave-evidence-9")), bundle.ErrFormat, "MANIFEST.json"},
+		"signed by another":  {func(t *testing.T, _ built, f map[string][]byte) { resign(t, f, fixture.NewNode(t, "node-1")) }, bundle.ErrSignature, "MANIFEST.dsse.json"},
+		"node lies":          {resigned(replace("MANIFEST.json", `"node":"node-1"`, `"node":"node-2"`)), bundle.ErrSignature, "MANIFEST.dsse.json"},
+		"foreign bundle":     {func(t *testing.T, _ built, f map[string][]byte) { clear(f); copyInto(f, unpack(t, other.path)) }, bundle.ErrForeignInstance, "MANIFEST.json"},
+		"node edits entry":   {resigned(replace(anyEntry, `"type":"keystore.register"`, `"type":"keystore.regisTer"`)), bundle.ErrProof, anyEntry},
+		"node drops entry":   {resigned(drop(anyEntry, anyProof)), bundle.ErrMissing, anyEntry},
+		"node drops genesis": {resigned(drop("entries/000000000000.json", "proofs/000000000000.tlog-proof")), bundle.ErrMissing, "entries/000000000000.json"},
+		"node drops proof":   {resigned(drop(anyProof)), bundle.ErrMissing, anyProof},
+		"node edits row":     {resigned(replace("rows/person/ada.json", "Ada", "Eve")), bundle.ErrRow, "rows/person/ada.json"},
+		"node edits row and index": {resigned(func(t *testing.T, b built, f map[string][]byte) {
+			old := sha256.Sum256(f["rows/person/ada.json"])
+			replace("rows/person/ada.json", "Ada", "Eve")(t, b, f)
+			sum := sha256.Sum256(f["rows/person/ada.json"])
+			replace("rows/index.json", hex.EncodeToString(old[:]), hex.EncodeToString(sum[:]))(t, b, f)
+		}), bundle.ErrRow, "rows/person/ada.json"},
+		"node withholds without reason": {resigned(replace("rows/index.json", `"withheld":"holds a sealed share"`, `"withheld":""`)), bundle.ErrMissing, "rows/index.json"},
+		"node swaps checkpoint": {resigned(func(t *testing.T, _ built, f map[string][]byte) {
+			f["checkpoint"] = unpack(t, other.path)["checkpoint"]
+		}), bundle.ErrSignature, "checkpoint"},
+		"report cites too much":    {resigned(replace("report.json", `"ledger":[]`, `"ledger":[999999]`)), bundle.ErrCitation, "report.json"},
+		"report counts wrong":      {resigned(replace("report.json", `"satisfied":10`, `"satisfied":14`)), bundle.ErrCitation, "report.json"},
+		"report of another period": {resigned(replace("report.json", `"from":"2026-03-01`, `"from":"2026-02-01`)), bundle.ErrCitation, "report.json"},
+		"another catalogue":        {resigned(replace("catalogue.json", `"version":"2026`, `"version":"2025`)), bundle.ErrCitation, "catalogue.json"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			files := unpack(t, b.path)
+			c.change(t, b, files)
+			_, err := bundle.Verify(t.Context(), pack(t, files), b.world.Trust(t))
+			require.ErrorIs(t, err, c.want)
+			var file *bundle.FileError
+			require.ErrorAs(t, err, &file)
+			require.Equal(t, c.file, file.File)
+		})
+	}
+}
+
+func copyInto(to, from map[string][]byte) {
+	for k, v := range from {
+		to[k] = v
+	}
+}
+
+// An outdated row is true and yet a lie: with the whole control plane at hand it is caught.
+func TestInvariant08_OutdatedRowInABundleIsNamed(t *testing.T) {
+	t.Parallel()
+	w := fixture.New(t, custodian.Production)
+	old, err := w.Store.View().Get(custodian.KindPerson, "ada")
+	require.NoError(t, err)
+	person := *old.Value.(*people.Person)
+	person.Name = "Ada the second"
+	_, err = w.Store.Control(t.Context(), func(tx *store.Tx) error {
+		require.NoError(t, tx.Put(custodian.KindPerson, "ada", person))
+		return tx.Append(ledger.Entry{Type: "custodian.alter", Actor: identity.Principal{Kind: identity.Node, ID: "node-1"},
+			Target: ledger.Target{Type: "person", ID: "ada"}, Outcome: ledger.Done})
+	})
+	require.NoError(t, err)
+	files := unpack(t, write(t, w, w.Node))
+	var index bundle.RowIndex
+	require.NoError(t, json.Unmarshal(files["rows/index.json"], &index))
+	for i, r := range index.Rows {
+		if r.Kind == "person" && r.ID == "ada" {
+			require.Equal(t, uint64(2), r.Revision)
+			index.Rows[i].Revision, index.Rows[i].Seq, index.Rows[i].Hash = 1, old.Seq, hex.EncodeToString(old.Hash[:])
+			files[r.File] = old.Body
+		}
+	}
+	files["rows/index.json"], err = json.Marshal(index)
+	require.NoError(t, err)
+	resign(t, files, w.Node)
+	_, err = bundle.Verify(t.Context(), pack(t, files), w.Trust(t))
+	require.ErrorIs(t, err, bundle.ErrRow)
+	require.ErrorContains(t, err, "a later entry changed person ada")
+}
+
+func TestOlderThanTheTrustFilesCheckpoint(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	trust := b.world.Trust(t)
+	trust.Least = string(b.world.Store.Checkpoint())
+	_, err := bundle.Verify(t.Context(), b.path, trust)
+	require.NoError(t, err)
+
+	_, err = b.world.Store.Append(t.Context(), fixture.AnyUse(), b.world.Store.View().Epoch())
+	require.NoError(t, err)
+	trust.Least = string(b.world.Store.Checkpoint())
+	_, err = bundle.Verify(t.Context(), b.path, trust)
+	require.ErrorIs(t, err, bundle.ErrCheckpoint)
+}
+
+func TestHostileArchives(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	notZip := filepath.Join(dir, "x")
+	require.NoError(t, os.WriteFile(notZip, []byte("no archive"), 0o600))
+	_, err := bundle.Verify(t.Context(), notZip, nil)
+	require.ErrorIs(t, err, bundle.ErrFormat)
+
+	bomb := filepath.Join(dir, "bomb.zip")
+	f, err := os.Create(bomb)
+	require.NoError(t, err)
+	z := zip.NewWriter(f)
+	w, err := z.Create("MANIFEST.json")
+	require.NoError(t, err)
+	_, err = io.CopyN(w, zeros{}, 65<<20)
+	require.NoError(t, err)
+	require.NoError(t, z.Close())
+	require.NoError(t, f.Close())
+	_, err = bundle.Verify(t.Context(), bomb, nil)
+	require.ErrorIs(t, err, bundle.ErrTooLarge)
+
+	twice := filepath.Join(dir, "twice.zip")
+	f, err = os.Create(twice)
+	require.NoError(t, err)
+	z = zip.NewWriter(f)
+	for range 2 {
+		_, err = z.Create("report.json")
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	require.NoError(t, f.Close())
+	_, err = bundle.Verify(t.Context(), twice, nil)
+	require.ErrorIs(t, err, bundle.ErrExtra)
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func FuzzVerify(f *testing.F) {
+	f.Add([]byte("PK\x05\x06" + strings.Repeat("\x00", 18)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "b.zip")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bundle.Verify(t.Context(), path, nil); err == nil {
+			t.Fatal("accepted noise as evidence")
+		}
+	})
+}

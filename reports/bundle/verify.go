@@ -1,0 +1,258 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"conclave/custodian/ledger"
+	"conclave/reports"
+)
+
+// Result is what Verify found. Checked says it in words, one sentence a check.
+type Result struct {
+	Anchored bool     `json:"anchored"` // checked against a trust file
+	Checked  []string `json:"checked"`
+	// Complete: the bundle holds the whole control plane, so that the rows are known to be the newest.
+	Complete  bool            `json:"complete"`
+	Instance  string          `json:"instance"`
+	Mode      string          `json:"mode"`
+	Node      string          `json:"node"` // whose key signed
+	Framework string          `json:"framework"`
+	From      time.Time       `json:"from"`
+	To        time.Time       `json:"to"`
+	Size      uint64          `json:"size"` // of the checkpoint
+	Entries   int             `json:"entries"`
+	Rows      int             `json:"rows"`
+	Withheld  int             `json:"withheld"`
+	Files     int             `json:"files"`
+	Counts    map[string]int  `json:"counts"` // the report's verdicts
+	Report    *reports.Report `json:"-"`
+}
+
+// Words sums the result up in one line.
+func (r *Result) Words() string {
+	anchor := "self-consistent, unanchored: without a trust file nothing says whose bundle this is"
+	if r.Anchored {
+		anchor = "genuine: everything holds against the trust file"
+	}
+	if r.Mode != "production" {
+		anchor += "; DEVELOPMENT instance"
+	}
+	return anchor
+}
+
+// Verify checks a bundle offline. trust may be nil: then the bundle is held against itself only, and the
+// result says so. The error names the first thing that is wrong.
+func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result, error) {
+	a, err := openArchive(path)
+	if err != nil {
+		return nil, err
+	}
+	defer a.close()
+	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}}
+	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.controlPlane, v.rows, v.report}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return nil, fmt.Errorf("verifying bundle: %w", err)
+		}
+	}
+	return v.result, nil
+}
+
+type verifier struct {
+	archive  *archive
+	trust    *ledger.TrustFile
+	result   *Result
+	manifest Manifest
+	keys     Keys
+	head     ledger.Head
+	note     []byte
+	entries  map[uint64]*ledger.Entry
+	newest   map[rowName]ledger.RowChange // whole control plane only
+	index    RowIndex
+}
+
+type rowName struct{ kind, id string }
+
+func (v *verifier) say(format string, args ...any) {
+	v.result.Checked = append(v.result.Checked, fmt.Sprintf(format, args...))
+}
+
+// signature checks who signed the manifest, and that it is about the instance that is trusted.
+func (v *verifier) signature(context.Context) error {
+	manifest, err := v.archive.read(fileManifest)
+	if err != nil {
+		return err
+	}
+	envelope, err := v.archive.read(fileSignature)
+	if err != nil {
+		return err
+	}
+	if err := decode(fileManifest, manifest, &v.manifest); err != nil {
+		return err
+	}
+	if v.manifest.Format != Format {
+		return faultf(fileManifest, ErrFormat, "format %q, must be %s", clip(v.manifest.Format), Format)
+	}
+	keyData, err := v.archive.read(fileKeys)
+	if err != nil {
+		return err
+	}
+	if err := decode(fileKeys, keyData, &v.keys); err != nil {
+		return err
+	}
+	if v.trust != nil && v.trust.Instance != v.manifest.Instance {
+		return faultf(fileManifest, ErrForeignInstance, "instance %s, the trust file is of %s", clip(v.manifest.Instance), v.trust.Instance)
+	}
+	if v.trust != nil && v.trust.Mode != v.manifest.Mode {
+		return faultf(fileManifest, ErrForeignInstance, "%s mode, the trust file is of %s mode", clip(v.manifest.Mode), v.trust.Mode)
+	}
+	payload, signature, err := openEnvelope(envelope)
+	if err != nil {
+		return fault(fileSignature, err)
+	}
+	if !bytes.Equal(payload, manifest) {
+		return faultf(fileManifest, ErrAltered, "it is not what was signed")
+	}
+	node, err := v.signer(payload, signature)
+	if err != nil {
+		return fault(fileSignature, err)
+	}
+	m := v.manifest
+	v.result.Instance, v.result.Mode, v.result.Node, v.result.Framework = m.Instance, m.Mode, node, m.Framework
+	v.result.From, v.result.To, v.result.Size, v.result.Files = m.From, m.To, m.Size, len(m.Files)
+	return nil
+}
+
+// signer finds the node key that made the signature: one that the trust file pins, or without a trust file
+// the one that the bundle names.
+func (v *verifier) signer(payload, signature []byte) (string, error) {
+	keys := []ledger.NodeKey{v.keys.NodeKey}
+	if v.trust != nil {
+		keys = v.trust.NodeKeys
+	}
+	for _, k := range keys {
+		public, err := k.Public()
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", ErrSignature, err)
+		}
+		if !verifies(crypto.PublicKey(public), payload, signature) {
+			continue
+		}
+		if k.Kid != v.manifest.Node {
+			return "", fmt.Errorf("%w: the key of node %s signed for node %s", ErrSignature, clip(k.Kid), clip(v.manifest.Node))
+		}
+		if v.trust != nil {
+			v.say("The manifest is signed by the key of node %s, which the trust file pins.", k.Kid)
+		} else {
+			v.say("The manifest is signed by the key that the bundle itself names for node %s.", k.Kid)
+		}
+		return k.Kid, nil
+	}
+	return "", fmt.Errorf("%w: none of %d node keys made the signature", ErrSignature, len(keys))
+}
+
+// files compares what is there with what the manifest lists.
+func (v *verifier) files(ctx context.Context) error {
+	listed := map[string]bool{fileManifest: true, fileSignature: true}
+	for _, f := range v.manifest.Files {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if listed[f.Path] {
+			return faultf(fileManifest, ErrFormat, "%s is listed twice", clip(f.Path))
+		}
+		listed[f.Path] = true
+		if _, err := v.archive.listed(f); err != nil {
+			return err
+		}
+	}
+	for name := range v.archive.files {
+		if !listed[name] {
+			return fault(name, ErrExtra)
+		}
+	}
+	v.say("All %d files are there, none is extra, and each has the SHA-256 that the manifest states.", len(v.manifest.Files))
+	return nil
+}
+
+// checkpoint checks who signed it and that the manifest speaks of the same.
+func (v *verifier) checkpoint(context.Context) error {
+	data, err := v.archive.read(fileCheckpoint)
+	if err != nil {
+		return err
+	}
+	keys := v.keys.LogKeys
+	if v.trust != nil {
+		keys = v.trust.LogKeys
+	}
+	if v.head, err = openCheckpoint(data, v.manifest.Instance, keys); err != nil {
+		return fault(fileCheckpoint, err)
+	}
+	v.note = data
+	if v.head.Size != v.manifest.Size || base64.StdEncoding.EncodeToString(v.head.Root[:]) != v.manifest.Root {
+		return faultf(fileCheckpoint, ErrCheckpoint, "it is not the one that the manifest names")
+	}
+	if v.trust == nil {
+		v.say("The checkpoint of %d entries is signed by the log key that the bundle itself names.", v.head.Size)
+		return nil
+	}
+	v.say("The checkpoint of %d entries is signed by a log key that the trust file pins.", v.head.Size)
+	least, pinned, err := v.trust.LeastHead()
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the trust file's checkpoint: %w", err)
+	case pinned && least.Size > v.head.Size:
+		return faultf(fileCheckpoint, ErrCheckpoint, "it has %d entries, the trust file's has %d", v.head.Size, least.Size)
+	case pinned && least.Size == v.head.Size && least.Root != v.head.Root:
+		return faultf(fileCheckpoint, ErrCheckpoint, "it has as many entries as the trust file's and another root: the log was forked")
+	case pinned:
+		v.say("The checkpoint is not older than the trust file's (%d entries); that it continues it is for conclave ledger verify to show.", least.Size)
+	}
+	return nil
+}
+
+// openCheckpoint opens a checkpoint with note verifier keys.
+func openCheckpoint(data []byte, instance string, keys []string) (ledger.Head, error) {
+	origin, err := ledger.Origin(instance)
+	if err != nil {
+		return ledger.Head{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	}
+	verifiers := make([]note.Verifier, len(keys))
+	for i, k := range keys {
+		if verifiers[i], err = note.NewVerifier(k); err != nil {
+			return ledger.Head{}, fmt.Errorf("%w: log key %d: %w", ErrCheckpoint, i, err)
+		}
+	}
+	head, err := ledger.OpenHead(data, origin, verifiers...)
+	switch {
+	case errors.Is(err, ledger.ErrSignature):
+		return head, fmt.Errorf("%w: %w", ErrSignature, err)
+	case err != nil:
+		return head, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+	case head.Size == 0:
+		return head, fmt.Errorf("%w: it covers no entry", ErrCheckpoint)
+	}
+	return head, nil
+}
+
+// sequence reads a sequence number from the name of an entry's file.
+func sequence(name string) (uint64, bool) {
+	digits, found := strings.CutPrefix(name, "entries/")
+	if !found {
+		return 0, false
+	}
+	var seq uint64
+	if n, err := fmt.Sscanf(digits, "%d.json", &seq); n != 1 || err != nil || entryFile(seq) != name {
+		return 0, false
+	}
+	return seq, true
+}

@@ -1,0 +1,249 @@
+package bundle
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"conclave/custodian/ledger"
+	"conclave/reports"
+	"conclave/reports/control"
+)
+
+// proofs checks every entry in the bundle: its form, its place, and its inclusion in the checkpoint.
+func (v *verifier) proofs(ctx context.Context) error {
+	for _, f := range v.manifest.Files {
+		if strings.HasPrefix(f.Path, "proofs/") {
+			if _, have := v.archive.files[strings.Replace(strings.Replace(f.Path, "proofs/", "entries/", 1), ".tlog-proof", ".json", 1)]; !have {
+				return faultf(f.Path, ErrExtra, "a proof without an entry")
+			}
+		}
+		if !strings.HasPrefix(f.Path, "entries/") {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		seq, ok := sequence(f.Path)
+		if !ok {
+			return faultf(f.Path, ErrExtra, "its name is no sequence number")
+		}
+		if err := v.proof(seq); err != nil {
+			return err
+		}
+	}
+	genesis := v.entries[0]
+	switch {
+	case genesis == nil:
+		return fault(entryFile(0), ErrMissing)
+	case genesis.Type != "genesis" || genesis.Target.ID != v.manifest.Instance:
+		return faultf(entryFile(0), ErrForeignInstance, "the ledger's first entry is %s of %s", clip(genesis.Type), clip(genesis.Target.ID))
+	}
+	v.result.Entries = len(v.entries)
+	v.say("All %d ledger entries in the bundle are proven to be in that checkpoint's log (RFC 6962), and entry 0 is this instance's genesis.", len(v.entries))
+	return nil
+}
+
+func (v *verifier) proof(seq uint64) error {
+	raw, err := v.archive.read(entryFile(seq))
+	if err != nil {
+		return err
+	}
+	data, err := v.archive.read(proofFile(seq))
+	if err != nil {
+		return err
+	}
+	index, hashes, checkpoint, err := parseProof(data)
+	if err != nil {
+		return fault(proofFile(seq), err)
+	}
+	if index != seq || !bytes.Equal(checkpoint, v.note) {
+		return faultf(proofFile(seq), ErrProof, "it is of another entry or checkpoint")
+	}
+	proof := make(tlog.RecordProof, len(hashes))
+	for i, h := range hashes {
+		proof[i] = h
+	}
+	if err := ledger.CheckInclusion(proof, v.head, seq, raw); err != nil {
+		return fault(entryFile(seq), fmt.Errorf("%w: %w", ErrProof, err))
+	}
+	e, err := ledger.Decode(raw)
+	if err != nil {
+		return fault(entryFile(seq), fmt.Errorf("%w: %w", ErrFormat, err))
+	}
+	if e.Seq != seq {
+		return faultf(entryFile(seq), ErrProof, "it says of itself that it is entry %d", e.Seq)
+	}
+	v.entries[seq] = e
+	return nil
+}
+
+// controlPlane follows the chain of control-plane entries. Where the bundle has all of them, they say which
+// revision of every row is the newest.
+func (v *verifier) controlPlane(context.Context) error {
+	newest := map[rowName]ledger.RowChange{}
+	number, last := uint64(0), uint64(0)
+	for _, seq := range slices.Sorted(maps.Keys(v.entries)) {
+		e := v.entries[seq]
+		if e.Link == nil {
+			continue
+		}
+		if e.Link.Number != number || e.Link.Prev != last {
+			return nil // one is not in the bundle
+		}
+		number, last = number+1, seq
+		for _, r := range e.Rows {
+			newest[rowName{r.Kind, r.ID}] = r
+		}
+	}
+	if number != v.head.ControlCount || last != v.head.ControlLast {
+		return nil
+	}
+	v.newest, v.result.Complete = newest, true
+	v.say("The bundle holds all %d control-plane entries, in an unbroken chain up to the checkpoint.", number)
+	return nil
+}
+
+// rows checks that every authority row is the one that a ledger entry wrote, and the newest where that is known.
+func (v *verifier) rows(context.Context) error {
+	data, err := v.archive.read(fileRows)
+	if err != nil {
+		return err
+	}
+	if err := decode(fileRows, data, &v.index); err != nil {
+		return err
+	}
+	files := map[string]bool{fileRows: true}
+	for _, r := range v.index.Rows {
+		if err := v.row(r); err != nil {
+			return err
+		}
+		files[r.File] = true
+		if r.File == "" {
+			v.result.Withheld++
+		}
+	}
+	for name := range v.archive.files {
+		if strings.HasPrefix(name, "rows/") && !files[name] {
+			return faultf(name, ErrExtra, "no row of the index has it")
+		}
+	}
+	v.result.Rows = len(v.index.Rows)
+	newest := "; whether they are the newest is not shown, as the control plane is not whole"
+	if v.result.Complete {
+		newest = ", in its newest revision"
+	}
+	v.say("Each of %d authority rows is bound by its hash to a ledger entry%s. The content of %d of them is withheld, as it holds wrapped keys or sealed shares: for those, the report's word is the node's.",
+		len(v.index.Rows), newest, v.result.Withheld)
+	return nil
+}
+
+func (v *verifier) row(r RowFile) error {
+	where := r.File
+	if where == "" {
+		where = fileRows
+		if r.Withheld == "" {
+			return faultf(where, ErrMissing, "%s %s has neither a file nor a reason", clip(r.Kind), clip(r.ID))
+		}
+	} else {
+		body, err := v.archive.read(r.File)
+		if err != nil {
+			return err
+		}
+		if sum := sha256.Sum256(body); hex.EncodeToString(sum[:]) != r.Hash {
+			return faultf(where, ErrRow, "its SHA-256 is not the row's")
+		}
+	}
+	e := v.entries[r.Seq]
+	if e == nil {
+		return faultf(entryFile(r.Seq), ErrMissing, "it wrote %s %s", clip(r.Kind), clip(r.ID))
+	}
+	bound := slices.ContainsFunc(e.Rows, func(c ledger.RowChange) bool { return matches(c, r) })
+	if !bound {
+		return faultf(where, ErrRow, "entry %d does not bind %s %s with this hash", r.Seq, clip(r.Kind), clip(r.ID))
+	}
+	if v.newest != nil && !matches(v.newest[rowName{r.Kind, r.ID}], r) {
+		return faultf(where, ErrRow, "a later entry changed %s %s", clip(r.Kind), clip(r.ID))
+	}
+	return nil
+}
+
+func matches(c ledger.RowChange, r RowFile) bool {
+	return c.Kind == r.Kind && c.ID == r.ID && c.Revision == r.Revision && hex.EncodeToString(c.Hash[:]) == r.Hash
+}
+
+// report checks that the report is about this bundle and cites nothing that the bundle does not hold.
+func (v *verifier) report(context.Context) error {
+	data, err := v.archive.read(fileReport)
+	if err != nil {
+		return err
+	}
+	if _, err := v.archive.read(filePage); err != nil {
+		return err
+	}
+	r, err := reports.Parse(data)
+	if err != nil {
+		return fault(fileReport, fmt.Errorf("%w: %w", ErrFormat, err))
+	}
+	m := v.manifest
+	if r.Instance.ID != m.Instance || r.Instance.Mode != m.Mode || r.Framework != m.Framework || !r.From.Equal(m.From) || !r.To.Equal(m.To) ||
+		r.Checkpoint.Size != m.Size || r.Checkpoint.Root != m.Root || r.Checkpoint.Note != string(v.note) {
+		return faultf(fileReport, ErrCitation, "it is about another instance, period or checkpoint than the manifest")
+	}
+	if err := v.catalogue(r); err != nil {
+		return err
+	}
+	for _, seq := range r.Cited() {
+		if v.entries[seq] == nil {
+			return faultf(fileReport, ErrCitation, "entry %d", seq)
+		}
+	}
+	have := map[control.Ref]bool{}
+	for _, row := range v.index.Rows {
+		have[control.Ref{Kind: row.Kind, ID: row.ID, Revision: row.Revision, Hash: row.Hash, Seq: row.Seq}] = true
+	}
+	for _, ref := range r.Rows() {
+		if !have[ref] {
+			return faultf(fileReport, ErrCitation, "%s %s, revision %d", clip(ref.Kind), clip(ref.ID), ref.Revision)
+		}
+	}
+	counts := map[string]int{}
+	for _, c := range r.Controls {
+		counts[string(c.Result.Verdict)]++
+	}
+	for verdict, n := range r.Counts {
+		if counts[verdict] != n {
+			return faultf(fileReport, ErrCitation, "its cover counts %d controls as %s, it has %d", n, clip(verdict), counts[verdict])
+		}
+	}
+	v.result.Counts, v.result.Report = r.Counts, r
+	v.say("The report judges %d controls of %s and cites nothing that the bundle does not hold.", len(r.Controls), r.Framework)
+	return nil
+}
+
+// catalogue checks that the report judges the catalogue that is in the bundle.
+func (v *verifier) catalogue(r *reports.Report) error {
+	data, err := v.archive.read(fileCatalogue)
+	if err != nil {
+		return err
+	}
+	var c control.Catalogue
+	if err := decode(fileCatalogue, data, &c); err != nil {
+		return err
+	}
+	same := c.Framework == r.Framework && c.Version == r.CatalogueVersion && len(c.Controls) == len(r.Controls)
+	for i := 0; same && i < len(c.Controls); i++ {
+		same = c.Controls[i].ID == r.Controls[i].ID
+	}
+	if !same {
+		return faultf(fileCatalogue, ErrCitation, "the report judges another catalogue")
+	}
+	return nil
+}

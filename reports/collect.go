@@ -1,0 +1,103 @@
+package reports
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"conclave/custodian"
+	"conclave/custodian/ledger"
+	"conclave/reports/control"
+)
+
+// kindCeremony is the kind of the rows that hold ceremonies. They belong to a sibling package, which this one
+// does not import; [control.Ceremony] reads what matters here.
+const kindCeremony = "ceremony"
+
+// rowKinds are the kinds of rows that evidence is read from.
+func rowKinds() []string {
+	return []string{
+		string(custodian.KindInstance), string(custodian.KindKey), string(custodian.KindKeyVersion), string(custodian.KindKeystore),
+		string(custodian.KindPerson), string(custodian.KindShareSet), string(custodian.KindShare), string(custodian.KindApplication),
+		string(custodian.KindGrant), kindCeremony,
+	}
+}
+
+// ErrNoInstance: the source has no readable instance row, so nothing is known of what the report is about.
+var ErrNoInstance = errors.New("no instance row")
+
+// collect reads everything that evaluators look at.
+func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evidence, error) {
+	ev := &control.Evidence{From: from, To: to, Now: to, Damaged: src.Damaged()}
+	if at := src.Checkpoint().At; at.Before(to) {
+		ev.Now = at
+	}
+	instance, err := read[control.Instance](src, custodian.KindInstance)
+	if err != nil {
+		return nil, err
+	}
+	if len(instance) != 1 {
+		return nil, fmt.Errorf("reading instance: %w", ErrNoInstance)
+	}
+	ev.Instance = instance[0].Value
+	if err := errors.Join(
+		into(src, custodian.KindKey, &ev.Keys), into(src, custodian.KindKeyVersion, &ev.Versions),
+		into(src, custodian.KindKeystore, &ev.Keystores), into(src, custodian.KindPerson, &ev.People),
+		into(src, custodian.KindShareSet, &ev.ShareSets), into(src, custodian.KindShare, &ev.Shares),
+		into(src, custodian.KindApplication, &ev.Applications), into(src, custodian.KindGrant, &ev.Grants),
+		into(src, kindCeremony, &ev.Ceremonies)); err != nil {
+		return nil, err
+	}
+	ev.Events = control.NewEvents(ev.Versions)
+	return ev, observe(ctx, src, ev)
+}
+
+// observe reads the ledger once: the control plane up to the period, then every entry of the period.
+func observe(ctx context.Context, src Source, ev *control.Evidence) error {
+	first, err := firstAt(ctx, src, ev.From)
+	if err != nil {
+		return fmt.Errorf("finding the period's first entry: %w", err)
+	}
+	end, err := firstAt(ctx, src, ev.To)
+	if err != nil {
+		return fmt.Errorf("finding the period's last entry: %w", err)
+	}
+	err = src.ControlEntries(ctx, first, func(e *ledger.Entry, _ []byte) error {
+		ev.Events.Before(e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading control entries before the period: %w", err)
+	}
+	err = src.Entries(ctx, first, end, func(e *ledger.Entry, _ []byte) error {
+		ev.Events.Observe(e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the period's entries: %w", err)
+	}
+	return nil
+}
+
+func into[K ~string, T any](src Source, kind K, out *[]control.Record[T]) error {
+	records, err := read[T](src, kind)
+	*out = records
+	return err
+}
+
+// read decodes the rows of a kind. Their bodies were decoded strictly by their owner when they were loaded;
+// here members that reports do not know are passed over.
+func read[T any, K ~string](src Source, kind K) ([]control.Record[T], error) {
+	var out []control.Record[T]
+	for ref, body := range src.Rows(string(kind)) {
+		record := control.Record[T]{Ref: ref}
+		if err := json.Unmarshal(body, &record.Value); err != nil {
+			return nil, fmt.Errorf("reading %s %q: %w", kind, ref.ID, err)
+		}
+		out = append(out, record)
+	}
+	return out, nil
+}

@@ -1,0 +1,119 @@
+package control_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/reports/control"
+	"conclave/reports/control/pci"
+)
+
+func TestCatalogueAndEvaluatorsAgree(t *testing.T) {
+	t.Parallel()
+	c, err := control.Load(pci.Framework)
+	require.NoError(t, err)
+	evaluators := pci.Evaluators()
+	require.Len(t, evaluators, len(c.Controls))
+	for _, k := range c.Controls {
+		require.Contains(t, evaluators, k.ID)
+		for _, text := range []string{k.PassRule, k.AppliesWhen, k.Evidence.Query} {
+			require.False(t, strings.HasSuffix(strings.TrimSpace(text), "."), "%s: %q is a clause, the page ends it", k.ID, text)
+		}
+	}
+}
+
+func TestUnknownFramework(t *testing.T) {
+	t.Parallel()
+	_, err := control.Load("iso-27001")
+	var unknown *control.UnknownFrameworkError
+	require.ErrorAs(t, err, &unknown)
+	require.Contains(t, err.Error(), pci.Framework)
+}
+
+const minimal = `framework: f
+name: n
+version: v
+controls:
+  - {id: "1", title: t, status: s, applies_when: a, what_it_demands: w, evidence: {events: [], state: [], query: q}, pass_rule: p, judged: j, fail_examples: [x], retention: r, verification: {level: memory, source: s}}
+`
+
+func TestCataloguesAreReadStrictly(t *testing.T) {
+	t.Parallel()
+	_, err := control.ParseCatalogue([]byte(minimal))
+	require.NoError(t, err)
+	for name, c := range map[string]struct{ data, want string }{
+		"unknown member":  {strings.Replace(minimal, "title: t", "title: t, extra: 1", 1), "extra"},
+		"no title":        {strings.Replace(minimal, "title: t", `title: ""`, 1), "control 1: title: empty"},
+		"unknown level":   {strings.Replace(minimal, "level: memory", "level: sure", 1), "verification.level"},
+		"twice":           {minimal + strings.SplitAfter(minimal, "controls:\n")[1], "listed twice"},
+		"second document": {minimal + "---\nframework: g\n", "more than one document"},
+		"no controls":     {"framework: f\nname: n\nversion: v\n", "controls: none"},
+		"not YAML":        {"\t{", "parsing catalogue"},
+		"empty":           {"", "parsing catalogue"},
+		"repeated member": {strings.Replace(minimal, "name: n", "name: n\nname: m", 1), "name"},
+		"too large":       {minimal + strings.Repeat("#", 1<<20), "at most"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := control.ParseCatalogue([]byte(c.data))
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
+func FuzzParseCatalogue(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte("a: &a [*a]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := control.ParseCatalogue(data)
+		if err == nil && len(c.Controls) == 0 {
+			t.Fatal("accepted a catalogue without controls")
+		}
+	})
+}
+
+func TestConcludeNeverPassesOnNothing(t *testing.T) {
+	t.Parallel()
+	empty := control.NewTable("t")
+	context := control.NewTable("t")
+	context.Note(control.Info, "", control.Proof{}, "x")
+	good := control.NewTable("t")
+	good.Add(control.OK, nil, control.Proof{}, "x")
+	doubtful := control.NewTable("t")
+	doubtful.Add(control.Attention, nil, control.Proof{}, "x")
+	bad := control.NewTable("t")
+	bad.Add(control.OK, control.Faults{"broken"}, control.Proof{}, "x")
+	for _, c := range []struct {
+		want    control.Verdict
+		finding control.Finding
+	}{
+		{control.NoEvidence, control.Finding{}},
+		{control.NoEvidence, control.Finding{Tables: []*control.Table{empty}}},
+		{control.NoEvidence, control.Finding{Tables: []*control.Table{context}}},
+		{control.NoEvidence, control.Finding{Tables: []*control.Table{empty}, Question: "q?"}},
+		{control.Satisfied, control.Finding{Tables: []*control.Table{good, empty}}},
+		{control.NeedsHuman, control.Finding{Tables: []*control.Table{good}, Question: "q?"}},
+		{control.NeedsHuman, control.Finding{Tables: []*control.Table{good}, Unseen: 1}},
+		{control.NeedsHuman, control.Finding{Tables: []*control.Table{good, doubtful}, Doubt: "d?"}},
+		{control.Violated, control.Finding{Tables: []*control.Table{good, doubtful, bad}, Question: "q?"}},
+	} {
+		require.Equal(t, c.want, control.Conclude(c.finding).Verdict)
+	}
+}
+
+func TestTablesAreBounded(t *testing.T) {
+	t.Parallel()
+	table := control.NewTable("t", control.Column{Name: "c", Type: control.Text})
+	for range 2000 {
+		table.Add(control.OK, nil, control.Proof{}, "x")
+	}
+	table.Add(control.OK, control.Faults{"broken"}, control.Proof{}, "y")
+	r := control.Conclude(control.Finding{Tables: []*control.Table{table}, Bad: "bad"})
+	require.Equal(t, control.Violated, r.Verdict)
+	require.Equal(t, 2001, r.Tables[0].Total)
+	require.Less(t, len(r.Tables[0].Rows), 600)
+	require.Equal(t, control.Violating, r.Tables[0].Rows[0].State, "what matters comes first")
+	require.Equal(t, 2001-len(r.Tables[0].Rows), r.Tables[0].Omitted())
+}

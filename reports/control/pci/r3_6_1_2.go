@@ -1,0 +1,101 @@
+package pci
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"conclave/custodian/key"
+	"conclave/reports/control"
+)
+
+// standardScheme begins the name of every splitting scheme that 3.6.1.2 lets pass without a secure device.
+const standardScheme = "ISO/IEC 19592-2"
+
+// PermittedForms judges 3.6.1.2.
+func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
+	if r, out := outOfScope(ev); out {
+		return r
+	}
+	forms := control.NewTable("The form in which each key version exists",
+		control.Column{Name: "key version", Type: control.ID}, control.Column{Name: "state", Type: control.Text},
+		control.Column{Name: "strength (bits)", Type: control.Integer}, control.Column{Name: "keystore", Type: control.ID},
+		control.Column{Name: "form", Type: control.Text}, control.Column{Name: "wrapping strength (bits)", Type: control.Integer})
+	for _, s := range versions(ev, false) {
+		addForm(ev, forms, s)
+	}
+	exports := exportTable(ev)
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{forms, exports},
+		Good:   fmt.Sprintf("%s, each in a permitted form; no key left a keystore in the clear.", count(forms.Total, "key version")),
+		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear.",
+			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export")),
+		Empty: "Keys for account data have no version that is not destroyed.",
+	})
+}
+
+func addForm(ev *control.Evidence, t *control.Table, s scoped) {
+	v := s.version.Value
+	var f control.Faults
+	proof := []control.Ref{s.key.Ref, s.version.Ref}
+	form, strength := "unknown", 0
+	ks := ev.Keystore(v.Keystore)
+	if ks == nil {
+		f = append(f, fmt.Sprintf("keystore %q is not registered", v.Keystore))
+	} else {
+		proof = append(proof, ks.Ref)
+		strength = ks.Value.Capabilities.KeyStrength
+		var set *control.Ref
+		form, set, f = formIn(ev, ks.Value)
+		if set != nil {
+			proof = append(proof, *set)
+		}
+		f.Check(strength >= v.StrengthBits, fmt.Sprintf("wrapping strength of %d bits is below the key's %d", strength, v.StrengthBits))
+	}
+	t.Add(control.OK, f, control.Proves(proof...), s.id(), string(s.state), control.Int(v.StrengthBits), v.Keystore, form, control.Int(strength))
+}
+
+// formIn says in what form a keystore holds its keys, by which share set's row, and what is wrong with it.
+func formIn(ev *control.Evidence, ks key.Keystore) (form string, set *control.Ref, f control.Faults) {
+	if ks.Capabilities.StoresKeys {
+		form = "inside the keystore's device"
+		f.Check(ks.FIPSLevel > 0, "the keystore claims no validated device")
+		if ks.ShareSet == "" {
+			return form, nil, f
+		}
+	} else {
+		form = "wrapped under the keystore's activation secret"
+		if ks.ShareSet == "" {
+			f = append(f, "the activation secret is not split among custodians")
+			return form, nil, f
+		}
+	}
+	found := ev.ShareSet(ks.ShareSet)
+	if found == nil {
+		f = append(f, fmt.Sprintf("share set %q is not registered", ks.ShareSet))
+		return form, nil, f
+	}
+	ss := found.Value
+	f.Check(ss.Threshold >= 2 && ss.Total >= ss.Threshold, fmt.Sprintf("threshold is %d of %d, at least 2 are demanded", ss.Threshold, ss.Total))
+	f.Check(strings.HasPrefix(ss.Scheme, standardScheme), fmt.Sprintf("scheme %q is not %s", ss.Scheme, standardScheme))
+	f.Check(ss.RNG != "", "the generator of the shares is not recorded")
+	return fmt.Sprintf("%s, which exists as %d shares of which %d open it (%s)", form, ss.Total, ss.Threshold, ss.Scheme), &found.Ref, f
+}
+
+// exportTable lists the exports of the period. The form is the entry's reason code; only a wrapped form passes.
+func exportTable(ev *control.Evidence) *control.Table {
+	t := control.NewTable("Keys that left a keystore in the period",
+		control.Column{Name: "at", Type: control.Instant}, control.Column{Name: "key", Type: control.ID},
+		control.Column{Name: "by", Type: control.ID}, control.Column{Name: "form", Type: control.Text},
+		control.Column{Name: "ceremony", Type: control.ID})
+	for _, e := range ev.Events.Of("key.export") {
+		if !ev.InPeriod(e.At) || (e.Outcome != "done" && e.Outcome != "allow") {
+			continue
+		}
+		var f control.Faults
+		f.Check(e.Reason == "wrapped" || e.Reason == "sealed-share", "the entry does not say that the key left wrapped")
+		f.Check(e.Ceremony != "", "no ceremony is cited")
+		t.Add(control.OK, f, control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), e.Target, e.Actor, e.Reason, e.Ceremony)
+	}
+	return t
+}

@@ -1,0 +1,65 @@
+package pci
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"conclave/reports/control"
+)
+
+// maxPlaces is how many keystores may hold versions of one key (ours: primary, replica, backup).
+const maxPlaces = 3
+
+// FewestPlaces judges 3.6.1.4.
+func FewestPlaces(_ context.Context, ev *control.Evidence) control.Result {
+	if r, out := outOfScope(ev); out {
+		return r
+	}
+	t := control.NewTable("Places that hold each key",
+		control.Column{Name: "key", Type: control.ID}, control.Column{Name: "keystores", Type: control.Text},
+		control.Column{Name: "locations", Type: control.Text}, control.Column{Name: "registered by", Type: control.Text},
+		control.Column{Name: "copies with the database", Type: control.Text})
+	for _, k := range ev.ScopedKeys() {
+		var f control.Faults
+		var stores, locations, reasons []string
+		proof := []control.Ref{k.Ref}
+		outside := false
+		seen := map[string]bool{}
+		for _, v := range ev.VersionsOf(k.Value.ID) {
+			if control.StateAt(v.Value, ev.Now) == "destroyed" || seen[v.Value.Keystore] {
+				continue
+			}
+			seen[v.Value.Keystore] = true
+			stores = append(stores, v.Value.Keystore)
+			ks := ev.Keystore(v.Value.Keystore)
+			if ks == nil {
+				f = append(f, fmt.Sprintf("keystore %q is not registered", v.Value.Keystore))
+				continue
+			}
+			proof = append(proof, ks.Ref)
+			f.Check(ks.Value.Location != "", fmt.Sprintf("keystore %s has no location", ks.Value.ID))
+			f.Check(ks.Value.RegisteredBy != "", fmt.Sprintf("the registration of keystore %s is not recorded", ks.Value.ID))
+			locations = append(locations, ks.Value.Location)
+			reasons = append(reasons, ks.Value.RegisteredBy)
+			outside = outside || !ks.Value.Capabilities.StoresKeys
+		}
+		if len(stores) == 0 {
+			continue // all versions destroyed: the key lives nowhere
+		}
+		f.Check(len(stores) <= maxPlaces, fmt.Sprintf("%d keystores, at most %d are allowed", len(stores), maxPlaces))
+		state := control.OK
+		if outside {
+			state = control.Attention
+		}
+		t.Add(state, f, control.Proves(proof...), k.Value.ID, list(stores), strings.Join(locations, "; "), list(reasons), yes(outside))
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   fmt.Sprintf("%s, each in at most %d keystores that have a location and a recorded registration.", count(t.Total, "key"), maxPlaces),
+		Bad:    fmt.Sprintf("%s in too many places, or in places that nobody described.", of(t.Violating, t.Total, "key")),
+		Empty:  "Keys for account data have no version that is not destroyed.",
+		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, backups and snapshots of that database exist, " +
+			"where is each, who can read it, and what is the reason for each of them?",
+	})
+}

@@ -1,0 +1,137 @@
+package pci
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"conclave/custodian/people"
+	"conclave/reports/control"
+)
+
+// leastApprovals is the floor of two distinct people beside the requester that holds below any policy outside
+// development mode.
+const leastApprovals = 2
+
+// DualControl judges 3.7.6 on every governed and every attended ceremony completed in the period.
+func DualControl(_ context.Context, ev *control.Evidence) control.Result {
+	governed := control.NewTable("Governed operations completed in the period: dual control",
+		control.Column{Name: "ceremony", Type: control.ID}, control.Column{Name: "operation", Type: control.Text},
+		control.Column{Name: "target", Type: control.ID}, control.Column{Name: "requester", Type: control.ID},
+		control.Column{Name: "demanded", Type: control.Integer}, control.Column{Name: "approved by", Type: control.Text},
+		control.Column{Name: "completed", Type: control.Instant})
+	attended := control.NewTable("Attended operations completed in the period: split knowledge",
+		control.Column{Name: "ceremony", Type: control.ID}, control.Column{Name: "operation", Type: control.Text},
+		control.Column{Name: "share set", Type: control.ID}, control.Column{Name: "threshold", Type: control.Integer},
+		control.Column{Name: "shares brought by", Type: control.Text}, control.Column{Name: "completed", Type: control.Instant})
+	for _, c := range ev.Ceremonies {
+		if c.Value.State != "completed" || c.Value.EndedAt == nil || !ev.InPeriod(*c.Value.EndedAt) {
+			continue
+		}
+		switch c.Value.Class {
+		case "G":
+			addGoverned(ev, governed, c)
+		case "S":
+			addAttended(ev, attended, c)
+		}
+	}
+	alone := unceremonious(ev)
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{governed, attended, alone},
+		Good: fmt.Sprintf("%s and %s completed in the period, each by as many different people as demanded; no key operation by a person lacks its ceremony.",
+			count(governed.Total, "governed operation"), count(attended.Total, "attended operation")),
+		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony.", of(governed.Violating, governed.Total, "governed operation"),
+			of(attended.Violating, attended.Total, "attended operation"), count(alone.Violating, "key operation")),
+		Empty:  "No governed or attended operation was completed in the period, so dual control is not shown at work.",
+		Unseen: ev.Events.Dropped(manualOperations...),
+	})
+}
+
+func addGoverned(ev *control.Evidence, t *control.Table, c control.Record[control.Ceremony]) {
+	var f control.Faults
+	var approvers []string
+	proof := control.Proves(c.Ref).And(span(c)...)
+	for _, v := range c.Value.Votes {
+		if v.Decision != "approve" || slices.Contains(approvers, v.Person) {
+			continue // two credentials of one person are one voice
+		}
+		p := ev.Person(v.Person)
+		switch {
+		case p == nil:
+			f = append(f, v.Person+" is not in the register")
+		case v.Person == c.Value.Requester.ID && c.Value.Requester.Kind == "human":
+			f = append(f, v.Person+" approved their own request")
+		case slices.Contains(c.Value.Subjects, v.Person):
+			f = append(f, v.Person+" approved a change about themselves")
+		case !owns(p.Value, v.Credential):
+			f = append(f, v.Person+" approved with a credential that is not theirs")
+		default:
+			approvers = append(approvers, v.Person)
+			proof.Rows = append(proof.Rows, p.Ref)
+		}
+	}
+	demanded := c.Value.Takes.Approvals
+	f.Check(demanded >= 1, "no number of approvals was demanded")
+	f.Check(demanded >= leastApprovals || ev.Instance.Development(), fmt.Sprintf("only %d approvals were demanded, the floor is %d", demanded, leastApprovals))
+	f.Check(len(approvers) >= demanded, fmt.Sprintf("%d different people approved, %d were demanded", len(approvers), demanded))
+	t.Add(control.OK, f, proof, c.Value.ID, c.Value.Operation, c.Value.Target.ID, c.Value.Requester.ID, control.Int(demanded),
+		list(approvers), control.Time(*c.Value.EndedAt))
+}
+
+func addAttended(ev *control.Evidence, t *control.Table, c control.Record[control.Ceremony]) {
+	var f control.Faults
+	var holders []string
+	proof := control.Proves(c.Ref).And(span(c)...)
+	for _, s := range c.Value.Shares {
+		if slices.Contains(holders, s.Person) {
+			f = append(f, s.Person+" brought more than one share")
+			continue
+		}
+		p := ev.Person(s.Person)
+		if p == nil {
+			f = append(f, s.Person+" is not in the register")
+			continue
+		}
+		proof.Rows = append(proof.Rows, p.Ref)
+		f.Check(!has(p.Value, people.RoleAdministrator), s.Person+" is an administrator and brought a share")
+		holders = append(holders, s.Person)
+	}
+	f.Check(c.Value.Threshold >= 2, fmt.Sprintf("a threshold of %d is no split knowledge", c.Value.Threshold))
+	f.Check(len(holders) >= c.Value.Threshold, fmt.Sprintf("%d different people brought shares, %d were demanded", len(holders), c.Value.Threshold))
+	t.Add(control.OK, f, proof, c.Value.ID, c.Value.Operation, c.Value.ShareSet, control.Int(c.Value.Threshold), list(holders), control.Time(*c.Value.EndedAt))
+}
+
+// span is the first and the last ledger entry of a ceremony, as its row names them. A row cannot name entries
+// that are later than the one that wrote it.
+func span(c control.Record[control.Ceremony]) []uint64 {
+	first, last := c.Value.FirstSeq, c.Value.LastSeq
+	if first == 0 || last < first || last > c.Ref.Seq {
+		return nil
+	}
+	return []uint64{first, last}
+}
+
+func owns(p people.Person, credential string) bool {
+	return slices.ContainsFunc(p.ApprovalKeys, func(c people.Credential) bool { return c.ID == credential })
+}
+
+// manualOperations change keys or who may use them; done by a person they rest on a ceremony.
+var manualOperations = []string{"key.create", "key.rotate", "key.activate", "key.resume", "key.compromise", "key.deactivate", "key.destroy",
+	"key.import", "key.export", "keystore.register", "keystore.activate", "grant.create", "application.enrol"}
+
+// unceremonious lists key operations of the period that no ceremony stands behind. What this node did by
+// itself, by date or schedule, is not meant.
+func unceremonious(ev *control.Evidence) *control.Table {
+	t := control.NewTable("Key operations by people that cite no ceremony",
+		control.Column{Name: "at", Type: control.Instant}, control.Column{Name: "operation", Type: control.Text},
+		control.Column{Name: "target", Type: control.ID}, control.Column{Name: "by", Type: control.ID})
+	for _, kind := range manualOperations {
+		for _, e := range ev.Events.Of(kind) {
+			if e.Ceremony != "" || e.ActorKind == "node" || e.Outcome != "done" || !ev.InPeriod(e.At) {
+				continue
+			}
+			t.Add(control.OK, control.Faults{"no ceremony is cited"}, control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), e.Type, e.Target, e.Actor)
+		}
+	}
+	return t
+}

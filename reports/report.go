@@ -1,0 +1,194 @@
+package reports
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"conclave/custodian"
+	"conclave/reports/control"
+	"conclave/reports/control/pci"
+)
+
+// Format names the report's JSON; it changes when a member changes its meaning.
+const Format = "conclave-report-1"
+
+// Request asks for a report.
+type Request struct {
+	Framework string    // a catalogue, e.g. "pci-dss-4.0.1"
+	From, To  time.Time // the period: From ≤ entry < To
+}
+
+// Report is one framework judged for one period. For a checkpoint and a period it is always the same, but for
+// GeneratedAt.
+type Report struct {
+	Format           string           `json:"format"`
+	Instance         control.Instance `json:"instance"`
+	Framework        string           `json:"framework"`
+	FrameworkName    string           `json:"framework_name"`
+	CatalogueVersion string           `json:"catalogue_version"`
+	From             time.Time        `json:"from"`
+	To               time.Time        `json:"to"`
+	AsOf             time.Time        `json:"as_of"` // state is judged as of this instant
+	GeneratedAt      time.Time        `json:"generated_at"`
+	Checkpoint       Checkpoint       `json:"checkpoint"`
+	Counts           map[string]int   `json:"counts"` // controls by verdict; every verdict is listed
+	Controls         []Judgement      `json:"controls"`
+	Entries          map[string]int   `json:"entries"` // the period's ledger entries by type
+}
+
+// Judgement is one control with its result.
+type Judgement struct {
+	control.Control
+	Result control.Result `json:"result"`
+}
+
+// Development says that the report is about an instance made for trying out; every page of it says so.
+func (r *Report) Development() bool { return r.Instance.Development() }
+
+// Cited lists the ledger entries that prove the report's rows, ascending.
+func (r *Report) Cited() []uint64 {
+	seen := map[uint64]bool{}
+	for _, row := range r.rows() {
+		for _, seq := range row.Ledger {
+			seen[seq] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// Rows lists the authority rows that the report was read from, in order of kind and id.
+func (r *Report) Rows() []control.Ref {
+	seen := map[control.Ref]bool{}
+	for _, row := range r.rows() {
+		for _, ref := range row.Rows {
+			seen[ref] = true
+		}
+	}
+	return slices.SortedFunc(maps.Keys(seen), func(a, b control.Ref) int {
+		return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID), cmp.Compare(a.Revision, b.Revision))
+	})
+}
+
+func (r *Report) rows() []control.Row {
+	var out []control.Row
+	for _, c := range r.Controls {
+		for _, t := range c.Result.Tables {
+			out = append(out, t.Rows...)
+		}
+	}
+	return out
+}
+
+// JSON is the report as canonical JSON (RFC 8785).
+func (r *Report) JSON() ([]byte, error) {
+	raw, err := json.Marshal(r, json.Deterministic(true))
+	if err != nil {
+		return nil, fmt.Errorf("encoding report: %w", err)
+	}
+	v := jsontext.Value(raw)
+	if err := v.Canonicalize(); err != nil {
+		return nil, fmt.Errorf("canonicalising report: %w", err)
+	}
+	return v, nil
+}
+
+// Parse reads a report's JSON strictly.
+func Parse(data []byte) (*Report, error) {
+	r := new(Report)
+	if err := json.Unmarshal(data, r, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("reading report: %w", err)
+	}
+	if r.Format != Format {
+		return nil, fmt.Errorf("reading report: format: %q; allowed: %s", r.Format, Format)
+	}
+	return r, nil
+}
+
+// Generate judges a framework. now is when the report is asked for; it bounds the period and is printed, and
+// decides nothing. Bad requests are a [*custodian.InputError] that names the field.
+func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Report, error) {
+	catalogue, evaluators, err := framework(req.Framework)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPeriod(req.From, req.To, now); err != nil {
+		return nil, err
+	}
+	ev, err := collect(ctx, src, req.From.UTC(), req.To.UTC())
+	if err != nil {
+		return nil, fmt.Errorf("collecting evidence: %w", err)
+	}
+	r := &Report{
+		Format: Format, Instance: ev.Instance, Framework: catalogue.Framework, FrameworkName: catalogue.Name,
+		CatalogueVersion: catalogue.Version, From: ev.From, To: ev.To, AsOf: ev.Now, GeneratedAt: now.UTC(),
+		Checkpoint: src.Checkpoint(), Counts: map[string]int{}, Entries: ev.Events.Counts(),
+	}
+	for _, v := range control.Verdicts() {
+		r.Counts[string(v)] = 0
+	}
+	for _, c := range catalogue.Controls {
+		evaluate, ok := evaluators[c.ID]
+		if !ok {
+			return nil, fmt.Errorf("control %s of %s has no evaluator", c.ID, catalogue.Framework)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("judging control %s: %w", c.ID, err)
+		}
+		result := evaluate(ctx, ev)
+		r.Counts[string(result.Verdict)]++
+		r.Controls = append(r.Controls, Judgement{Control: c, Result: result})
+	}
+	return r, nil
+}
+
+// framework finds the catalogue and evaluators of a framework.
+func framework(name string) (*control.Catalogue, map[string]control.Evaluator, error) {
+	known, err := control.Frameworks()
+	if err != nil {
+		return nil, nil, err
+	}
+	if name != pci.Framework {
+		return nil, nil, &custodian.InputError{Field: "framework", Problem: fmt.Sprintf("%q is unknown", clip(name)), Allowed: strings.Join(known, ", ")}
+	}
+	catalogue, err := control.Load(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return catalogue, pci.Evaluators(), nil
+}
+
+func checkPeriod(from, to, now time.Time) error {
+	const allowed = "a time in RFC 3339, e.g. 2026-01-01T00:00:00Z"
+	switch {
+	case from.IsZero():
+		return &custodian.InputError{Field: "from", Problem: "missing", Allowed: allowed}
+	case to.IsZero():
+		return &custodian.InputError{Field: "to", Problem: "missing", Allowed: allowed}
+	case from.After(now):
+		return &custodian.InputError{Field: "from", Problem: "lies in the future", Allowed: "a time not after " + now.UTC().Format(time.RFC3339)}
+	case to.After(now):
+		return &custodian.InputError{Field: "to", Problem: "lies in the future", Allowed: "a time not after " + now.UTC().Format(time.RFC3339)}
+	case to.Equal(from):
+		return &custodian.InputError{Field: "to", Problem: "the period is empty", Allowed: "a time after from"}
+	case to.Before(from):
+		return &custodian.InputError{Field: "to", Problem: "the period is reversed", Allowed: "a time after from"}
+	}
+	return nil
+}
+
+// clip bounds text from outside that is repeated in an error.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		s = s[:most] + "…"
+	}
+	return strings.ToValidUTF8(s, "?")
+}

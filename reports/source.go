@@ -1,0 +1,61 @@
+// Package reports makes evidence: it reads the authority rows at one checkpoint and the ledger's entries of a
+// period, has every control of a framework judged, and gives the result as one value that renders the same
+// wherever it is rendered. Reports read; they never write.
+package reports
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"conclave/custodian/ledger"
+	"conclave/reports/control"
+)
+
+// Source is what reports read from: the authority rows at one checkpoint, and the ledger up to it. It does
+// not change while it is read. [FromStore] is the one over a running store.
+type Source interface {
+	// Checkpoint is the state that everything else belongs to.
+	Checkpoint() Checkpoint
+	// Rows walks the authority rows of a kind in order of id, with their canonical bodies.
+	Rows(kind string) iter.Seq2[control.Ref, []byte]
+	// Damaged lists rows that contradict the ledger and are left out of Rows.
+	Damaged() []control.Ref
+	// Entry returns one entry and its exact bytes.
+	Entry(ctx context.Context, seq uint64) (*ledger.Entry, []byte, error)
+	// Entries walks the entries from ≤ seq < to. The bytes are valid during fn only.
+	Entries(ctx context.Context, from, to uint64, fn func(e *ledger.Entry, raw []byte) error) error
+	// ControlEntries walks the control-plane entries with a sequence number below to.
+	ControlEntries(ctx context.Context, to uint64, fn func(e *ledger.Entry, raw []byte) error) error
+	// Inclusion proves that an entry is in the log of the checkpoint (RFC 6962 section 2.1.1).
+	Inclusion(ctx context.Context, seq uint64) ([][32]byte, error)
+}
+
+// Checkpoint is the signed state of the ledger that a report belongs to.
+type Checkpoint struct {
+	Size uint64    `json:"size"` // entries
+	Root string    `json:"root"` // base64 of the RFC 6962 root hash
+	At   time.Time `json:"at"`   // time of the last entry
+	Note string    `json:"note"` // the checkpoint itself, a C2SP signed note
+	// LogKeys are the note verifier keys that the source says sign checkpoints. Whoever trusts nobody takes
+	// them from a trust file instead.
+	LogKeys []string `json:"log_keys"`
+}
+
+// firstAt finds the first entry that is not before an instant, by halving: entry times never go back.
+func firstAt(ctx context.Context, src Source, at time.Time) (uint64, error) {
+	low, high := uint64(0), src.Checkpoint().Size
+	for low < high {
+		middle := low + (high-low)/2
+		e, _, err := src.Entry(ctx, middle)
+		if err != nil {
+			return 0, err
+		}
+		if e.At.Before(at) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
+}

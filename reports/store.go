@@ -1,0 +1,126 @@
+package reports
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"conclave/custodian"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store"
+	"conclave/reports/control"
+)
+
+// ErrBusy: rows changed each time that a checkpoint was about to be taken. Ask again.
+var ErrBusy = errors.New("the register changed while a checkpoint was taken")
+
+// FromStore is a Source over the newest checkpoint of a store. logKeys are the log's note verifier keys.
+func FromStore(ctx context.Context, st *store.Store, logKeys ...string) (Source, error) {
+	instance, _, err := store.Get[custodian.Instance](st.View(), custodian.KindInstance, custodian.InstanceRow)
+	if err != nil {
+		return nil, fmt.Errorf("reading instance: %w", err)
+	}
+	origin, err := ledger.Origin(instance.ID)
+	if err != nil {
+		return nil, fmt.Errorf("naming the log: %w", err)
+	}
+	verifiers := make([]note.Verifier, len(logKeys))
+	for i, k := range logKeys {
+		if verifiers[i], err = note.NewVerifier(k); err != nil {
+			return nil, fmt.Errorf("reading log key %d: %w", i, err)
+		}
+	}
+	const tries = 20
+	for range tries {
+		view, signed := st.View(), st.Checkpoint()
+		head, err := ledger.OpenHead(signed, origin, verifiers...)
+		if err != nil {
+			return nil, fmt.Errorf("opening checkpoint: %w", err)
+		}
+		// Data-plane entries change no row, so the rows of the view are those of the checkpoint as long as
+		// both know the same control plane, whichever of the two is newer.
+		if h := view.Head(); h.ControlCount != head.ControlCount || h.ControlLast != head.ControlLast {
+			continue
+		}
+		s := &storeSource{store: st, view: view}
+		_, last, err := st.EntryAt(ctx, head.Size-1)
+		if err != nil {
+			return nil, fmt.Errorf("reading the checkpoint's last entry: %w", err)
+		}
+		s.checkpoint = Checkpoint{Size: head.Size, Root: base64.StdEncoding.EncodeToString(head.Root[:]), At: last.At,
+			Note: string(signed), LogKeys: logKeys}
+		return s, nil
+	}
+	return nil, fmt.Errorf("taking a checkpoint: %w", ErrBusy)
+}
+
+type storeSource struct {
+	store      *store.Store
+	view       *store.View
+	checkpoint Checkpoint
+}
+
+func (s *storeSource) Checkpoint() Checkpoint { return s.checkpoint }
+
+func (s *storeSource) Rows(kind string) iter.Seq2[control.Ref, []byte] {
+	return func(yield func(control.Ref, []byte) bool) {
+		for r := range s.view.List(store.Kind(kind)) {
+			ref := control.Ref{Kind: kind, ID: r.ID, Revision: r.Revision, Hash: hex.EncodeToString(r.Hash[:]), Seq: r.Seq}
+			if !yield(ref, r.Body) {
+				return
+			}
+		}
+	}
+}
+
+func (s *storeSource) Damaged() []control.Ref {
+	var out []control.Ref
+	for _, kind := range rowKinds() {
+		for _, v := range s.view.Tampered(store.Kind(kind)) {
+			out = append(out, control.Ref{Kind: kind, ID: v.ID})
+		}
+	}
+	return out
+}
+
+func (s *storeSource) Entry(ctx context.Context, seq uint64) (*ledger.Entry, []byte, error) {
+	raw, e, err := s.store.EntryAt(ctx, seq)
+	return e, raw, err
+}
+
+func (s *storeSource) Entries(ctx context.Context, from, to uint64, fn func(e *ledger.Entry, raw []byte) error) error {
+	return s.store.Entries(ctx, from, to, fn)
+}
+
+// errEnough ends a walk over control entries, which the store would go on with up to its newest.
+var errEnough = errors.New("end of the walk")
+
+func (s *storeSource) ControlEntries(ctx context.Context, to uint64, fn func(e *ledger.Entry, raw []byte) error) error {
+	err := s.store.ControlEntries(ctx, 0, func(e *ledger.Entry, raw []byte) error {
+		if e.Seq >= to {
+			return errEnough
+		}
+		return fn(e, raw)
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+func (s *storeSource) Inclusion(ctx context.Context, seq uint64) ([][32]byte, error) {
+	proof, err := s.store.Inclusion(ctx, seq, s.checkpoint.Size)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][32]byte, len(proof))
+	for i, h := range proof {
+		out[i] = h
+	}
+	return out, nil
+}
