@@ -54,6 +54,7 @@ type Engine struct {
 	beat      *heartbeat
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
+	told       map[operation.Alert]bool // alerts already in the log
 }
 
 // New returns an engine with a fresh collector key.
@@ -78,6 +79,7 @@ func New(cfg Config) (*Engine, error) {
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
+		told: make(map[operation.Alert]bool),
 	}
 	e.guard = newClockGuard(cfg.Clock, e.store.View().Time())
 	e.beat = newHeartbeat(cfg.Clock)

@@ -228,8 +228,12 @@ func firstCode(reasons []policies.Reason) string {
 }
 
 func (e *Engine) input(c *Ceremony, p identity.Principal, now time.Time, approvers []string) operation.Input {
-	return operation.Input{Ceremony: c.ID, Params: c.Params, Requester: p, Approvers: approvers, Now: now,
+	in := operation.Input{Ceremony: c.ID, Params: c.Params, Requester: p, Approvers: approvers, Now: now,
 		Instance: e.door.Instance(), Reason: c.Reason}
+	if c.ApprovedAt != nil {
+		in.ApprovedAt = *c.ApprovedAt
+	}
+	return in
 }
 
 // requester is the principal that a stored ceremony was asked for by.

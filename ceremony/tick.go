@@ -151,7 +151,9 @@ func (e *Engine) countDown(ctx context.Context) error {
 		var waiting []*Ceremony
 		for _, c := range store.All[Ceremony](view, Kind) {
 			if c.State == Approved && c.WaitLeft > 0 {
-				c.WaitLeft = max(0, c.WaitLeft-Nanoseconds(passed))
+				// What passed before the approval does not count.
+				worth := min(passed, e.clock.Now().Sub(*c.ApprovedAt))
+				c.WaitLeft = max(0, c.WaitLeft-Nanoseconds(max(worth, 0)))
 				waiting = append(waiting, c)
 			}
 		}

@@ -1,0 +1,103 @@
+package operation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"conclave/custodian"
+	"conclave/custodian/key"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/policies"
+)
+
+// Driver returns the driver of a registered keystore, making it from the governed record where this process
+// does not have it yet: the keystore was registered after it started, or by another replica.
+func Driver(env Env, record *key.Keystore) (hsm.Keystore, error) {
+	driver, err := env.Custodian.Keystore(record.ID)
+	if !errors.Is(err, store.ErrNotFound) {
+		return driver, err
+	}
+	if driver, err = env.Drivers(record); err != nil {
+		return nil, fmt.Errorf("making the driver of keystore %s: %w", record.ID, err)
+	}
+	if err := env.Custodian.AddKeystore(record.ID, driver); err != nil {
+		return env.Custodian.Keystore(record.ID) // somebody else was faster
+	}
+	return driver, nil
+}
+
+// driverNow returns the driver of a keystore by the newest committed record.
+func driverNow(env Env, id string) (hsm.Keystore, error) {
+	record, err := keystoreRow(env.Custodian.View(), "keystore", id)
+	if err != nil {
+		return nil, err
+	}
+	return Driver(env, record)
+}
+
+// inactive refuses what needs a keystore that does not serve on this node now.
+func inactive(env Env, record *key.Keystore) []policies.Reason {
+	driver, err := env.Custodian.Keystore(record.ID)
+	if err == nil && driver.Active() {
+		return nil
+	}
+	return []policies.Reason{{Rule: "operation", Code: custodian.CodeKeystoreInactive,
+		Message: fmt.Sprintf("keystore %s is inactive", record.ID), Remedy: "its custodians activate it (keystore.activate)"}}
+}
+
+// unacknowledged lists those who hold usable shares of a keystore's set, are active, and have not signed for
+// their duty, as T4 demands. A keystore without shares has no such people.
+func unacknowledged(view *store.View, record *key.Keystore, in Input) ([]string, error) {
+	if record.ShareSet == "" {
+		return nil, nil
+	}
+	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, record.ShareSet)
+	if err != nil {
+		return nil, fmt.Errorf("reading share set %q: %w", record.ShareSet, err)
+	}
+	var out []string
+	find := register(view)
+	for _, s := range shareRows(view, set.ID) {
+		p := find(s.Custodian)
+		if s.Usable(set) && people.Present(p) == nil && people.Acknowledged(p, in.Now) != nil {
+			out = append(out, p.ID)
+		}
+	}
+	return out, nil
+}
+
+// leastStrength is the security strength demanded of new keys, in bits: SP 800-57 Part 1 Rev 5, Table 4
+// allows no less for protection that lasts beyond 2030.
+const leastStrength = 128
+
+func placementKey(k *key.Key) policies.PlacementKey {
+	return policies.PlacementKey{ID: k.ID, Type: string(k.Type), Classification: string(k.Classification), Impact: string(k.Impact),
+		Frameworks: k.Frameworks, Jurisdiction: k.Jurisdiction, Environment: k.Environment, StrengthBits: leastStrength}
+}
+
+// misplaced judges whether a key may live in its keystore: every reason against it, and where it could live.
+func misplaced(ctx context.Context, env Env, view *store.View, k *key.Key) ([]policies.Reason, error) {
+	decision, err := env.Custodian.Place(ctx, view, placementKey(k))
+	if err != nil {
+		return nil, fmt.Errorf("judging where key %s may live: %w", k.ID, err)
+	}
+	verdict, known := decision.Verdict(k.Keystore)
+	if known && verdict.Allow {
+		return nil, nil
+	}
+	reasons := verdict.Reasons
+	var could []string
+	for _, v := range decision.Keystores {
+		if v.Allow {
+			could = append(could, v.Keystore)
+		}
+	}
+	if len(could) == 0 {
+		return append(reasons, refusal("placement_nowhere", "no registered keystore could hold this key",
+			"register a keystore that fits (keystore.register)")), nil
+	}
+	return append(reasons, refusal("placement_elsewhere", "keystores that could hold this key: "+list(could), "propose it for one of them")), nil
+}

@@ -1,0 +1,206 @@
+package operation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"conclave/ceremony/issue"
+	"conclave/ceremony/shamir"
+	"conclave/custodian"
+	"conclave/custodian/key"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/hsm/secret"
+	"conclave/hsm/soft"
+	"conclave/policies"
+)
+
+// driverSoftware is the driver whose activation secret this service makes and splits by itself.
+const driverSoftware = "software"
+
+type shareSetParams struct {
+	ID        string   `json:"id"`
+	Threshold int      `json:"threshold"`
+	Holders   []string `json:"holders"` // person ids; the first gets share 1
+}
+
+type keystoreRegisterParams struct {
+	ID           string           `json:"id"`
+	Driver       string           `json:"driver"`
+	Jurisdiction string           `json:"jurisdiction"`
+	Environment  string           `json:"environment"`
+	Location     string           `json:"location"`
+	Controller   string           `json:"controller"`
+	Custody      hsm.CustodyModel `json:"custody"`
+	Make         string           `json:"make"`
+	Model        string           `json:"model"`
+	ShareSet     shareSetParams   `json:"share_set"`
+}
+
+// record is the governed row before its driver has proved anything.
+func (p *keystoreRegisterParams) record() *key.Keystore {
+	custody := p.Custody
+	if custody == "" {
+		custody = hsm.CustodySelf
+	}
+	return &key.Keystore{ID: p.ID, Driver: p.Driver, Make: p.Make, Model: p.Model, Custody: custody,
+		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Location: p.Location, Controller: p.Controller,
+		ShareSet: p.ShareSet.ID, Status: key.KeystoreRegistered, GovRevision: 1}
+}
+
+func (p *keystoreRegisterParams) set() *people.ShareSet {
+	return &people.ShareSet{ID: p.ShareSet.ID, Keystore: p.ID, Threshold: p.ShareSet.Threshold, Total: len(p.ShareSet.Holders),
+		Epoch: 1, Scheme: shamir.Scheme, Module: shamir.Module}
+}
+
+// keystoreRegister makes a keystore known: its activation secret is made, split, sealed to the holders of the
+// shares and forgotten. It can be activated once enough holders have confirmed theirs.
+type keystoreRegister struct{}
+
+func (keystoreRegister) Name() string { return "keystore.register" }
+
+func (keystoreRegister) Prepare(_ context.Context, _ Env, view *store.View, in Input) (Plan, error) {
+	p, err := decode[keystoreRegisterParams](in)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := p.check(view); err != nil {
+		return Plan{}, err
+	}
+	if _, err := presentPerson(view, "controller", p.Controller); err != nil {
+		return Plan{}, err
+	}
+	return Plan{
+		Target: Target{Type: "keystore", ID: p.ID},
+		Title:  fmt.Sprintf("Register keystore %s and issue the shares that open it", p.ID),
+		Lines: []Line{
+			{Label: "driver", After: p.Driver},
+			{Label: "jurisdiction", After: p.Jurisdiction},
+			{Label: "environment", After: p.Environment},
+			{Label: "location", After: p.Location},
+			{Label: "controller", After: p.Controller},
+			{Label: "share set", After: fmt.Sprintf("%s: %d of %d shares open it", p.ShareSet.ID, p.ShareSet.Threshold, len(p.ShareSet.Holders))},
+			{Label: "holders", After: list(p.ShareSet.Holders)},
+		},
+		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "keystore", ID: p.ID, Owner: p.Controller,
+			Threshold: p.ShareSet.Threshold, Total: len(p.ShareSet.Holders)}},
+	}, nil
+}
+
+func (p *keystoreRegisterParams) check(view *store.View) error {
+	record, set := p.record(), p.set()
+	return key.First([]error{
+		key.CheckOneOf("driver", p.Driver, driverSoftware),
+		key.CheckOneOf("custody", record.Custody, hsm.CustodySelf),
+		record.Validate(),
+		vacant(view, custodian.KindKeystore, "id", p.ID, "keystore"),
+		within("share_set", set.Validate()),
+		vacant(view, custodian.KindShareSet, "share_set.id", p.ShareSet.ID, "share set"),
+		within("share_set", people.CheckAssignment(set, p.ShareSet.Holders, register(view))),
+	})
+}
+
+// registered is what the effect leaves for the record: nothing in it is secret.
+type registered struct {
+	Keystore key.Keystore    `json:"keystore"`
+	Set      people.ShareSet `json:"set"`
+	Shares   []people.Share  `json:"shares"`
+}
+
+// Effect makes the activation secret, hands it out and forgets it. Nothing is stored outside the database, so
+// what was not recorded did not happen.
+func (keystoreRegister) Effect(_ context.Context, env Env, in Input, effectID string, _ *secret.Bytes) (Effect, error) {
+	p, err := decode[keystoreRegisterParams](in)
+	if err != nil {
+		return Effect{}, err
+	}
+	view := env.Custodian.View()
+	if err := p.check(view); err != nil {
+		return Effect{}, err
+	}
+	activation, verifier, err := soft.NewActivation()
+	if err != nil {
+		return Effect{}, err
+	}
+	defer activation.Wipe()
+	made := registered{Keystore: *p.record()}
+	made.Keystore.Verifier, made.Keystore.RegisteredBy = verifier, in.Ceremony
+	driver, err := env.Drivers(&made.Keystore)
+	if err != nil {
+		return Effect{}, fmt.Errorf("making the driver of keystore %s: %w", p.ID, err)
+	}
+	made.Keystore.SetFacts(driver)
+	if err := made.Keystore.Validate(); err != nil {
+		return Effect{}, fmt.Errorf("facts that the driver reports: %w", err)
+	}
+	issued, err := issue.Shares(activation, p.order(view, driver, in.Now))
+	if err != nil {
+		return Effect{}, fmt.Errorf("issuing shares: %w", err)
+	}
+	made.Set, made.Shares = issued.Set, issued.Shares
+	data, err := json.Marshal(made)
+	if err != nil {
+		return Effect{}, fmt.Errorf("encoding what was made: %w", err)
+	}
+	return Effect{ID: effectID, Data: data}, nil
+}
+
+func (p *keystoreRegisterParams) order(view *store.View, driver hsm.Keystore, at time.Time) issue.Order {
+	order := issue.Order{Set: p.ShareSet.ID, Keystore: p.ID, Epoch: 1, Threshold: p.ShareSet.Threshold, RNG: driver.Facts().RNG, At: at}
+	find := register(view)
+	for _, id := range p.ShareSet.Holders {
+		order.Holders = append(order.Holders, find(id))
+	}
+	return order
+}
+
+func (keystoreRegister) Recover(context.Context, Env, Input, string) (Effect, bool, error) {
+	return Effect{}, false, nil
+}
+
+func (keystoreRegister) Complete(_ context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error) {
+	var made registered
+	if err := json.Unmarshal(effect.Data, &made, json.RejectUnknownMembers(true)); err != nil {
+		return Result{}, fmt.Errorf("reading what was made: %w", err)
+	}
+	p, err := decode[keystoreRegisterParams](in)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := p.check(tx.View()); err != nil {
+		return Result{}, err
+	}
+	a := act(env, tx, in, in.Reason)
+	made.Keystore.RegisteredAt, made.Set.IssuedAt = a.at, a.at
+	ks, set := &made.Keystore, &made.Set
+	err = a.put(tx, custodian.KindKeystore, ks.ID, ks, a.event("keystore.register", ledger.Target{Type: "keystore", ID: ks.ID},
+		map[string]any{"driver": ks.Driver, "fips_standard": ks.FIPSStandard, "fips_level": ks.FIPSLevel, "certificate": ks.Certificate,
+			"jurisdiction": ks.Jurisdiction, "location": ks.Location, "controller": ks.Controller}))
+	if err != nil {
+		return Result{}, err
+	}
+	err = a.put(tx, custodian.KindShareSet, set.ID, set, a.event("shareset.create", ledger.Target{Type: "share_set", ID: set.ID},
+		map[string]any{"threshold": set.Threshold, "total": set.Total, "epoch": set.Epoch, "scheme": set.Scheme, "rng": set.RNG, "module": set.Module}))
+	if err != nil {
+		return Result{}, err
+	}
+	for i := range made.Shares {
+		s := &made.Shares[i]
+		s.IssuedAt = a.at
+		id := people.ShareID(s.Set, s.Epoch, s.Index)
+		e := a.event("share.issue", ledger.Target{Type: "share", ID: id}, map[string]any{"custodian": s.Custodian})
+		if err := a.put(tx, custodian.KindShare, id, s, e); err != nil {
+			return Result{}, err
+		}
+	}
+	return result(map[string]any{"keystore": ks.ID, "share_set": set.ID, "epoch": set.Epoch,
+		"confirm": fmt.Sprintf("%d holders confirm their shares before it can be activated", min(set.Total, set.Threshold+1))}), nil
+}
+
+// Undo: nothing was left outside the database; the sealed shares open nothing that exists.
+func (keystoreRegister) Undo(context.Context, Env, Input, Effect) error { return nil }
