@@ -1,0 +1,277 @@
+// Package api is the wire: the JSON bodies of the HTTP API, shared by the server's handlers and the Go
+// client so that the two cannot drift. Byte slices travel as standard base64. Values only.
+package api
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Problem is an RFC 9457 problem. Type is "urn:conclave:problem:" + Code.
+type Problem struct {
+	Type      string   `json:"type"`
+	Title     string   `json:"title"`
+	Status    int      `json:"status"`
+	Code      string   `json:"code"` // stable
+	Detail    string   `json:"detail,omitempty"`
+	Field     string   `json:"field,omitempty"`   // input errors: which field
+	Allowed   string   `json:"allowed,omitempty"` // input errors: what is allowed
+	Retryable bool     `json:"retryable"`
+	Decision  string   `json:"decision,omitempty"` // open it with `conclave why`
+	Request   string   `json:"request,omitempty"`
+	Reasons   []Reason `json:"reasons,omitempty"` // development mode, and governed operations, only
+}
+
+// Reason is one reason of a policy decision.
+type Reason struct {
+	Code     string   `json:"code"`
+	Message  string   `json:"message"`
+	Remedy   string   `json:"remedy,omitempty"`
+	Controls []string `json:"controls,omitempty"`
+	Rule     string   `json:"rule,omitempty"`
+}
+
+// Data plane.
+type (
+	DataKeyRequest struct {
+		Bytes     int               `json:"bytes"`
+		Context   map[string]string `json:"context,omitempty"`
+		Plaintext bool              `json:"plaintext,omitempty"`
+	}
+	DataKeyResponse struct {
+		Key          string `json:"key"`
+		Version      uint32 `json:"version"`
+		Plaintext    []byte `json:"plaintext,omitempty"`
+		Ciphertext   []byte `json:"ciphertext"`
+		Warning      string `json:"warning,omitempty"`
+		CacheSeconds int64  `json:"cache_seconds"`
+	}
+	EncryptRequest struct {
+		Plaintext []byte            `json:"plaintext"`
+		Context   map[string]string `json:"context,omitempty"`
+	}
+	EncryptResponse struct {
+		Key        string `json:"key"`
+		Version    uint32 `json:"version"`
+		Ciphertext []byte `json:"ciphertext"`
+		Warning    string `json:"warning,omitempty"`
+	}
+	DecryptRequest struct {
+		Ciphertext []byte            `json:"ciphertext"`
+		Context    map[string]string `json:"context,omitempty"`
+		AcceptRisk bool              `json:"accept_risk,omitempty"`
+		Reason     string            `json:"reason,omitempty"`
+	}
+	DecryptResponse struct {
+		Key       string `json:"key"`
+		Version   uint32 `json:"version"`
+		Plaintext []byte `json:"plaintext"`
+	}
+	RewrapRequest struct {
+		Ciphertext []byte            `json:"ciphertext"`
+		Context    map[string]string `json:"context,omitempty"`
+		NewContext map[string]string `json:"new_context,omitempty"`
+	}
+	RewrapResponse = EncryptResponse
+
+	// Batch forms: POST /v1/keys/{key}/datakeys/batch and so on; at most 100 items. An item fails alone.
+	Batch[T any] struct {
+		Items []T `json:"items"`
+	}
+	BatchResult[T any] struct {
+		Items []BatchItem[T] `json:"items"`
+	}
+	BatchItem[T any] struct {
+		Result *T       `json:"result,omitempty"`
+		Error  *Problem `json:"error,omitempty"`
+	}
+)
+
+// Custody.
+type (
+	Key struct {
+		ID             string    `json:"id"`
+		Label          string    `json:"label"`
+		Type           string    `json:"type"`
+		Classification string    `json:"classification"`
+		Impact         string    `json:"impact"`
+		Frameworks     []string  `json:"frameworks,omitempty"`
+		Jurisdiction   string    `json:"jurisdiction"`
+		Environment    string    `json:"environment"`
+		Owner          string    `json:"owner"`
+		Keystore       string    `json:"keystore"`
+		State          string    `json:"state"` // of the current version
+		Current        uint32    `json:"current"`
+		Versions       uint32    `json:"versions"`
+		OUPEnd         time.Time `json:"oup_end"`
+		CreatedAt      time.Time `json:"created_at"`
+		CreatedBy      string    `json:"created_by"`
+		GovRevision    uint64    `json:"gov_revision"`
+	}
+	Version struct {
+		Version      uint32       `json:"version"`
+		State        string       `json:"state"`
+		CheckValue   string       `json:"check_value"`
+		Algorithm    string       `json:"algorithm"`
+		StrengthBits int          `json:"strength_bits"`
+		FIPSClaim    string       `json:"fips_claim,omitempty"`
+		GeneratedAt  time.Time    `json:"generated_at"`
+		ActivationAt time.Time    `json:"activation_at"`
+		OUPEnd       time.Time    `json:"oup_end"`
+		RUPEnd       time.Time    `json:"rup_end"`
+		History      []Transition `json:"history"`
+	}
+	Transition struct {
+		ID       string    `json:"id"`
+		From     string    `json:"from,omitempty"`
+		To       string    `json:"to"`
+		At       time.Time `json:"at"`
+		Actor    string    `json:"actor"`
+		Ceremony string    `json:"ceremony,omitempty"`
+		Reason   string    `json:"reason"`
+	}
+	Keystore struct {
+		ID           string `json:"id"`
+		Driver       string `json:"driver"`
+		Active       bool   `json:"active"`
+		FIPS         string `json:"fips"` // "140-3 level 1, certificate 5247 (active)" or "no claim"
+		Jurisdiction string `json:"jurisdiction"`
+		Environment  string `json:"environment"`
+		Custody      string `json:"custody"`
+		Location     string `json:"location"`
+		ShareSet     string `json:"share_set,omitempty"`
+		Threshold    int    `json:"threshold,omitempty"`
+		Total        int    `json:"total,omitempty"`
+		Confirmed    int    `json:"confirmed,omitempty"`
+		Simulated    bool   `json:"simulated,omitempty"`
+	}
+	// Share is a custodian's own sealed share and what is needed to prove it.
+	Share struct {
+		Set        string `json:"set"`
+		Epoch      uint32 `json:"epoch"`
+		Index      int    `json:"index"`
+		Custodian  string `json:"custodian"`
+		Status     string `json:"status"`
+		Commitment []byte `json:"commitment"`
+		Sealed     string `json:"sealed,omitempty"`    // only to its custodian
+		Challenge  string `json:"challenge,omitempty"` // only to its custodian: sign it to confirm or drill
+	}
+	Person struct {
+		ID             string     `json:"id"`
+		Name           string     `json:"name"`
+		Roles          []string   `json:"roles"`
+		Team           string     `json:"team"`
+		Site           string     `json:"site"`
+		Manager        string     `json:"manager,omitempty"`
+		Status         string     `json:"status"`
+		AcknowledgedAt *time.Time `json:"acknowledged_at,omitempty"`
+		AckExpiresAt   *time.Time `json:"acknowledgement_expires_at,omitempty"`
+		ApprovalKeyIDs []string   `json:"approval_key_ids"`
+	}
+	// Status is what anybody may know of the service.
+	Status struct {
+		Instance     string     `json:"instance"`
+		Name         string     `json:"name"`
+		Mode         string     `json:"mode"`
+		Node         string     `json:"node"`
+		Version      string     `json:"version"`
+		Ready        bool       `json:"ready"`
+		Problems     []string   `json:"problems,omitempty"` // why not ready, or degraded
+		FIPS         string     `json:"fips"`
+		PolicyDigest string     `json:"policy_digest"`
+		Keystores    []Keystore `json:"keystores,omitempty"` // only to authenticated callers
+		LedgerSize   uint64     `json:"ledger_size"`
+		Time         time.Time  `json:"time"`
+	}
+)
+
+// Ceremonies. A Ceremony on the wire is ceremony.Ceremony's own JSON.
+type (
+	ProposeRequest struct {
+		Operation string          `json:"operation"`
+		Params    json.RawMessage `json:"params"`
+		Reason    string          `json:"reason"`
+	}
+	// ProposeResponse carries the ceremony and, once and never again, a secret it delivered.
+	ProposeResponse struct {
+		Ceremony json.RawMessage `json:"ceremony"`
+		Once     string          `json:"once,omitempty"` // e.g. a token, shown this one time
+	}
+	// StatementResponse holds the exact bytes the caller would sign for a decision.
+	StatementResponse struct {
+		Payload []byte `json:"payload"`
+	}
+	VoteRequest struct {
+		Envelope json.RawMessage `json:"envelope"` // DSSE over the statement
+	}
+	ShareSubmission struct {
+		Envelope json.RawMessage `json:"envelope"` // the holder's signed approval (decision "approve")
+		Sealed   string          `json:"sealed"`   // JWE of the encoded share, to the collector key
+	}
+	CancelRequest struct {
+		Reason string `json:"reason"`
+	}
+	// Collector is the node's signed statement of its boot-time collector key.
+	Collector struct {
+		Envelope json.RawMessage `json:"envelope"` // DSSE by the node key over CollectorKey
+	}
+	CollectorKey struct {
+		Instance string          `json:"instance"`
+		Node     string          `json:"node"`
+		Boot     string          `json:"boot"`
+		Key      json.RawMessage `json:"key"` // P-256 public JWK
+		At       time.Time       `json:"at"`
+	}
+)
+
+// Policy.
+type (
+	PlaceRequest struct {
+		Classification string   `json:"classification"`
+		Impact         string   `json:"impact"`
+		Frameworks     []string `json:"frameworks,omitempty"`
+		Jurisdiction   string   `json:"jurisdiction"`
+		Environment    string   `json:"environment"`
+		Custody        string   `json:"custody,omitempty"`
+	}
+	PlaceResponse struct {
+		Candidates []PlaceCandidate `json:"candidates"` // best first
+	}
+	PlaceCandidate struct {
+		Keystore string   `json:"keystore"`
+		Allowed  bool     `json:"allowed"`
+		Reasons  []Reason `json:"reasons,omitempty"`
+	}
+	ExplainRequest struct {
+		Point string          `json:"point"` // authorise, place, quorum, lifecycle
+		Input json.RawMessage `json:"input"`
+	}
+	ExplainResponse struct {
+		Decision json.RawMessage `json:"decision"`
+		Trace    string          `json:"trace"`
+	}
+	// Decision is what `conclave why` shows.
+	Decision struct {
+		ID         string          `json:"id"`
+		Seq        uint64          `json:"seq"`
+		At         time.Time       `json:"at"`
+		Type       string          `json:"type"`
+		Actor      string          `json:"actor"`
+		Origin     string          `json:"origin"`
+		Target     string          `json:"target"`
+		Outcome    string          `json:"outcome"`
+		Code       string          `json:"code,omitempty"`
+		Reasons    []Reason        `json:"reasons,omitempty"`
+		Policy     string          `json:"policy"`
+		Entry      json.RawMessage `json:"entry,omitempty"`
+		Inclusion  []string        `json:"inclusion,omitempty"` // base64 hashes, RFC 6962
+		Checkpoint string          `json:"checkpoint,omitempty"`
+	}
+)
+
+// Reports.
+type ReportRequest struct {
+	Framework string    `json:"framework"` // "pci-dss-4.0.1"
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`
+}

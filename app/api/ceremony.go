@@ -1,0 +1,159 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// The wire form of a ceremony, with the members of package ceremony's own JSON. It stands here again so
+// that a client need not link the engine, the store and the policy language; a test in app/cli holds
+// the two together.
+type (
+	Ceremony struct {
+		ID           string          `json:"id"`
+		Operation    string          `json:"operation"`
+		Class        string          `json:"class"` // G, S, P, A, D: how many people the operation takes
+		State        string          `json:"state"`
+		Title        string          `json:"title"`
+		Lines        []Line          `json:"lines,omitempty"`
+		Params       json.RawMessage `json:"params"` // canonical JSON
+		Reason       string          `json:"reason"`
+		Target       Target          `json:"target"`
+		Subjects     []string        `json:"subjects,omitempty"`
+		Requester    Requester       `json:"requester"`
+		PolicyDigest string          `json:"policy_digest"`
+		Checkpoint   string          `json:"checkpoint"` // "size root" of the ledger when proposed, root in base64; part of every statement
+		Nonce        string          `json:"nonce"`
+		Takes        Takes           `json:"takes"`
+		ShareSet     string          `json:"share_set,omitempty"`
+		Threshold    int             `json:"threshold,omitempty"`
+		Votes        []Vote          `json:"votes,omitempty"`
+		Shares       []Contribution  `json:"shares,omitempty"`
+		ProposedAt   time.Time       `json:"proposed_at"`
+		ExpiresAt    time.Time       `json:"expires_at"`
+		ApprovedAt   *time.Time      `json:"approved_at,omitempty"`
+		WaitLeft     int64           `json:"wait_left_ns,omitempty"` // nanoseconds
+		ReviewBy     *time.Time      `json:"review_by,omitempty"`    // class P
+		EndedAt      *time.Time      `json:"ended_at,omitempty"`
+		Outcome      string          `json:"outcome,omitempty"`
+		Result       json.RawMessage `json:"result,omitempty"`
+		Deviations   []string        `json:"deviations,omitempty"`
+		FirstSeq     uint64          `json:"first_seq"`
+		LastSeq      uint64          `json:"last_seq"`
+		Cites        string          `json:"cites,omitempty"`
+	}
+	// Line is one fact, before and after.
+	Line struct {
+		Label  string `json:"label"`
+		Before string `json:"before,omitempty"`
+		After  string `json:"after,omitempty"`
+	}
+	Target struct {
+		Type        string `json:"type"`
+		ID          string `json:"id"`
+		GovRevision uint64 `json:"gov_revision"`
+	}
+	// Requester is who proposed: an authenticated person, or a node.
+	Requester struct {
+		Kind     string `json:"kind"`
+		ID       string `json:"id"`
+		CalledBy string `json:"called_by,omitempty"` // person who called for a node's ceremony
+	}
+	// Takes is what policy demanded when the ceremony was proposed.
+	Takes struct {
+		Approvals         int         `json:"approvals"`
+		RequesterCounts   bool        `json:"requester_counts,omitempty"`
+		ApproverRoles     []string    `json:"approver_roles,omitempty"`
+		Roles             []RoleCount `json:"roles,omitempty"`
+		Shares            bool        `json:"shares,omitempty"`
+		Witness           bool        `json:"witness,omitempty"`
+		CoolingOffSeconds int64       `json:"cooling_off_seconds"`
+		WaitSeconds       int64       `json:"wait_seconds"`
+		Reasons           []Reason    `json:"reasons,omitempty"`
+	}
+	RoleCount struct {
+		Role  string `json:"role"`
+		Count int    `json:"count"`
+	}
+	// Vote is one person's signed decision: approve, reject or attend.
+	Vote struct {
+		Person     string          `json:"person"`
+		Credential string          `json:"credential"`
+		Decision   string          `json:"decision"`
+		At         time.Time       `json:"at"`
+		Envelope   json.RawMessage `json:"envelope"`
+	}
+	// Contribution says that a share was brought, never the share.
+	Contribution struct {
+		Person string    `json:"person"`
+		Index  int       `json:"index"`
+		At     time.Time `json:"at"`
+		Boot   string    `json:"boot"`
+	}
+)
+
+// Name is how statements name the requester: a person's id, or "node:id".
+func (r Requester) Name() string {
+	if r.Kind == "human" {
+		return r.ID
+	}
+	return r.Kind + ":" + r.ID
+}
+
+// Ended says that nothing more happens to the ceremony by itself.
+func (c *Ceremony) Ended() bool {
+	switch c.State {
+	case "completed", "rejected", "expired", "cancelled", "failed":
+		return true
+	}
+	return false
+}
+
+// Lists: a page and the cursor of the next one, "" at the end.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"`
+}
+
+// Registers, as people and auditors read them. Secrets and their hashes are not part of them.
+type (
+	Application struct {
+		ID          string     `json:"id"`
+		Name        string     `json:"name"`
+		Owner       string     `json:"owner"`
+		Environment string     `json:"environment"`
+		Status      string     `json:"status"`
+		EnrolledAt  time.Time  `json:"enrolled_at"`
+		EnrolledBy  string     `json:"enrolled_by"`
+		SuspendedAt *time.Time `json:"suspended_at,omitempty"`
+	}
+	Grant struct {
+		ID          string            `json:"id"`
+		Application string            `json:"application"`
+		Key         string            `json:"key"`
+		Operations  []string          `json:"operations"`
+		Context     map[string]string `json:"context,omitempty"`
+		CreatedAt   time.Time         `json:"created_at"`
+		ExpiresAt   time.Time         `json:"expires_at"`
+		CreatedBy   string            `json:"created_by"`
+		RevokedAt   *time.Time        `json:"revoked_at,omitempty"`
+	}
+	Token struct {
+		ID        string     `json:"id"`
+		Kind      string     `json:"kind"`
+		Subject   string     `json:"subject"`
+		CreatedAt time.Time  `json:"created_at"`
+		ExpiresAt time.Time  `json:"expires_at"`
+		CreatedBy string     `json:"created_by"`
+		RevokedAt *time.Time `json:"revoked_at,omitempty"`
+	}
+	// Policy is the bundle in force.
+	Policy struct {
+		Digest string          `json:"digest"`
+		Rules  json.RawMessage `json:"rules"`
+	}
+	// Proof is an RFC 6962 proof, hashes in base64.
+	Proof struct {
+		Hashes [][]byte `json:"hashes"`
+	}
+)

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"conclave/app/bench/floor"
+)
+
+// serveFloor serves the floor over TLS 1.3 with a certificate like the product's.
+func serveFloor(ctx context.Context) error {
+	handler, err := floor.Handler()
+	if err != nil {
+		return err
+	}
+	cert, err := selfSigned()
+	if err != nil {
+		return err
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13, NextProtos: []string{"http/1.1"}})
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	return announce(ctx, serving{URL: "https://" + l.Addr().String(), PID: os.Getpid()})
+}
+
+func selfSigned() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "floor"}, NotBefore: time.Now().Add(-time.Hour),
+		NotAfter: time.Now().Add(24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
+}
+
+// spawn starts this program in another role and reads where it serves.
+func spawn(ctx context.Context, role, dir string) (serving, func(), error) {
+	self, err := os.Executable()
+	if err != nil {
+		return serving{}, nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, "-role", role, "-dir", dir)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return serving{}, nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return serving{}, nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return serving{}, nil, err
+	}
+	stop := func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		stop()
+		return serving{}, nil, fmt.Errorf("starting the %s: %w", role, err)
+	}
+	var s serving
+	if err := json.Unmarshal(line, &s); err != nil {
+		stop()
+		return serving{}, nil, fmt.Errorf("the %s did not start: %w", role, err)
+	}
+	return s, stop, nil
+}
+
+// drive runs every scenario in rounds, floor and product in turn, and prints the table.
+func drive(ctx context.Context, dir string, rounds int, d time.Duration) error {
+	if dir == "" {
+		temp, err := os.MkdirTemp("", "conclave-bench-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temp)
+		dir = temp
+	}
+	low, stopFloor, err := spawn(ctx, "floor", dir)
+	if err != nil {
+		return err
+	}
+	defer stopFloor()
+	high, stopProduct, err := spawn(ctx, "product", dir)
+	if err != nil {
+		return err
+	}
+	defer stopProduct()
+	scenarios, err := prepare(dir, high)
+	if err != nil {
+		return err
+	}
+	f, err := fsyncTime(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("fsync of 4 KiB: %s (median). Load: wrk, one thread, %s a run, medians of %d interleaved rounds.\n\n", f.Round(time.Microsecond), d, rounds)
+	fmt.Println("| what | connections | floor /s | product /s | ratio | floor p99 | product p99 | product p50 |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
+	before := diskUse(dir)
+	calls := 0.0
+	for _, s := range scenarios {
+		n, err := s.measure(ctx, low.URL, high.URL, rounds, d)
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		calls += n
+	}
+	fmt.Printf("\nmemory after %.1f million calls: %d MiB resident; disk: %.0f bytes a call; ready %d ms after start (1 share set, keystore opened in process)\n",
+		calls/1e6, resident(high.PID), float64(diskUse(dir)-before)/calls, high.ReadyMS)
+	return nil
+}
+
+// measure runs one row and prints it. It returns how many requests the product served.
+func (s scenario) measure(ctx context.Context, low, high string, rounds int, d time.Duration) (float64, error) {
+	var floors, products []figures
+	for range rounds {
+		if s.floor != "" {
+			f, err := load(ctx, low, s.floor, s.connections, d)
+			if err != nil {
+				return 0, fmt.Errorf("floor: %w", err)
+			}
+			floors = append(floors, f)
+		}
+		p, err := load(ctx, high, s.product, s.connections, d)
+		if err != nil {
+			return 0, fmt.Errorf("product: %w", err)
+		}
+		products = append(products, p)
+	}
+	p := medians(products)
+	items := float64(max(1, s.items))
+	if s.floor == "" {
+		fmt.Printf("| %s | %d | | %.0f | | | %s | %s |\n", s.name, s.connections, p.perSecond*items, short(p.p99), short(p.p50))
+	} else {
+		f := medians(floors)
+		fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %s | %s | %s |\n", s.name, s.connections, f.perSecond, p.perSecond*items,
+			p.perSecond*items/f.perSecond, short(f.p99), short(p.p99), short(p.p50))
+	}
+	return p.perSecond * d.Seconds() * float64(rounds), nil
+}
+
+func short(d time.Duration) string {
+	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 2, 64) + " ms"
+}
+
+func medians(all []figures) figures {
+	pick := func(f func(figures) float64) float64 {
+		values := make([]float64, len(all))
+		for i, x := range all {
+			values[i] = f(x)
+		}
+		return median(values)
+	}
+	return figures{
+		perSecond: pick(func(f figures) float64 { return f.perSecond }),
+		p50:       time.Duration(pick(func(f figures) float64 { return float64(f.p50) })),
+		p99:       time.Duration(pick(func(f figures) float64 { return float64(f.p99) })),
+	}
+}
+
+func median[T cmp.Ordered](values []T) T {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+// resident is a process's resident memory in MiB.
+func resident(pid int) int {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(raw)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return kib >> 10
+		}
+	}
+	return 0
+}
+
+// diskUse is what the instance's folder holds, in bytes.
+func diskUse(dir string) int64 {
+	var total int64
+	_ = filepath.Walk(filepath.Join(dir, "instance"), func(_ string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().IsRegular() {
+			total += info.Size()
+		}
+		return nil
+	})
+	return total
+}

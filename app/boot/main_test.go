@@ -1,0 +1,21 @@
+package boot_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"conclave/custodian/store/storetest"
+)
+
+// A stopped service leaves no goroutine behind.
+func TestMain(m *testing.M) {
+	code := storetest.Run(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,259 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"crypto/fips140"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+
+	"conclave/app/config"
+	"conclave/ceremony"
+	"conclave/ceremony/operation"
+	"conclave/custodian"
+	"conclave/custodian/clock"
+	"conclave/custodian/identity"
+	"conclave/custodian/key"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/hsm/soft"
+	"conclave/policies"
+)
+
+// Refusals to start.
+var (
+	// ErrNoInstance: the data directory holds no instance.
+	ErrNoInstance = errors.New("no instance here: `conclave init` makes one")
+	// ErrNotEnrolled: the instance does not know this node, or knows it by another key.
+	ErrNotEnrolled = errors.New("node is not enrolled in this instance")
+)
+
+// service is the custodian and everything that keeps it going, without its edge.
+type service struct {
+	cfg     *config.Config
+	clock   clock.Clock
+	log     *slog.Logger
+	version string
+	logKey  *ledger.LogKey
+	node    *nodeKey
+	store   *store.Store
+	door    *custodian.Service
+	engine  *ceremony.Engine
+	alerts  chan store.Violation
+
+	storageFailed atomic.Bool // the last periodic write did not succeed
+	stopping      atomic.Bool
+	asked         map[string]request // by keystore; the tick's own
+}
+
+// openService opens the ledger, compiles the policy bundle and wires what uses them.
+func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logger *slog.Logger, version string) (*service, error) {
+	keys, err := loadKeys(cfg)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", cfg.DataDir, ErrNoInstance, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer keys.wipe()
+	s := &service{cfg: cfg, clock: clk, log: logger, version: version, logKey: keys.log, node: keys.node,
+		alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request)}
+	// Compiling policy and replaying the ledger take the most of a start, so they run side by side.
+	compiled := compilePolicies(ctx)
+	sc := storeConfig(cfg, keys.log, clk, logger)
+	sc.Alert = s.alert
+	s.store, err = store.Open(ctx, sc)
+	bundle := <-compiled
+	if err != nil {
+		return nil, err
+	}
+	if err = bundle.err; err == nil {
+		err = s.wire(ctx, bundle.engine, keys)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.store.Close())
+	}
+	return s, nil
+}
+
+type compiledPolicies struct {
+	engine *policies.Engine
+	err    error
+}
+
+func compilePolicies(ctx context.Context) <-chan compiledPolicies {
+	out := make(chan compiledPolicies, 1)
+	go func() {
+		engine, err := policies.New(ctx, policies.Options{})
+		if err != nil {
+			err = fmt.Errorf("compiling the policy bundle: %w", err)
+		}
+		out <- compiledPolicies{engine, err}
+	}()
+	return out
+}
+
+// wire checks that program, configuration and instance fit together and builds the door and the engine.
+func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeKeys) error {
+	if err := s.checkInstance(); err != nil {
+		return err
+	}
+	keystores, err := s.keystoreDrivers()
+	if err != nil {
+		return err
+	}
+	s.door, err = custodian.New(ctx, custodian.Config{Store: s.store, Policies: engine, Keystores: keystores,
+		Node: s.cfg.Node.ID, AuditKey: keys.audit, Clock: s.clock, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: driver,
+		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Clock: s.clock, Logger: s.log})
+	return err
+}
+
+// checkInstance holds the configuration against what genesis fixed.
+func (s *service) checkInstance() error {
+	view := s.store.View()
+	instance, _, err := store.Get[custodian.Instance](view, custodian.KindInstance, custodian.InstanceRow)
+	if err != nil {
+		return fmt.Errorf("reading the instance record: %w", err)
+	}
+	if s.cfg.Mode != "" && s.cfg.Mode != string(instance.Mode) {
+		return fmt.Errorf("%w: configuration says %s, instance %s is in %s mode since genesis", ErrMode, s.cfg.Mode, instance.Name, instance.Mode)
+	}
+	node, _, err := store.Get[custodian.Node](view, custodian.KindNode, s.cfg.Node.ID)
+	if errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("node.id %q: %w", s.cfg.Node.ID, ErrNotEnrolled)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the node record: %w", err)
+	}
+	if !bytes.Equal(node.PublicKey, s.node.jwk) {
+		return fmt.Errorf("node.id %q is enrolled with another key than %s: %w", s.cfg.Node.ID, s.cfg.NodeKeyFile(), ErrNotEnrolled)
+	}
+	return nil
+}
+
+// driver makes the driver of a keystore's governed record.
+func driver(record *key.Keystore) (hsm.Keystore, error) {
+	switch record.Driver {
+	case "software":
+		return soft.New(soft.Config{ID: record.ID, Verifier: record.Verifier})
+	default:
+		return nil, fmt.Errorf("keystore %q: driver %q is not in this program; it has: software", record.ID, record.Driver)
+	}
+}
+
+func (s *service) keystoreDrivers() (map[string]hsm.Keystore, error) {
+	out := map[string]hsm.Keystore{}
+	for _, record := range s.keystores() {
+		d, err := driver(record)
+		if err != nil {
+			return nil, err
+		}
+		out[record.ID] = d
+	}
+	return out, nil
+}
+
+// keystores are the records in use.
+func (s *service) keystores() []*key.Keystore {
+	var out []*key.Keystore
+	for _, record := range store.All[key.Keystore](s.store.View(), custodian.KindKeystore) {
+		if record.Status == key.KeystoreRegistered {
+			out = append(out, record)
+		}
+	}
+	return out
+}
+
+// recover finishes what a process that died left behind, and records that this one serves now.
+func (s *service) recover(ctx context.Context) error {
+	ours, err := s.store.Lease(ctx, jobsLease, s.cfg.Node.ID, tickLease)
+	if err != nil {
+		return err
+	}
+	if err := s.recordStart(ctx); err != nil {
+		return err
+	}
+	if ours {
+		// What cannot be recovered now is tried again by every tick, and shown meanwhile.
+		if err := s.engine.Recover(ctx); err != nil {
+			s.log.Warn("ceremonies were left behind and not all could be recovered", "error", err)
+		}
+	}
+	if err := s.tendKeystores(ctx); err != nil {
+		s.log.Warn("keystores need attention", "error", err)
+	}
+	return nil
+}
+
+// recordStart records that this process serves from now on, with what program and module.
+func (s *service) recordStart(ctx context.Context) error {
+	return s.recordNode(ctx, "node.start", map[string]any{"version": s.version, "go": runtime.Version(), "fips_140": fips(),
+		"policy_digest": s.door.Policies().Digest()})
+}
+
+func (s *service) recordNode(ctx context.Context, event string, detail map[string]any) error {
+	_, err := s.store.Control(ctx, func(tx *store.Tx) error {
+		return tx.Append(ledger.Entry{Type: event, Actor: identity.Principal{Kind: identity.Node, ID: s.cfg.Node.ID},
+			Target: ledger.Target{Type: "node", ID: s.cfg.Node.ID}, Outcome: ledger.Done,
+			Policy: custodian.PolicyMark(s.door.Policies().Digest()), Detail: custodian.Detail(detail)})
+	})
+	if err != nil {
+		return fmt.Errorf("recording %s: %w", event, err)
+	}
+	return nil
+}
+
+// ready lists why this node must not be given traffic; nil when it may.
+func (s *service) ready() []string {
+	var problems []string
+	if s.stopping.Load() {
+		problems = append(problems, "the node is shutting down")
+	}
+	if err := s.store.Health(); err != nil {
+		problems = append(problems, err.Error())
+	}
+	if s.storageFailed.Load() {
+		problems = append(problems, "ledger storage does not take writes")
+	}
+	all, inactive := s.keystores(), 0
+	for _, record := range all {
+		if d, err := s.door.Keystore(record.ID); err != nil || !d.Active() {
+			inactive++
+		}
+	}
+	if inactive > 0 {
+		problems = append(problems, fmt.Sprintf("%d of %d keystores inactive: custodians must bring their shares", inactive, len(all)))
+	}
+	if problem := s.engine.ClockProblem(); problem != "" {
+		problems = append(problems, "the clock disagrees: "+problem)
+	}
+	return problems
+}
+
+// close wipes what keystores hold, lets another replica do the jobs, and closes the ledger.
+func (s *service) close(ctx context.Context) error {
+	errs := []error{s.store.Release(ctx, jobsLease, s.cfg.Node.ID)}
+	for _, record := range s.keystores() {
+		if d, err := s.door.Keystore(record.ID); err == nil {
+			errs = append(errs, d.Deactivate(ctx))
+		}
+	}
+	return errors.Join(append(errs, s.store.Close())...)
+}
+
+// fips says what this process may claim about its cryptographic module: mode and version both count.
+func fips() string {
+	if !fips140.Enabled() {
+		return "off (module " + fips140.Version() + ")"
+	}
+	return "on (module " + fips140.Version() + ")"
+}

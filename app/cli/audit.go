@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"conclave/app/client"
+	"conclave/custodian/ledger"
+)
+
+func whyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "why DECISION", Short: "Open a recorded decision: who, what, why, and what would make it pass", Args: exactly("DECISION"),
+		Long: "Opens a recorded decision. With a trust file its ledger entry is proven to be in the ledger.",
+		RunE: action(func(s *session, _ *cobra.Command, args []string) error {
+			if err := s.connectAny(); err != nil {
+				return err
+			}
+			d, err := s.client.Decision(s.ctx, args[0])
+			if err != nil {
+				return err
+			}
+			proven := "not checked: no trust file, or no entry shown"
+			if s.settings[setTrust] != "" && len(d.Entry) > 0 && d.Checkpoint != "" {
+				if err := s.proveEntry(d.Seq, d.Entry, d.Inclusion, d.Checkpoint); err != nil {
+					return err
+				}
+				proven = "entry proven to be in the ledger of the trust file"
+			}
+			return s.show(d, func(w io.Writer) {
+				facts(w, "decision", d.ID, "ledger entry", fmt.Sprintf("#%d", d.Seq), "at", when(d.At), "type", d.Type, "by", d.Actor, "from", d.Origin,
+					"on", d.Target, "outcome", d.Outcome, "code", d.Code, "policy", d.Policy, "proof", proven)
+				for _, r := range d.Reasons {
+					writeReason(w, r)
+				}
+			})
+		}),
+	}
+}
+
+// proveEntry checks an entry's inclusion proof against a checkpoint signed by a pinned log key.
+func (s *session) proveEntry(seq uint64, entry []byte, inclusion []string, checkpoint string) error {
+	if err := s.loadTrust(); err != nil {
+		return err
+	}
+	verifiers, err := s.trust.Verifiers()
+	if err != nil {
+		return err
+	}
+	head, err := ledger.OpenHead([]byte(checkpoint), s.trust.Origin, verifiers...)
+	if err != nil {
+		return err
+	}
+	var proof tlog.RecordProof
+	for _, text := range inclusion {
+		h, err := tlog.ParseHash(text)
+		if err != nil {
+			return fmt.Errorf("inclusion proof: %w", err)
+		}
+		proof = append(proof, h)
+	}
+	return ledger.CheckInclusion(proof, head, seq, entry)
+}
+
+func reportCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "report", Short: "Make an evidence report for a period", Args: exactly(),
+		Long: "Makes a report. Format bundle is a signed zip that `conclave verify` checks without the service.",
+	}
+	f := c.Flags()
+	framework := f.String("framework", "", "framework, as pci-dss-4.0.1")
+	from := f.String("from", "", "beginning: a day or instant")
+	to := f.String("to", "", "end, exclusive: a day or instant")
+	format := f.String("format", "json", "json, html or bundle")
+	out := f.StringP("out", "o", "", "file to write; must not exist")
+	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		begin, err := parseTime("from", *from)
+		if err != nil {
+			return err
+		}
+		end, err := parseTime("to", *to)
+		if err != nil {
+			return err
+		}
+		if err := s.connectAny(); err != nil {
+			return err
+		}
+		s.say("Asking for a %s report as %s for %s to %s.", *framework, *format, when(begin), when(end))
+		err = newFile(*out, func(w io.Writer) error {
+			return s.client.Report(s.ctx, *framework, begin, end, client.ReportFormat(*format), w)
+		})
+		if err != nil {
+			return err
+		}
+		s.say("Written to %s.", *out)
+		return nil
+	})
+	return must(c, "framework", "from", "to", "out")
+}
+
+// newFile streams into a file that appears only when it is whole and whose name was free.
+func newFile(path string, fill func(io.Writer) error) error {
+	if _, err := os.Lstat(path); err == nil {
+		return usagef("%s exists and is left alone; give another name", path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("creating %s: %w", path, err)
+	}
+	defer os.Remove(f.Name()) // gone already when all went well
+	defer f.Close()           // closed already when all went well
+	if err := fill(f); err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+func ledgerCommand() *cobra.Command {
+	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries())
+}
+
+func ledgerVerify() *cobra.Command {
+	c := &cobra.Command{
+		Use: "verify", Short: "Verify the ledger, online or an exported copy, against the trust file", Args: exactly(),
+		Long: "Verifies every entry, the hash tree, the signature, and that the ledger contains every checkpoint known\n" +
+			"before. With --dir the service is not asked. Without --trust a copy is only compared with itself.",
+	}
+	dir := c.Flags().String("dir", "", "exported copy to verify; default: the service's ledger, with credentials of an auditor")
+	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		in, err := s.verifyInput()
+		if err != nil {
+			return err
+		}
+		var report *ledger.VerifyReport
+		if *dir != "" {
+			report, err = ledger.VerifyDir(s.ctx, *dir, in)
+		} else {
+			if err := s.connectAny(); err != nil {
+				return err
+			}
+			in.Source = s.client.LogSource()
+			report, err = ledger.Verify(s.ctx, in)
+		}
+		if err != nil {
+			return err
+		}
+		return s.show(report, func(w io.Writer) {
+			facts(w, "verdict", report.Verdict(), "instance", report.Instance, "origin", report.Origin, "entries", number(report.Size),
+				"control entries", number(report.ControlCount), "authority epoch", number(report.Epoch), "root", report.Root,
+				"first entry", when(report.First), "last entry", when(report.Last), "contains checkpoints", fmt.Sprint(report.Contains))
+		})
+	})
+	return c
+}
+
+// verifyInput is what a ledger is held against: the trust file, where there is one, and with it the highest
+// checkpoint that this client has seen.
+func (s *session) verifyInput() (ledger.VerifyInput, error) {
+	in := ledger.VerifyInput{}
+	if s.settings[setTrust] == "" {
+		s.say("No trust file: the ledger can only be compared with itself. Give --%s FILE.", setTrust)
+		return in, nil
+	}
+	if err := s.loadTrust(); err != nil {
+		return in, err
+	}
+	in.Trust = s.trust
+	seen, any, err := client.HighestSeen(s.trust, s.settings[setStateDir])
+	if err != nil {
+		return in, err
+	}
+	if any {
+		in.Known = append(in.Known, seen)
+	}
+	return in, nil
+}
+
+func ledgerExport() *cobra.Command {
+	return &cobra.Command{
+		Use: "export DIR", Short: "Export the ledger as a C2SP tlog-tiles directory", Args: exactly("DIR"),
+		RunE: action(func(s *session, _ *cobra.Command, args []string) error {
+			if err := s.connectAny(); err != nil {
+				return err
+			}
+			if err := s.loadTrust(); err != nil {
+				return err
+			}
+			head, note, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+			if err != nil {
+				return err
+			}
+			s.say("Exporting %d entries to %s.", head.Size, args[0])
+			return ledger.ExportDir(s.ctx, args[0], ledger.Export{
+				Checkpoint: note, Origin: s.trust.Origin, LogKeys: s.trust.LogKeys, Entries: s.client.EntrySource(head.Size),
+			})
+		}),
+	}
+}
+
+func ledgerCheckpoint() *cobra.Command {
+	return &cobra.Command{
+		Use: "checkpoint", Short: "Show the newest checkpoint, held against everything seen before", Args: exactly(),
+		Long: "Shows the newest checkpoint. The proof that it continues an earlier one is given to callers with credentials.",
+		RunE: action(func(s *session, _ *cobra.Command, _ []string) error {
+			if err := s.connectOptional(); err != nil {
+				return err
+			}
+			if err := s.loadTrust(); err != nil {
+				return err
+			}
+			head, note, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+			if err != nil {
+				return err
+			}
+			out := struct {
+				Size       uint64 `json:"size"`
+				Root       string `json:"root"`
+				Epoch      uint64 `json:"epoch"`
+				Checkpoint string `json:"checkpoint"`
+			}{head.Size, head.Root.String(), head.Epoch, string(note)}
+			return s.show(out, func(w io.Writer) { fmt.Fprint(w, clean(out.Checkpoint)) })
+		}),
+	}
+}
+
+func ledgerEntries() *cobra.Command {
+	c := &cobra.Command{Use: "entries", Short: "List ledger entries", Args: exactly()}
+	var filter client.EntryFilter
+	f := c.Flags()
+	f.Uint64Var(&filter.From, "from", 0, "first sequence number")
+	f.Uint64Var(&filter.To, "to", 0, "sequence number after the last; 0 for the end")
+	f.StringVar(&filter.Type, "type", "", "type, as key.create")
+	f.StringVar(&filter.Actor, "actor", "", "who")
+	f.StringVar(&filter.Target, "target", "", "on what")
+	limit := f.Int("limit", 100, "most entries to list")
+	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		if err := s.connectAny(); err != nil {
+			return err
+		}
+		list := []json.RawMessage{}
+		for e, err := range s.client.Entries(s.ctx, filter) {
+			if err != nil {
+				return err
+			}
+			if len(list) >= *limit {
+				s.say("There are more: go on with --from, or raise --limit.")
+				break
+			}
+			list = append(list, e)
+		}
+		return s.show(list, func(w io.Writer) { writeEntries(w, list) })
+	})
+	return c
+}
+
+func writeEntries(w io.Writer, list []json.RawMessage) {
+	var rows [][]string
+	for _, raw := range list {
+		e, err := ledger.Decode(raw)
+		if err != nil {
+			rows = append(rows, []string{"?", "", "not canonical: " + err.Error()})
+			continue
+		}
+		rows = append(rows, []string{number(e.Seq), when(e.At), e.Type, e.Actor.String(), e.Target.Type + " " + e.Target.ID, string(e.Outcome), e.Reason, e.Ceremony})
+	}
+	table(w, []string{"SEQ", "AT", "TYPE", "BY", "ON", "OUTCOME", "REASON", "CEREMONY"}, rows)
+}

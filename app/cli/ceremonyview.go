@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"conclave/app/api"
+)
+
+// writeCeremony says in plain words what would happen, what it takes, and who has signed.
+func writeCeremony(w io.Writer, c *api.Ceremony) {
+	fmt.Fprintf(w, "%s\n\n", clean(c.Title))
+	facts(w, "ceremony", c.ID, "operation", c.Operation+" (class "+c.Class+")", "state", stateWords(c),
+		"target", targetWords(c.Target), "requested by", requesterWords(c.Requester), "reason", c.Reason,
+		"about", strings.Join(c.Subjects, ", "), "proposed", when(c.ProposedAt), "expires", when(c.ExpiresAt),
+		"approved", maybe(c.ApprovedAt), "review due by", maybe(c.ReviewBy), "ended", maybe(c.EndedAt), "outcome", c.Outcome, "cites", c.Cites,
+		"policy", c.PolicyDigest, "ledger", ledgerWords(c),
+		"parameters", string(c.Params), "result", string(c.Result), "deviations", strings.Join(c.Deviations, "; "))
+	if len(c.Lines) > 0 {
+		fmt.Fprintln(w)
+		var rows [][]string
+		for _, l := range c.Lines {
+			rows = append(rows, []string{l.Label, orDash(l.Before), orDash(l.After)})
+		}
+		table(w, []string{"WHAT", "BEFORE", "AFTER"}, rows)
+	}
+	fmt.Fprintf(w, "\nIt takes: %s.\n", clean(takesWords(c)))
+	for _, r := range c.Takes.Reasons {
+		fmt.Fprintf(w, "  because: %s", clean(r.Message))
+		if len(r.Controls) > 0 {
+			fmt.Fprintf(w, " (%s)", clean(strings.Join(r.Controls, ", ")))
+		}
+		fmt.Fprintln(w)
+	}
+	for _, v := range c.Votes {
+		fmt.Fprintf(w, "Signed: %s %s at %s with key %s\n", clean(v.Person), clean(v.Decision), when(v.At), clean(v.Credential))
+	}
+	for _, x := range c.Shares {
+		fmt.Fprintf(w, "Share %d brought by %s at %s\n", x.Index, clean(x.Person), when(x.At))
+	}
+	if m := missing(c); len(m) > 0 {
+		fmt.Fprintf(w, "Missing: %s.\n", clean(strings.Join(m, "; ")))
+	}
+}
+
+func requesterWords(r api.Requester) string {
+	if r.CalledBy != "" {
+		return r.Name() + ", called for by " + r.CalledBy
+	}
+	return r.Name()
+}
+
+func ledgerWords(c *api.Ceremony) string {
+	if c.LastSeq < c.FirstSeq {
+		return fmt.Sprintf("from #%d", c.FirstSeq)
+	}
+	return fmt.Sprintf("#%d to #%d", c.FirstSeq, c.LastSeq)
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func targetWords(t api.Target) string {
+	if t.ID == "" {
+		return t.Type
+	}
+	return fmt.Sprintf("%s %s (revision %d)", t.Type, t.ID, t.GovRevision)
+}
+
+func stateWords(c *api.Ceremony) string {
+	if c.WaitLeft > 0 && !c.Ended() {
+		return fmt.Sprintf("%s, waiting for another %s", c.State, time.Duration(c.WaitLeft).Round(time.Second))
+	}
+	return c.State
+}
+
+func takesWords(c *api.Ceremony) string {
+	t := c.Takes
+	var parts []string
+	switch {
+	case t.Shares:
+		parts = append(parts, fmt.Sprintf("%d holders of share set %s, each with their share and signed approval", c.Threshold, c.ShareSet))
+	case t.RequesterCounts:
+		parts = append(parts, "the authority of the one who asks")
+	case t.Approvals > 0:
+		parts = append(parts, plural(t.Approvals, "approval")+" by people other than the requester")
+	default:
+		parts = append(parts, "the governed decision that it rests on")
+	}
+	for _, r := range t.Roles {
+		parts = append(parts, fmt.Sprintf("at least %d of them with role %s", r.Count, r.Role))
+	}
+	if len(t.ApproverRoles) > 0 {
+		parts = append(parts, "each with one of the roles "+strings.Join(t.ApproverRoles, ", "))
+	}
+	if t.Witness {
+		parts = append(parts, "a witness who attends and signs")
+	}
+	if t.CoolingOffSeconds > 0 {
+		parts = append(parts, "cooling off for "+(time.Duration(t.CoolingOffSeconds)*time.Second).String())
+	}
+	if t.WaitSeconds > 0 {
+		parts = append(parts, "a waiting period of "+(time.Duration(t.WaitSeconds)*time.Second).String()+", in which it can be cancelled")
+	}
+	return strings.Join(parts, "; ")
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// missing says what an open ceremony still waits for. Which signatures count in the end is decided by the
+// service when it executes.
+func missing(c *api.Ceremony) []string {
+	if c.Ended() || c.State == "executing" || c.State == "indeterminate" {
+		return nil
+	}
+	approved, attended := map[string]bool{}, false
+	for _, v := range c.Votes {
+		switch v.Decision {
+		case "approve":
+			approved[v.Person] = true
+		case "attend":
+			attended = true
+		}
+	}
+	var out []string
+	if c.Takes.Shares {
+		if n := c.Threshold - len(c.Shares); n > 0 {
+			out = append(out, plural(n, "share")+" of set "+c.ShareSet)
+		}
+	} else if n := c.Takes.Approvals - len(approved); n > 0 && !c.Takes.RequesterCounts {
+		out = append(out, plural(n, "approval"))
+	}
+	if c.Takes.Witness && !attended {
+		out = append(out, "a witness")
+	}
+	if c.WaitLeft > 0 {
+		out = append(out, "the rest of the waiting period, "+time.Duration(c.WaitLeft).Round(time.Second).String())
+	}
+	return out
+}
+
+func writeCeremonies(w io.Writer, list []api.Ceremony) {
+	var rows [][]string
+	for i := range list {
+		c := &list[i]
+		rows = append(rows, []string{c.ID, c.Operation, stateWords(c), c.Target.ID, c.Requester.ID, when(c.ExpiresAt), strings.Join(missing(c), "; ")})
+	}
+	table(w, []string{"CEREMONY", "OPERATION", "STATE", "TARGET", "REQUESTED BY", "EXPIRES", "MISSING"}, rows)
+}

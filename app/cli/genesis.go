@@ -1,0 +1,136 @@
+package cli
+
+import (
+	_ "embed" // for the template
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"conclave/app/client"
+	"conclave/ceremony/genesis"
+	"conclave/policies"
+)
+
+// Bounds of a directory of genesis signatures.
+const (
+	signatureSuffix   = ".sig"
+	maxSignatures     = 1024
+	maxSignatureBytes = 128 << 10
+)
+
+func genesisCommand() *cobra.Command {
+	return parent("genesis", "Begin an instance: write, sign and check the genesis file", genesisTemplate(), genesisSign(), genesisCheck())
+}
+
+//go:embed genesis-template.yaml
+var genesisText string
+
+func genesisTemplate() *cobra.Command {
+	return &cobra.Command{
+		Use: "template", Short: "Print a genesis file to start from, with comments", Args: exactly(),
+		Long: "Prints a genesis file with comments. The digest of the policy that this program carries is filled in; the\n" +
+			"keys are for you to paste.",
+		RunE: action(func(s *session, _ *cobra.Command, _ []string) error {
+			engine, err := policies.New(s.ctx, policies.Options{})
+			if err != nil {
+				return err
+			}
+			_, err = io.WriteString(s.out, strings.Replace(genesisText, "POLICY-DIGEST", engine.Digest(), 1))
+			return err
+		}),
+	}
+}
+
+func genesisSign() *cobra.Command {
+	c := &cobra.Command{
+		Use: "sign FILE", Short: "Read a genesis file and sign exactly its bytes", Args: exactly("FILE"),
+		Long: "Shows the genesis file and signs it with your key file (--key-file), to FILE.<your id>" + signatureSuffix + ".",
+	}
+	yes := c.Flags().Bool("yes", false, "sign without asking, once the file has been read")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		if s.settings[setKeyFile] == "" {
+			return usagef("key-file: missing; give --%s FILE", setKeyFile)
+		}
+		file, err := readSmall(args[0], genesis.MaxFile)
+		if err != nil {
+			return fmt.Errorf("reading genesis file: %w", err)
+		}
+		if _, err := genesis.Load(file); err != nil {
+			return err
+		}
+		if err := s.unlock(); err != nil {
+			return err
+		}
+		s.say("%s\nSHA-256 %s: compare it with the others who sign.", file, client.Digest(file))
+		if err := s.confirm(*yes, fmt.Sprintf("Sign this beginning of an instance as %s?", s.signer.ID())); err != nil {
+			return err
+		}
+		envelope, err := genesis.Sign(s.signer, file)
+		if err != nil {
+			return err
+		}
+		path := args[0] + "." + s.signer.ID() + signatureSuffix
+		if err := writeNewFile(path, envelope); err != nil {
+			return err
+		}
+		s.say("Signed: %s", path)
+		return nil
+	})
+	return c
+}
+
+func genesisCheck() *cobra.Command {
+	c := &cobra.Command{
+		Use: "check FILE", Short: "Check a genesis file and the signatures of everybody named in it", Args: exactly("FILE"),
+	}
+	dir := c.Flags().String("signatures", "", "directory with the signatures (*"+signatureSuffix+")")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		file, err := readSmall(args[0], genesis.MaxFile)
+		if err != nil {
+			return fmt.Errorf("reading genesis file: %w", err)
+		}
+		envelopes, err := readSignatures(*dir)
+		if err != nil {
+			return err
+		}
+		if _, err := genesis.Check(file, envelopes); err != nil {
+			return err
+		}
+		out := struct {
+			Instance   string `json:"instance"`
+			Signatures int    `json:"signatures"`
+		}{client.Digest(file), len(envelopes)}
+		return s.show(out, func(w io.Writer) {
+			fmt.Fprintf(w, "Good: everybody named signed instance %s (%s).\n", out.Instance, plural(out.Signatures, "signature"))
+		})
+	})
+	return must(c, "signatures")
+}
+
+func readSignatures(dir string) ([][]byte, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading signatures: %w", err)
+	}
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool { return !strings.HasSuffix(e.Name(), signatureSuffix) })
+	if len(entries) == 0 || len(entries) > maxSignatures {
+		return nil, usagef("signatures: %d files *%s in %s; allowed: 1 to %d", len(entries), signatureSuffix, dir, maxSignatures)
+	}
+	var envelopes [][]byte
+	var failed error
+	for _, e := range entries {
+		b, err := readSmall(filepath.Join(dir, e.Name()), maxSignatureBytes)
+		failed = errors.Join(failed, err)
+		envelopes = append(envelopes, b)
+	}
+	if failed != nil {
+		return nil, fmt.Errorf("reading signatures: %w", failed)
+	}
+	return envelopes, nil
+}

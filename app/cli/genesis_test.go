@@ -1,0 +1,68 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/ceremony/keyfile"
+	"conclave/ceremony/statement/jwk"
+	"conclave/hsm/secret"
+)
+
+// TestGenesisFromTheTemplate goes the way of the template: keys made and pasted, the file signed by everybody
+// named in it, and checked.
+func TestGenesisFromTheTemplate(t *testing.T) {
+	dir := t.TempDir()
+	phrase, file := filepath.Join(dir, "phrase"), filepath.Join(dir, "genesis.yaml")
+	require.NoError(t, os.WriteFile(phrase, []byte("correct horse battery"), 0o600))
+	r := run(t, "genesis", "template")
+	require.Zero(t, r.code, r.err)
+
+	signers := map[string]*keyfile.Signer{}
+	text := regexp.MustCompile(`(APPROVAL|SHARE)-KEY-OF-([a-z]+)`).ReplaceAllStringFunc(r.out, func(found string) string {
+		parts := regexp.MustCompile(`(APPROVAL|SHARE)-KEY-OF-([a-z]+)`).FindStringSubmatch(found)
+		if signers[parts[2]] == nil {
+			s, err := keyfile.Generate(parts[2], jwk.ES256)
+			require.NoError(t, err)
+			signers[parts[2]] = s
+		}
+		key := signers[parts[2]].Public().ApprovalKey
+		if parts[1] == "SHARE" {
+			key = signers[parts[2]].Public().ShareKey
+		}
+		raw, err := json.Marshal(key) // JSON is YAML
+		require.NoError(t, err)
+		return string(raw)
+	})
+	require.Len(t, signers, 6)
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o644))
+
+	check := func() result { return run(t, "genesis", "check", file, "--signatures", dir) }
+	require.Equal(t, 2, check().code, "no signature yet")
+	for id, s := range signers {
+		key := filepath.Join(dir, id+".key")
+		require.NoError(t, s.Save(key, secret.New([]byte("correct horse battery")), keyfile.SaveOptions{}))
+		if id == "fatima" {
+			continue
+		}
+		r := run(t, "genesis", "sign", file, "--key-file", key, "--passphrase-file", phrase, "--yes")
+		require.Zero(t, r.code, r.err)
+		require.Contains(t, r.err, "SHA-256")
+	}
+	require.Contains(t, check().err, "missing: fatima")
+	sign := []string{"genesis", "sign", file, "--key-file", filepath.Join(dir, "fatima.key"), "--passphrase-file", phrase}
+	require.Contains(t, run(t, sign...).err, "add --yes", "nobody signs unasked")
+	require.Zero(t, run(t, append(sign, "--yes")...).code)
+	r = check()
+	require.Zero(t, r.code, r.err)
+	require.Contains(t, r.out, "everybody named signed")
+	require.NotZero(t, run(t, append(sign, "--yes")...).code, "a signature is never overwritten")
+
+	require.NoError(t, os.WriteFile(file, append([]byte(text), "# one more word\n"...), 0o644))
+	require.NotZero(t, check().code, "signatures cover the exact bytes")
+}

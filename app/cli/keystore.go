@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"conclave/app/api"
+	"conclave/app/client"
+	"conclave/ceremony/shamir"
+	"conclave/ceremony/statement"
+)
+
+func keystoreCommand() *cobra.Command {
+	return parent("keystore", "List, activate, deactivate and register keystores",
+		keystoreList(), keystoreActivate(), keystoreDeactivate(), keystoreRegister())
+}
+
+func keystoreList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List keystores", Args: exactly(),
+		RunE: action(func(s *session, _ *cobra.Command, _ []string) error {
+			if err := s.connectAny(); err != nil {
+				return err
+			}
+			list, err := s.client.Keystores(s.ctx)
+			if err != nil {
+				return err
+			}
+			return s.show(list, func(w io.Writer) { writeKeystores(w, list) })
+		}),
+	}
+}
+
+func keystoreDeactivate() *cobra.Command {
+	c := &cobra.Command{Use: "deactivate KEYSTORE", Short: "Deactivate a keystore at once; a quorum's shares open it again", Args: exactly("KEYSTORE")}
+	reason := c.Flags().String("reason", "", "why, for the record")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		return s.propose("keystore.deactivate", map[string]any{"keystore": args[0]}, *reason)
+	})
+	return must(c, "reason")
+}
+
+func keystoreRegister() *cobra.Command {
+	c := &cobra.Command{
+		Use: "register KEYSTORE", Short: "Register a keystore and issue the shares of its activation secret", Args: exactly("KEYSTORE"),
+		Long: "Proposes a new keystore. When the ceremony completes, its activation secret is made, split, and each\n" +
+			"share sealed to its holder; the keystore can be activated once enough shares are confirmed.",
+	}
+	p := newParams(c)
+	p.text("driver", "driver", "software", "driver")
+	p.text("jurisdiction", "jurisdiction", "", "where it is: ISO 3166-1 alpha-2, or a region that policy knows")
+	p.text("environment", "environment", "", "production or test")
+	p.text("location", "location", "", "where exactly, for the record")
+	p.text("controller", "controller", "", "person answerable for it")
+	p.text("custody", "custody", "", "custody model")
+	p.text("make", "make", "", "maker")
+	p.text("model", "model", "", "model")
+	set := c.Flags().String("share-set", "", "id of its share set")
+	threshold := c.Flags().Int("threshold", 0, "shares that open it (m)")
+	holders := c.Flags().StringSlice("holder", nil, "person who holds a share; repeat for each")
+	reason := c.Flags().String("reason", "", "why, for the record")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		params, err := p.collect()
+		if err != nil {
+			return err
+		}
+		params["id"] = args[0]
+		params["share_set"] = map[string]any{"id": *set, "threshold": *threshold, "holders": *holders}
+		return s.propose("keystore.register", params, *reason)
+	})
+	return must(c, "jurisdiction", "environment", "location", "controller", "share-set", "threshold", "holder", "reason")
+}
+
+func keystoreActivate() *cobra.Command {
+	c := &cobra.Command{
+		Use: "activate KEYSTORE", Short: "Bring your share to activate a keystore", Args: exactly("KEYSTORE"),
+		Long: "Checks that the node's collector key is signed by a node that your trust file pins, opens your share,\n" +
+			"checks it against its commitment, signs your approval of the activation, seals the share to the\n" +
+			"collector and hands both in. The share never leaves this process in the clear.",
+	}
+	yes := c.Flags().Bool("yes", false, "sign without asking, once what is shown has been read")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		if err := s.connectPerson(); err != nil {
+			return err
+		}
+		after, err := s.activate(args[0], *yes)
+		if err != nil {
+			return err
+		}
+		return s.showCeremony(after)
+	})
+	return c
+}
+
+func (s *session) activate(keystore string, yes bool) (api.Ceremony, error) {
+	var none api.Ceremony
+	collector, err := s.client.Collector(s.ctx)
+	if err != nil {
+		return none, err
+	}
+	key, recipient, err := client.VerifyCollector(s.trust, collector)
+	if err != nil {
+		return none, err
+	}
+	s.say("Collector key %s of node %s: signed by the node that the trust file pins.", recipient.KeyID, key.Node)
+	share, err := s.shareOf(keystore)
+	if err != nil {
+		return none, err
+	}
+	defer share.Wipe()
+	s.say("Opened %s and checked it against its commitment.", share)
+	ceremony, err := s.activation(keystore)
+	if err != nil {
+		return none, err
+	}
+	envelope, err := s.sign(&ceremony, statement.Approve, yes)
+	if err != nil {
+		return none, err
+	}
+	sealed, err := shamir.Seal(share, recipient)
+	if err != nil {
+		return none, err
+	}
+	return s.client.SubmitShare(s.ctx, ceremony.ID, api.ShareSubmission{Envelope: envelope, Sealed: sealed})
+}
+
+// shareOf opens the person's own share of a keystore's set.
+func (s *session) shareOf(keystore string) (*shamir.Share, error) {
+	keystores, err := s.client.Keystores(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	set := ""
+	for _, k := range keystores {
+		if k.ID == keystore {
+			if k.Active {
+				return nil, fmt.Errorf("keystore %s is active already", keystore)
+			}
+			set = k.ShareSet
+		}
+	}
+	if set == "" {
+		return nil, fmt.Errorf("keystore %s: not found, or it has no share set", keystore)
+	}
+	shares, err := s.client.MyShares(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	var own *api.Share // of the newest epoch
+	for i := range shares {
+		if x := &shares[i]; x.Set == set && (own == nil || x.Epoch > own.Epoch) {
+			own = x
+		}
+	}
+	if own == nil {
+		return nil, fmt.Errorf("you hold no share of set %s, which opens keystore %s", set, keystore)
+	}
+	return s.openShare(*own)
+}
+
+// activation finds the keystore's open activation ceremony, or asks for one.
+func (s *session) activation(keystore string) (api.Ceremony, error) {
+	const operation = "keystore.activate"
+	for c, err := range s.client.Ceremonies(s.ctx, false) {
+		if err != nil {
+			return c, err
+		}
+		if c.Operation == operation && c.Target.ID == keystore {
+			return c, nil
+		}
+	}
+	s.say("Asking for %s of %s: there is no open ceremony for it.", operation, keystore)
+	p, err := s.client.Propose(s.ctx, operation, map[string]any{"keystore": keystore}, "activation of "+keystore)
+	return p.Ceremony, err
+}

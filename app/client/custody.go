@@ -1,0 +1,152 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"conclave/app/api"
+)
+
+// Status is what anybody may know of the service; keystores only with credentials.
+func (c *Client) Status(ctx context.Context) (api.Status, error) {
+	return get[api.Status](ctx, c, "/v1/status", nil)
+}
+
+// Keys walks the keys the caller may see.
+func (c *Client) Keys(ctx context.Context) iter.Seq2[api.Key, error] {
+	return pages[api.Key](ctx, c, "/v1/keys", nil)
+}
+
+// Key returns one key.
+func (c *Client) Key(ctx context.Context, id string) (api.Key, error) {
+	return get[api.Key](ctx, c, "/v1/keys/"+url.PathEscape(id), nil)
+}
+
+// Versions returns a key's versions with their history.
+func (c *Client) Versions(ctx context.Context, key string) ([]api.Version, error) {
+	return items[api.Version](ctx, c, keyPath(key, "versions"))
+}
+
+// Keystores returns the register of keystores.
+func (c *Client) Keystores(ctx context.Context) ([]api.Keystore, error) {
+	return items[api.Keystore](ctx, c, "/v1/keystores")
+}
+
+// People returns the register of people.
+func (c *Client) People(ctx context.Context) ([]api.Person, error) {
+	return items[api.Person](ctx, c, "/v1/people")
+}
+
+// Applications returns the register of applications.
+func (c *Client) Applications(ctx context.Context) ([]api.Application, error) {
+	return items[api.Application](ctx, c, "/v1/applications")
+}
+
+// Grants returns who may use which key.
+func (c *Client) Grants(ctx context.Context) ([]api.Grant, error) {
+	return items[api.Grant](ctx, c, "/v1/grants")
+}
+
+// Tokens returns the register of tokens, without secrets.
+func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
+	return items[api.Token](ctx, c, "/v1/tokens")
+}
+
+// MyShares returns the caller's own shares, sealed to their share key, each with a fresh challenge.
+func (c *Client) MyShares(ctx context.Context) ([]api.Share, error) {
+	return items[api.Share](ctx, c, "/v1/shares/mine")
+}
+
+// Shares returns the custody register of shares, without the shares.
+func (c *Client) Shares(ctx context.Context) ([]api.Share, error) {
+	return items[api.Share](ctx, c, "/v1/shares")
+}
+
+// Collector returns the node's signed statement of the key to which shares are sealed now. Believe it
+// only after [VerifyCollector].
+func (c *Client) Collector(ctx context.Context) (api.Collector, error) {
+	return get[api.Collector](ctx, c, "/v1/collector", nil)
+}
+
+// Place asks where a key could live.
+func (c *Client) Place(ctx context.Context, in api.PlaceRequest) (api.PlaceResponse, error) {
+	var out api.PlaceResponse
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/policy/place", body: in}, &out)
+	return out, err
+}
+
+// Explain asks for a policy decision with its full trace.
+func (c *Client) Explain(ctx context.Context, in api.ExplainRequest) (api.ExplainResponse, error) {
+	var out api.ExplainResponse
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/policy/explain", body: in}, &out)
+	return out, err
+}
+
+// Policy returns the bundle in force.
+func (c *Client) Policy(ctx context.Context) (api.Policy, error) {
+	return get[api.Policy](ctx, c, "/v1/policy", nil)
+}
+
+// Decision opens one recorded decision.
+func (c *Client) Decision(ctx context.Context, id string) (api.Decision, error) {
+	return get[api.Decision](ctx, c, "/v1/decisions/"+url.PathEscape(id), nil)
+}
+
+func get[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	var out T
+	err := c.do(ctx, call{method: http.MethodGet, path: path, query: query}, &out)
+	return out, err
+}
+
+// items collects a register whole, with pages of the service's own size.
+func items[T any](ctx context.Context, c *Client, path string) ([]T, error) {
+	all := []T{}
+	for item, err := range walk[T](ctx, c, path, url.Values{}) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, item)
+	}
+	return all, nil
+}
+
+// pageSize is how many items are asked for at once.
+const pageSize = 100
+
+// pages walks a cursor-paginated list; an error ends it.
+func pages[T any](ctx context.Context, c *Client, path string, query url.Values) iter.Seq2[T, error] {
+	q := maps.Clone(query)
+	if q == nil {
+		q = url.Values{}
+	}
+	q.Set("limit", strconv.Itoa(pageSize))
+	return walk[T](ctx, c, path, q)
+}
+
+func walk[T any](ctx context.Context, c *Client, path string, first url.Values) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		q := maps.Clone(first)
+		for {
+			page, err := get[api.Page[T]](ctx, c, path, q)
+			if err != nil {
+				yield(zero, err)
+				return
+			}
+			for _, item := range page.Items {
+				if !yield(item, nil) {
+					return
+				}
+			}
+			// A page that leads to itself would never end.
+			if page.Next == "" || page.Next == q.Get("cursor") {
+				return
+			}
+			q.Set("cursor", page.Next)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"conclave/app/api"
+)
+
+// Checkpoint returns the newest checkpoint, a signed note. Believe it only after [Client.CheckLedger] or
+// ledger.OpenHead.
+func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
+	return c.raw(ctx, call{method: http.MethodGet, path: "/v1/ledger/checkpoint", accept: "text/plain"}, maxAnswer)
+}
+
+// Tile returns one file of the C2SP tlog-tiles tree by its path under the log: "tile/0/x001/234.p/5".
+func (c *Client) Tile(ctx context.Context, path string) ([]byte, error) {
+	return c.raw(ctx, call{
+		method: http.MethodGet, path: "/v1/ledger/" + path, accept: "application/octet-stream",
+	}, maxBundleTile)
+}
+
+// EntryFilter selects ledger entries. Zero fields select everything.
+type EntryFilter struct {
+	From, To            uint64 // sequence numbers, To exclusive, 0 for the end
+	Type, Actor, Target string
+}
+
+// Entries walks ledger entries as canonical JSON.
+func (c *Client) Entries(ctx context.Context, f EntryFilter) iter.Seq2[json.RawMessage, error] {
+	q := url.Values{}
+	if f.From > 0 {
+		q.Set("from", strconv.FormatUint(f.From, 10))
+	}
+	if f.To > 0 {
+		q.Set("to", strconv.FormatUint(f.To, 10))
+	}
+	for name, v := range map[string]string{"type": f.Type, "actor": f.Actor, "target": f.Target} {
+		if v != "" {
+			q.Set(name, v)
+		}
+	}
+	return pages[json.RawMessage](ctx, c, "/v1/ledger/entries", q)
+}
+
+// InclusionProof proves that entry seq is in the log of a size (RFC 6962 section 2.1.1).
+func (c *Client) InclusionProof(ctx context.Context, seq, size uint64) (tlog.RecordProof, error) {
+	hashes, err := c.proof(ctx, "inclusion", "seq", seq, "size", size)
+	return tlog.RecordProof(hashes), err
+}
+
+// ConsistencyProof proves that the log of size to begins with the log of size from (section 2.1.2).
+func (c *Client) ConsistencyProof(ctx context.Context, from, to uint64) (tlog.TreeProof, error) {
+	hashes, err := c.proof(ctx, "consistency", "from", from, "to", to)
+	return tlog.TreeProof(hashes), err
+}
+
+// maxProofHashes: a tree of 2^53 leaves has proofs of at most 54 hashes.
+const maxProofHashes = 64
+
+func (c *Client) proof(ctx context.Context, kind, firstName string, first uint64, secondName string, second uint64) ([]tlog.Hash, error) {
+	q := url.Values{firstName: {strconv.FormatUint(first, 10)}, secondName: {strconv.FormatUint(second, 10)}}
+	p, err := get[api.Proof](ctx, c, "/v1/ledger/proof/"+kind, q)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Hashes) > maxProofHashes {
+		return nil, fmt.Errorf("%s proof: %d hashes, at most %d are possible", kind, len(p.Hashes), maxProofHashes)
+	}
+	hashes := make([]tlog.Hash, len(p.Hashes))
+	for i, h := range p.Hashes {
+		if len(h) != tlog.HashSize {
+			return nil, fmt.Errorf("%s proof: hash %d has %d bytes, want %d", kind, i, len(h), tlog.HashSize)
+		}
+		copy(hashes[i][:], h)
+	}
+	return hashes, nil
+}
+
+// ReportFormat of a report.
+type ReportFormat string
+
+const (
+	ReportJSON   ReportFormat = "json"
+	ReportHTML   ReportFormat = "html"
+	ReportBundle ReportFormat = "bundle" // zip, signed, for `conclave verify`
+)
+
+// maxReport bounds a report, in bytes.
+const maxReport = 1 << 30
+
+// Report writes a report for a period to w. What was written before an error is not a report.
+func (c *Client) Report(ctx context.Context, framework string, from, to time.Time, format ReportFormat, w io.Writer) error {
+	accept := map[ReportFormat]string{
+		ReportJSON: "application/json", ReportHTML: "text/html", ReportBundle: "application/zip",
+	}[format]
+	if accept == "" {
+		return fmt.Errorf("report format: %q; allowed: %s, %s, %s", format, ReportJSON, ReportHTML, ReportBundle)
+	}
+	r := call{
+		method: http.MethodPost, path: "/v1/reports", query: url.Values{"format": {string(format)}}, accept: accept,
+		body: api.ReportRequest{Framework: framework, From: from, To: to},
+	}
+	return c.send(ctx, r, func(resp *http.Response) error {
+		n, err := io.Copy(w, io.LimitReader(resp.Body, maxReport+1))
+		if err != nil {
+			return fmt.Errorf("receiving report: %w", err)
+		}
+		if n > maxReport {
+			return fmt.Errorf("receiving report: %w: over %d bytes", errTooLarge, maxReport)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,147 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"conclave/custodian/ledger"
+)
+
+// CheckLedger fetches the newest checkpoint and holds it against everything known before: the trust
+// file's log keys and least checkpoint, and the highest checkpoint that this client has seen of the
+// instance, kept in stateDir. An older or another log is refused (ledger.ErrRollback, ledger.ErrFork);
+// a newer one is remembered. It returns what the checkpoint says and its signed note.
+func (c *Client) CheckLedger(ctx context.Context, trust *ledger.TrustFile, stateDir string) (ledger.Head, []byte, error) {
+	verifiers, err := trust.Verifiers()
+	if err != nil {
+		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
+	}
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
+	}
+	mark := ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...)
+	prove := func(ctx context.Context, older, newer uint64) (tlog.TreeProof, error) {
+		return c.ConsistencyProof(ctx, older, newer)
+	}
+	if err := c.offerLeast(ctx, trust, mark, prove); err != nil {
+		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
+	}
+	note, err := c.Checkpoint(ctx)
+	if err != nil {
+		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
+	}
+	head, err := mark.Advance(ctx, note, prove)
+	if err != nil {
+		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
+	}
+	return head, note, nil
+}
+
+// HighestSeen returns the highest checkpoint of the instance that CheckLedger has accepted, and false
+// where there is none yet.
+func HighestSeen(trust *ledger.TrustFile, stateDir string) (ledger.Head, bool, error) {
+	verifiers, err := trust.Verifiers()
+	if err != nil {
+		return ledger.Head{}, false, err
+	}
+	return ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...).Highest()
+}
+
+func markPath(trust *ledger.TrustFile, stateDir string) string {
+	return filepath.Join(stateDir, trust.Instance+".checkpoint")
+}
+
+// offerLeast makes the trust file's checkpoint the mark where it is ahead of what was seen, so that even
+// the first answer ever received is held against it.
+func (c *Client) offerLeast(ctx context.Context, trust *ledger.TrustFile, mark *ledger.HighWater, prove ledger.Prove) error {
+	least, pinned, err := trust.LeastHead()
+	if err != nil || !pinned {
+		return err
+	}
+	seen, any, err := mark.Highest()
+	if err != nil {
+		return err
+	}
+	if any && seen.Size >= least.Size {
+		return nil
+	}
+	_, err = mark.Advance(ctx, []byte(trust.Least), prove)
+	return err
+}
+
+// LogSource reads the ledger over the API as the files of a tlog-tiles log, for ledger.Verify. Entry
+// bundles are given to auditors only.
+func (c *Client) LogSource() ledger.LogSource { return logSource{c} }
+
+type logSource struct{ client *Client }
+
+// ReadFile implements ledger.LogSource.
+func (s logSource) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	switch path {
+	case ledger.CheckpointFile:
+		return s.client.Checkpoint(ctx)
+	case ledger.LogKeysFile:
+		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	}
+	b, err := s.client.Tile(ctx, path)
+	var p *Problem
+	if errors.As(err, &p) && p.Status == http.StatusNotFound {
+		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	}
+	return b, err
+}
+
+// EntrySource reads raw entries over the API from the bundles of a log of a size, for ledger.ExportDir.
+func (c *Client) EntrySource(size uint64) ledger.EntrySource { return entrySource{c, size} }
+
+type entrySource struct {
+	client *Client
+	size   uint64
+}
+
+// ReadEntries implements ledger.EntrySource.
+func (s entrySource) ReadEntries(ctx context.Context, from, to uint64, fn func(seq uint64, raw []byte) error) error {
+	if from > to || to > s.size {
+		return fmt.Errorf("reading entries %d to %d of a log of %d: allowed: from ≤ to ≤ log", from, to, s.size)
+	}
+	for index := from / ledger.TileWidth; index*ledger.TileWidth < to; index++ {
+		bundle, err := s.bundle(ctx, index)
+		if err != nil {
+			return err
+		}
+		seq := index * ledger.TileWidth
+		for raw, err := range ledger.ReadBundle(bundle) {
+			if err != nil {
+				return fmt.Errorf("entry bundle %d: %w", index, err)
+			}
+			if seq >= from && seq < to {
+				if err := fn(seq, raw); err != nil {
+					return err
+				}
+			}
+			seq++
+		}
+		if want := min(to, (index+1)*ledger.TileWidth); seq < want {
+			return fmt.Errorf("entry bundle %d: ends at entry %d, want %d: %w", index, seq, want, ledger.ErrTruncated)
+		}
+	}
+	return nil
+}
+
+// bundle reads an entry bundle; a partial one that is gone has been completed meanwhile.
+func (s entrySource) bundle(ctx context.Context, index uint64) ([]byte, error) {
+	width := int(min(ledger.TileWidth, s.size-index*ledger.TileWidth))
+	source := logSource{s.client}
+	b, err := source.ReadFile(ctx, ledger.EntriesPath(index, width))
+	if errors.Is(err, fs.ErrNotExist) && width < ledger.TileWidth {
+		b, err = source.ReadFile(ctx, ledger.EntriesPath(index, ledger.TileWidth))
+	}
+	return b, err
+}

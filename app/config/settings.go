@@ -1,0 +1,125 @@
+package config
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// EnvPrefix begins the environment variables of the server. A variable with it that no setting has is an error.
+const EnvPrefix = "CONCLAVE_SERVER_"
+
+// Kind is the type of a setting's value.
+type Kind string
+
+const (
+	Text     Kind = "text"
+	Boolean  Kind = "true or false"
+	Number   Kind = "whole number"
+	Duration Kind = "duration, e.g. 30s"
+)
+
+// Setting is one key of the configuration.
+type Setting struct {
+	Key     string // as in the file, with dots between levels
+	Kind    Kind
+	Default string
+	Help    string
+	// Secret settings have no flag: a command line is visible to every user of the machine.
+	Secret bool
+}
+
+// Env is the setting's environment variable.
+func (s Setting) Env() string {
+	return EnvPrefix + strings.ToUpper(strings.ReplaceAll(s.Key, ".", "_"))
+}
+
+// Flag is the setting's flag, without dashes.
+func (s Setting) Flag() string { return strings.NewReplacer(".", "-", "_", "-").Replace(s.Key) }
+
+// Settings is every key that there is, in the order in which they are documented.
+func Settings() []Setting {
+	return []Setting{
+		{Key: "data_dir", Kind: Text, Help: "directory of the instance, which conclave init makes"},
+		{Key: "mode", Kind: Text, Help: "production or development: refuse to start when genesis chose the other"},
+		{Key: "listen", Kind: Text, Default: "127.0.0.1:8443", Help: "address of the API, TLS 1.3"},
+		{Key: "tls.cert", Kind: Text, Help: "PEM file with the server's certificate chain"},
+		{Key: "tls.key", Kind: Text, Help: "PEM file with its private key, mode 0600"},
+		{Key: "tls.client_ca", Kind: Text, Help: "PEM file: only clients with a certificate of these authorities are talked to"},
+		{Key: "tls.dev_ca", Kind: Boolean, Default: "true", Help: "without tls.cert: make an authority for localhost at first start"},
+		{Key: "database.driver", Kind: Text, Default: DriverSQLite, Help: "sqlite or postgres"},
+		{Key: "database.dsn", Kind: Text, Help: "sqlite: path (default: conclave.db in data_dir); postgres: URL", Secret: true},
+		{Key: "node.id", Kind: Text, Default: "node-1", Help: "this process's enrolled name"},
+		{Key: "log.level", Kind: Text, Default: "info", Help: "debug, info, warn or error"},
+		{Key: "log.format", Kind: Text, Default: "text", Help: "text or json, on standard error"},
+		{Key: "metrics.listen", Kind: Text, Help: "second, plain HTTP address for /metrics, /healthz and /readyz; none by default"},
+		{Key: "limits.connections", Kind: Number, Default: "4096", Help: "connections open at once; more wait"},
+		{Key: "limits.application_per_second", Kind: Number, Default: "0", Help: "data-plane calls of one application a second; 0 is unlimited"},
+		{Key: "limits.application_burst", Kind: Number, Default: "0", Help: "calls that an application may save up"},
+		{Key: "limits.shutdown_grace", Kind: Duration, Default: "15s", Help: "how long a stopping server lets calls finish"},
+	}
+}
+
+// find returns the setting of a key.
+func find(key string) (Setting, bool) {
+	all := Settings()
+	i := slices.IndexFunc(all, func(s Setting) bool { return s.Key == key })
+	if i < 0 {
+		return Setting{}, false
+	}
+	return all[i], true
+}
+
+// section reports whether a name is a level that holds settings, e.g. "tls".
+func section(name string) bool {
+	return slices.ContainsFunc(Settings(), func(s Setting) bool { return strings.HasPrefix(s.Key, name+".") })
+}
+
+// keysWithin lists what is allowed at one level.
+func keysWithin(prefix string) string {
+	var names []string
+	for _, s := range Settings() {
+		rest, ok := strings.CutPrefix(s.Key, prefix)
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(rest, ".")
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// value reads text as the setting's type.
+func (s Setting) value(text, source string) (any, error) {
+	fail := func() error {
+		problem := "not of its type"
+		if !s.Secret {
+			problem = strconv.Quote(clip(text))
+		}
+		return &Error{Key: s.Key, Source: source, Problem: problem, Allowed: "a " + string(s.Kind)}
+	}
+	switch s.Kind {
+	case Boolean:
+		if text != "true" && text != "false" {
+			return nil, fail()
+		}
+		return text == "true", nil
+	case Number:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fail()
+		}
+		return n, nil
+	case Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return nil, fail()
+		}
+		return d, nil
+	default:
+		return text, nil
+	}
+}

@@ -1,0 +1,121 @@
+// Package demo makes a demonstration instance and tells its story through the public API: made-up people
+// with key files of their own, real cryptography, a real ledger. Everything it makes is marked as
+// development and lives in one folder.
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"conclave/custodian/ledger"
+)
+
+// acknowledgementType of the envelope in which a custodian accepts their duties.
+const acknowledgementType = "application/vnd.conclave.acknowledgement+json"
+
+// stateFile is written for scripts that want to go on where the story ends.
+const stateFile = "demo.json"
+
+// state is what demo.json holds.
+type state struct {
+	Note         string    `json:"note"`
+	URL          string    `json:"url"`
+	CA           string    `json:"ca"`
+	AppToken     string    `json:"app_token"`
+	AuditorToken string    `json:"auditor_token"`
+	Key          string    `json:"key"`
+	TrustFile    string    `json:"trust_file"`
+	Custodians   []*Member `json:"custodians"`
+	Others       []*Member `json:"others"`
+	Told         bool      `json:"told"` // the whole story ran
+	MadeAt       time.Time `json:"made_at"`
+}
+
+func (s *state) everybody() []*Member { return slices.Concat(s.Custodians, s.Others) }
+
+func (s *state) member(id string) *Member {
+	for _, m := range s.everybody() {
+		if m.ID == id {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *state) save(dir string) error {
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", stateFile, err)
+	}
+	return ledger.WriteFileAtomic(filepath.Join(dir, stateFile), append(raw, '\n'), 0o600)
+}
+
+// loadState reads demo.json; nil when there is none.
+func loadState(dir string) (*state, error) {
+	raw, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", stateFile, err)
+	}
+	s := &state{}
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, fmt.Errorf("%s is damaged (%w); `conclave demo --reset` starts over", stateFile, err)
+	}
+	roles := map[string]*Member{}
+	for _, m := range cast() {
+		roles[m.ID] = m
+	}
+	for _, m := range s.everybody() {
+		known := roles[m.ID]
+		if known == nil {
+			return nil, fmt.Errorf("%s names %q, whom the demo does not know; `conclave demo --reset` starts over", stateFile, m.ID)
+		}
+		m.roles, m.team, m.site = known.roles, known.team, known.site
+	}
+	return s, nil
+}
+
+// demo is one run.
+type demo struct {
+	dir   string // of the demonstration
+	data  string // of the instance: dir/instance
+	out   io.Writer
+	state *state
+	trust *ledger.TrustFile
+	step  int
+}
+
+// tell opens a chapter of the story.
+func (d *demo) tell(title string) {
+	d.step++
+	fmt.Fprintf(d.out, "\n%2d. %s\n", d.step, title)
+}
+
+// say adds a line to the chapter.
+func (d *demo) say(format string, args ...any) {
+	fmt.Fprintf(d.out, "      "+format+"\n", args...)
+}
+
+// newState makes keys and genesis for a demonstration that begins.
+func (d *demo) newState(ctx context.Context, url string, now time.Time) (genesisPath string, err error) {
+	members := cast()
+	if err := makeKeys(filepath.Join(d.dir, "people"), members); err != nil {
+		return "", err
+	}
+	d.state = &state{Note: "Demonstration data: made-up people, development mode. Never use these keys for anything real.",
+		URL: url, Custodians: members[:5], Others: members[5:], MadeAt: now}
+	for _, m := range members {
+		m.Roles = fmt.Sprint(m.roles)
+	}
+	return genesisFile(ctx, d.dir, members, now)
+}

@@ -1,0 +1,259 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"conclave/app/boot"
+	"conclave/app/config"
+	"conclave/ceremony"
+	"conclave/custodian"
+	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store"
+)
+
+// Command is `conclave demo`.
+func Command() *cobra.Command {
+	var dir, listen string
+	var reset, once bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Make a demonstration instance, tell its story, and stay up",
+		Long: "Makes an instance in development mode with made-up people, walks through what the product does step by\n" +
+			"step over the public API, and then keeps serving. A second run finds what the first one left and goes on.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return Run(cmd.Context(), cmd.OutOrStdout(), Options{Dir: dir, Listen: listen, Reset: reset, Once: once})
+		},
+	}
+	c.Flags().StringVar(&dir, "data-dir", "var", "folder of the demonstration")
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8443", "address to serve on; a taken port is replaced by a free one")
+	c.Flags().BoolVar(&reset, "reset", false, "start over: removes what an earlier demonstration made in the folder")
+	c.Flags().BoolVar(&once, "once", false, "end after the story instead of staying up")
+	return c
+}
+
+// Options of Run.
+type Options struct {
+	Dir     string
+	Listen  string
+	Reset   bool
+	Once    bool
+}
+
+// Run makes or finds the demonstration, tells its story where it has not been told, and serves until ctx ends.
+func Run(ctx context.Context, out io.Writer, o Options) error {
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return err
+	}
+	d := &demo{dir: dir, data: filepath.Join(dir, "instance"), out: out}
+	if o.Reset {
+		if err := d.reset(); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	address, err := freeAddress(o.Listen)
+	if err != nil {
+		return err
+	}
+	cfg, err := config.Load(config.Sources{Flags: map[string]string{"data_dir": d.data, "listen": address, "mode": string(custodian.Development)}})
+	if err != nil {
+		return err
+	}
+	if d.state, err = loadState(dir); err != nil {
+		return err
+	}
+	if d.state != nil && !d.state.Told {
+		return fmt.Errorf("the story in %s broke off earlier; `conclave demo --reset` starts over", dir)
+	}
+	if d.state == nil {
+		return d.first(ctx, cfg, o)
+	}
+	return d.again(ctx, cfg, o)
+}
+
+// first makes the instance and tells the whole story.
+func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
+	fmt.Fprintf(d.out, "Conclave demonstration. Everything is made up and marked as development; it all lives in %s.\n", d.dir)
+	now := time.Now()
+	path, err := d.newState(ctx, "", now)
+	if err != nil {
+		return err
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	signatures, err := d.signatures(path)
+	if err != nil {
+		return err
+	}
+	made, err := boot.Init(ctx, boot.InitOptions{Config: cfg, Genesis: file, Signatures: signatures})
+	if err != nil {
+		return fmt.Errorf("making the instance: %w", err)
+	}
+	return d.serve(ctx, cfg, o, func(ctx context.Context) error {
+		d.state.TrustFile = made.TrustFile
+		if err := d.story(ctx); err != nil {
+			return fmt.Errorf("the story broke off: %w", err)
+		}
+		d.state.Told = true
+		fmt.Fprintf(d.out, "\nTold in %s.\n", time.Since(now).Round(100*time.Millisecond))
+		return nil
+	})
+}
+
+// again goes on where an earlier run ended.
+func (d *demo) again(ctx context.Context, cfg *config.Config, o Options) error {
+	fmt.Fprintf(d.out, "Conclave demonstration, found in %s (`conclave demo --reset` starts over).\n", d.dir)
+	if err := openKeys(d.state.everybody()); err != nil {
+		return err
+	}
+	return d.serve(ctx, cfg, o, func(ctx context.Context) error {
+		d.tell("The process was new, so its keystores were inactive: three of five brought their shares again.")
+		for _, keystore := range []string{vault, lab} {
+			if err := d.activate(ctx, keystore, keystore == vault); err != nil {
+				return err
+			}
+		}
+		version, err := d.decryptFile(ctx, false)
+		if err != nil {
+			return fmt.Errorf("reading the file of the first run: %w", err)
+		}
+		d.say("The file of the first run was read again, with version %d of its key.", version)
+		return nil
+	})
+}
+
+// serve starts the service, lets work run against it, saves where things are, and stays up.
+func (d *demo) serve(ctx context.Context, cfg *config.Config, o Options, work func(context.Context) error) (err error) {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	running, err := boot.Start(ctx, cfg, logger)
+	if err != nil {
+		return fmt.Errorf("starting the service: %w", err)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
+		defer cancel()
+		err = errors.Join(err, running.Close(closing))
+	}()
+	d.state.URL, d.state.CA, d.state.TrustFile = running.URL, running.CAFile, running.TrustFile
+	if d.trust, err = ledger.LoadTrustFile(running.TrustFile); err != nil {
+		return err
+	}
+	if err := errors.Join(work(ctx), d.state.save(d.dir)); err != nil {
+		return err
+	}
+	d.farewell()
+	if o.Once {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(d.out, "\nStopping.")
+		return nil
+	case err := <-running.Failed():
+		return err
+	}
+}
+
+func (d *demo) signatures(path string) ([][]byte, error) {
+	var out [][]byte
+	for _, m := range d.state.everybody() {
+		envelope, err := os.ReadFile(path + "." + m.ID + ".sig")
+		if err != nil {
+			return nil, fmt.Errorf("reading a genesis signature: %w", err)
+		}
+		out = append(out, envelope)
+	}
+	return out, nil
+}
+
+// reset removes what an earlier demonstration made, and nothing that does not look like one.
+func (d *demo) reset() error {
+	_, err := os.Stat(filepath.Join(d.dir, "genesis.yaml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err := os.ReadDir(d.dir)
+		if err == nil && len(entries) > 0 {
+			return fmt.Errorf("%s holds something that is not a demonstration; it is left alone", d.dir)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.RemoveAll(d.dir)
+}
+
+// freeAddress is the address asked for, or the same host with a free port where its port is taken.
+func freeAddress(address string) (string, error) {
+	l, err := net.Listen("tcp", address)
+	if err == nil {
+		return address, l.Close()
+	}
+	host, _, splitErr := net.SplitHostPort(address)
+	if splitErr != nil {
+		return "", splitErr
+	}
+	if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	free := l.Addr().String()
+	return free, l.Close()
+}
+
+// openCopy opens a copy of the instance's database, as this node would at its next start.
+func (d *demo) openCopy(ctx context.Context, path string) (*store.Store, error) {
+	logKey, err := ledger.LoadLogKey(filepath.Join(d.data, "keys", "log.key"))
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(ctx, store.Config{Driver: store.SQLite, DSN: path, Schema: ceremony.Schema(custodian.Schema()), LogKey: logKey,
+		Clock: clock.NewSystem(), Node: "demo-reader"})
+}
+
+// farewell says what can be done now.
+func (d *demo) farewell() {
+	w := d.out
+	bin := "bin/conclave"
+	if self, err := os.Executable(); err == nil {
+		if rel, err := filepath.Rel(workDir(), self); err == nil && len(rel) < len(self) {
+			bin = rel
+		}
+	}
+	ada := d.state.member("demo-ada")
+	common := fmt.Sprintf("--url %s --ca %s --trust %s", d.state.URL, d.state.CA, d.state.TrustFile)
+	fmt.Fprintf(w, "\nThe service stays up at %s (development mode). Everything scripts need is in %s.\n", d.state.URL, filepath.Join(d.dir, stateFile))
+	fmt.Fprintf(w, "\nIn another terminal:\n  alias cc='%s %s'\n", bin, common)
+	fmt.Fprintf(w, "\nAs a custodian (Ada; passphrase in %s):\n", stateFile)
+	fmt.Fprintf(w, "  export CONCLAVE_PASSPHRASE='%s'\n", ada.Passphrase)
+	fmt.Fprintf(w, "  cc --key-file %s ceremony list --all\n  cc --key-file %s keystore list\n", ada.KeyFile, ada.KeyFile)
+	fmt.Fprintf(w, "\nAs an application:\n  export CONCLAVE_TOKEN='%s'\n", d.state.AppToken)
+	fmt.Fprintf(w, "  cc encrypt README.md --key %s\n  cc decrypt README.md.conclave --out -\n", cardKey)
+	fmt.Fprintf(w, "\nAs an auditor:\n  export CONCLAVE_TOKEN='%s'\n", d.state.AuditorToken)
+	fmt.Fprintf(w, "  cc ledger verify\n  %s verify %s --trust %s\n", bin, filepath.Join(d.dir, bundleFile), d.state.TrustFile)
+	fmt.Fprintf(w, "  and open %s in a browser.\n\nCtrl-C ends it; `make run` goes on, `%s demo --data-dir %s --reset` starts over.\n", filepath.Join(d.dir, reportPage), bin, d.dir)
+}
+
+func workDir() string {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "/"
+	}
+	return wd
+}

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/app/api"
+	"conclave/custodian"
+	"conclave/hsm/secret"
+)
+
+// Answers written by hand are what package api says they are.
+func TestHandWrittenAnswers(t *testing.T) {
+	for _, u := range []custodian.Used{
+		{Key: "orders", Version: 7, Plaintext: []byte{1, 2, 3}, Ciphertext: []byte("cipher"), Warning: `ends "soon" ✓`, CacheFor: 299_999 * time.Millisecond},
+		{Key: "orders", Version: 1<<32 - 1, Plaintext: []byte{0}, Ciphertext: []byte{255, 254}},
+	} {
+		same := func(got []byte, want any) {
+			t.Helper()
+			raw, err := json.Marshal(want)
+			require.NoError(t, err)
+			require.JSONEq(t, string(raw), string(got))
+			require.LessOrEqual(t, len(got), answerSize(&u), "never grown: plaintext would be left behind")
+		}
+		same(appendDataKey(nil, &u), api.DataKeyResponse{Key: u.Key, Version: u.Version, Plaintext: u.Plaintext, Ciphertext: u.Ciphertext, Warning: u.Warning, CacheSeconds: int64(u.CacheFor / time.Second)})
+		same(appendSealed(nil, &u), api.EncryptResponse{Key: u.Key, Version: u.Version, Ciphertext: u.Ciphertext, Warning: u.Warning})
+		same(appendOpened(nil, &u), api.DecryptResponse{Key: u.Key, Version: u.Version, Plaintext: u.Plaintext})
+	}
+}
+
+func TestSecretDeliveredOnceIsNotKept(t *testing.T) {
+	r, err := newReply(201, api.ProposeResponse{Ceremony: json.RawMessage(`{}`)}, secret.New([]byte("cvt_x.y")))
+	require.NoError(t, err)
+	require.Contains(t, string(r.first), "cvt_x.y")
+	require.NotContains(t, string(r.body), "cvt_x.y")
+}
+
+// What the scanner reads, the general parser reads alike.
+func scannedAlike[T any](t *testing.T, body []byte, scan func([]byte, *T) bool) {
+	t.Helper()
+	var fast, slow T
+	if !scan(body, &fast) {
+		return
+	}
+	x := &exchange{body: body}
+	if err := x.decode(&slow); err != nil {
+		t.Fatalf("scanner took %q, parser says %v", body, err)
+	}
+	require.Equal(t, slow, fast)
+}
+
+func FuzzScanners(f *testing.F) {
+	for _, s := range []string{
+		`{}`, ` { "bytes" : 32 , "context" : { "a" : "b" } , "plaintext" : true } `, `{"bytes":32,"context":{},"plaintext":false}`,
+		`{"plaintext":"AAAA","context":{"a":"b","c":""}}`, `{"ciphertext":"AAAA","accept_risk":true,"reason":"routine"}`,
+		`{"bytes":32}x`, `{"bytes":32,}`, `{"bytes":032}`, `{"bytes":32.0}`, `{"bytes":1e2}`, `{"bytes":-1}`, `{"bytes":32,"bytes":32}`,
+		`{"plaintext":"AAB="}`, `{"plaintext":"AA=="}`, `{"plaintext":"AA"}`, `{"plaintext":""}`, `{"context":{"a":"1","a":"2"}}`, `{"bytes":truee}`, `{"plaintext":truex}`, `{"bytes":9999999999}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		scannedAlike(t, body, scanDataKey)
+		scannedAlike(t, body, scanEncrypt)
+		scannedAlike(t, body, scanDecrypt)
+	})
+}
+
+func TestScannersTakeWhatClientsSend(t *testing.T) {
+	body, err := json.Marshal(api.DataKeyRequest{Bytes: 32, Context: map[string]string{"order": "4711", "tenant": "demo"}, Plaintext: true})
+	require.NoError(t, err)
+	require.True(t, scanDataKey(body, new(api.DataKeyRequest)))
+	body, err = json.Marshal(api.DecryptRequest{Ciphertext: []byte("cipher"), Context: map[string]string{"a": "b"}, AcceptRisk: true, Reason: "routine"})
+	require.NoError(t, err)
+	require.True(t, scanDecrypt(body, new(api.DecryptRequest)))
+	body, err = json.Marshal(api.EncryptRequest{Plaintext: []byte("text")})
+	require.NoError(t, err)
+	require.True(t, scanEncrypt(body, new(api.EncryptRequest)))
+}
+
+func FuzzTilePath(f *testing.F) {
+	for _, s := range []string{"/0/000", "/1/x001/234.p/5", "/entries/000.p/1", "/0/x001/x234/067", "/", "", "/0/000.p/256", "/x/y"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		p, err := parseTilePath(path)
+		if err == nil && (p.width < 1 || p.width > 256 || p.level < 0 || p.level > 5) {
+			t.Fatalf("%q parsed to %+v", path, p)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"operation":"key.create","params":{"a":[{"b":1}]},"reason":"x"}`))
+	f.Add([]byte(`{"items":[{"bytes":32}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		x := &exchange{body: body}
+		_ = x.decode(new(api.ProposeRequest))
+		_ = x.decode(new(api.Batch[api.DataKeyRequest]))
+	})
+}
+
+// BenchmarkReadBody is why the scanner is there.
+func BenchmarkReadBody(b *testing.B) {
+	x := &exchange{body: []byte(`{"bytes":32,"context":{"order":"4711","tenant":"demo"},"plaintext":true}`)}
+	b.Run("scanner", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var in api.DataKeyRequest
+			if !scanDataKey(x.body, &in) {
+				b.Fatal("not simple")
+			}
+		}
+	})
+	b.Run("parser", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var in api.DataKeyRequest
+			if err := x.decode(&in); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,268 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"conclave/app/api"
+	"conclave/custodian"
+	"conclave/custodian/ledger"
+)
+
+func (s *server) checkpoint(x *exchange) error {
+	return x.write(http.StatusOK, typeText, s.store.Checkpoint())
+}
+
+// Bounds of one answer with entries.
+const (
+	maxScanned = 20_000  // entries looked at for a filter
+	maxEntries = 3 << 20 // bytes of entries
+)
+
+// entryFilter is what GET /v1/ledger/entries selects by; empty fields select everything.
+type entryFilter struct{ eventType, actor, target string }
+
+func (f *entryFilter) matches(e *ledger.Entry) bool {
+	// A type selects what stands under it as well: "ceremony" every "ceremony.approve".
+	typeOK := f.eventType == "" || e.Type == f.eventType || strings.HasPrefix(e.Type, f.eventType+".")
+	actorOK := f.actor == "" || e.Actor.ID == f.actor || e.Actor.String() == f.actor
+	targetOK := f.target == "" || e.Target.ID == f.target || e.Target.Type+":"+e.Target.ID == f.target || e.Ceremony == f.target
+	return typeOK && actorOK && targetOK
+}
+
+// errPageFull ends a walk over entries; it never leaves this file.
+var errPageFull = errors.New("page is full")
+
+func (s *server) entries(x *exchange) error {
+	q, err := x.query("from", "to", "type", "actor", "target", "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	from, to, err := s.entryRange(q)
+	if err != nil {
+		return err
+	}
+	if err := x.authorise(readLedger, "ledger", ""); err != nil {
+		return err
+	}
+	filter := entryFilter{q.Get("type"), q.Get("actor"), q.Get("target")}
+	out := api.Page[json.RawMessage]{Items: []json.RawMessage{}}
+	stop, size := min(to, from+maxScanned), 0
+	if stop < to {
+		out.Next = cursorFor(strconv.FormatUint(stop, 10))
+	}
+	err = s.store.Entries(x.ctx(), from, stop, func(e *ledger.Entry, raw []byte) error {
+		if !filter.matches(e) {
+			return nil
+		}
+		if len(out.Items) == limit || size+len(raw) > maxEntries {
+			out.Next = cursorFor(strconv.FormatUint(e.Seq, 10))
+			return errPageFull
+		}
+		out.Items, size = append(out.Items, json.RawMessage(append([]byte(nil), raw...))), size+len(raw)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errPageFull) {
+		return err
+	}
+	return x.json(http.StatusOK, out)
+}
+
+// entryRange reads from (or the cursor in its place) and to, clipped to the ledger as it is.
+func (s *server) entryRange(q url.Values) (from, to uint64, err error) {
+	size := s.door.View().Head().Size
+	if from, err = number(q, "from", 0, 0, ledger.MaxInteger); err != nil {
+		return 0, 0, err
+	}
+	if to, err = number(q, "to", size, 0, ledger.MaxInteger); err != nil {
+		return 0, 0, err
+	}
+	cursor, err := cursorOf(q)
+	if err != nil {
+		return 0, 0, err
+	}
+	if cursor != "" {
+		if from, err = strconv.ParseUint(cursor, 10, 53); err != nil {
+			return 0, 0, &custodian.InputError{Field: "query.cursor", Problem: "not a cursor of this list", Allowed: "the next of the page before"}
+		}
+	}
+	to = min(to, size)
+	return min(from, to), to, nil
+}
+
+func (s *server) inclusion(x *exchange) error {
+	q, err := x.query("seq", "size")
+	if err != nil {
+		return err
+	}
+	head := s.door.View().Head().Size
+	size, err := number(q, "size", head, 1, head)
+	if err != nil {
+		return err
+	}
+	seq, err := number(q, "seq", 0, 0, size-1)
+	if err != nil {
+		return err
+	}
+	proof, err := s.store.Inclusion(x.ctx(), seq, size)
+	if err != nil {
+		return err
+	}
+	return x.proof(proof)
+}
+
+func (s *server) consistency(x *exchange) error {
+	q, err := x.query("from", "to")
+	if err != nil {
+		return err
+	}
+	head := s.door.View().Head().Size
+	to, err := number(q, "to", head, 0, head)
+	if err != nil {
+		return err
+	}
+	from, err := number(q, "from", 0, 0, to)
+	if err != nil {
+		return err
+	}
+	proof, err := s.store.Consistency(x.ctx(), from, to)
+	if err != nil {
+		return err
+	}
+	return x.proof(proof)
+}
+
+func (x *exchange) proof(hashes []tlog.Hash) error {
+	out := api.Proof{Hashes: [][]byte{}}
+	for _, h := range hashes {
+		out.Hashes = append(out.Hashes, h[:])
+	}
+	return x.json(http.StatusOK, out)
+}
+
+// tile serves the files of a C2SP tlog-tiles log. Tiles of hashes are for everybody who is known, since they
+// say nothing; entry bundles are for whom policy lets read the ledger.
+func (s *server) tile(x *exchange) error {
+	t, err := parseTilePath(x.c.Param("path"))
+	if err != nil {
+		return err
+	}
+	size := s.store.Tree().Size()
+	if t.entries {
+		if err := x.authorise(readLedger, "ledger", "entries/"+strconv.FormatUint(t.index, 10)); err != nil {
+			return err
+		}
+		if t.index*ledger.TileWidth+uint64(t.width) > size {
+			return errNoRoute
+		}
+		return x.bundle(t)
+	}
+	tree := s.store.Tree()
+	have := tree.Size() >> (ledger.TileHeight * t.level) // complete subtrees of the tile's level
+	if t.index*ledger.TileWidth+uint64(t.width) > have {
+		return errNoRoute
+	}
+	var hashes []byte
+	if t.index == have/ledger.TileWidth {
+		hashes = tree.PartialTile(t.level)
+	} else if hashes, err = s.store.ReadTile(x.ctx(), t.level, int64(t.index)); err != nil {
+		return err
+	}
+	if len(hashes) < t.width*tlog.HashSize {
+		return fmt.Errorf("tile %d/%d has %d bytes: %w", t.level, t.index, len(hashes), ledger.ErrTileMissing)
+	}
+	return x.immutable(hashes[:t.width*tlog.HashSize])
+}
+
+// bundle serves the entries of one group as a C2SP entry bundle.
+func (x *exchange) bundle(t tilePath) error {
+	var out []byte
+	first := t.index * ledger.TileWidth
+	err := x.s.store.ReadEntries(x.ctx(), first, first+uint64(t.width), func(_ uint64, raw []byte) (err error) {
+		out, err = ledger.AppendBundle(out, raw)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return x.immutable(out)
+}
+
+// immutable answers with bytes that never change: private caches may keep them.
+func (x *exchange) immutable(b []byte) error {
+	x.c.Writer.Header()["Cache-Control"] = []string{"private, max-age=31536000, immutable"}
+	return x.write(http.StatusOK, typeBytes, b)
+}
+
+// tilePath is a parsed path of C2SP tlog-tiles.
+type tilePath struct {
+	entries bool
+	level   int
+	index   uint64
+	width   int
+}
+
+// parseTilePath reads "/L/N[.p/W]" or "/entries/N[.p/W]", N in groups of three digits of which all but the
+// last are marked with x. Only the canonical spelling is accepted. (https://c2sp.org/tlog-tiles)
+func parseTilePath(path string) (tilePath, error) {
+	const (
+		maxPath   = 64
+		maxLevel  = 5 // 2^48 entries
+		maxGroups = 5 // likewise
+	)
+	text := strings.TrimPrefix(path, "/")
+	t := tilePath{width: ledger.TileWidth}
+	bad := fmt.Errorf("tile path: %w", errNoRoute)
+	if len(text) > maxPath {
+		return t, bad
+	}
+	level, rest, found := strings.Cut(text, "/")
+	if !found {
+		return t, bad
+	}
+	if t.entries = level == "entries"; !t.entries {
+		n, err := strconv.ParseUint(level, 10, 8)
+		if err != nil || n > maxLevel {
+			return t, bad
+		}
+		t.level = int(n)
+	}
+	index, width, partial := strings.Cut(rest, ".p/")
+	if partial {
+		n, err := strconv.ParseUint(width, 10, 8)
+		if err != nil || n == 0 {
+			return t, bad
+		}
+		t.width = int(n)
+	}
+	groups := strings.Split(index, "/")
+	if len(groups) > maxGroups {
+		return t, bad
+	}
+	for i, g := range groups {
+		n, err := strconv.ParseUint(strings.TrimPrefix(g, "x"), 10, 16)
+		if err != nil || n > 999 || strings.HasPrefix(g, "x") != (i < len(groups)-1) {
+			return t, bad
+		}
+		t.index = t.index*1000 + n
+	}
+	canonical := ledger.TilePath(t.level, t.index, t.width)
+	if t.entries {
+		canonical = ledger.EntriesPath(t.index, t.width)
+	}
+	if canonical != "tile/"+text {
+		return t, bad
+	}
+	return t, nil
+}

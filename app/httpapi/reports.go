@@ -1,0 +1,72 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+
+	"conclave/app/api"
+	"conclave/custodian"
+)
+
+func (s *server) report(x *exchange) error {
+	if s.cfg.Reports == nil {
+		return errNoRoute
+	}
+	q, err := x.query("format")
+	if err != nil {
+		return err
+	}
+	format, contentType := FormatJSON, typeJSON
+	switch q.Get("format") {
+	case "", FormatJSON:
+	case FormatHTML:
+		format, contentType = FormatHTML, "text/html; charset=utf-8"
+	case FormatBundle:
+		format, contentType = FormatBundle, "application/zip"
+	default:
+		return &custodian.InputError{Field: "query.format", Problem: "unknown", Allowed: "json, html, bundle"}
+	}
+	var in api.ReportRequest
+	if err := x.decode(&in); err != nil {
+		return err
+	}
+	if err := x.authorise(createReport, "report", in.Framework); err != nil {
+		return err
+	}
+	return x.spooled(contentType, func(w io.Writer) error { return s.cfg.Reports.Report(x.ctx(), in, format, w) })
+}
+
+// spooled answers with what fill writes, whole or not at all: it goes to a nameless file first, so that a
+// report of any size takes no memory and a failure halfway is still answered as one.
+func (x *exchange) spooled(contentType string, fill func(io.Writer) error) (err error) {
+	f, err := os.CreateTemp("", "conclave-report-*")
+	if err != nil {
+		return fmt.Errorf("making room for a report: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := os.Remove(f.Name()); err != nil {
+		return fmt.Errorf("making room for a report: %w", err)
+	}
+	if err := fill(f); err != nil {
+		return err
+	}
+	size, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return fmt.Errorf("reading the report back: %w", err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the report back: %w", err)
+	}
+	h := x.c.Writer.Header()
+	h["Content-Type"] = []string{contentType}
+	h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	x.c.Writer.WriteHeader(http.StatusOK)
+	if _, err := io.Copy(x.c.Writer, f); err != nil {
+		x.s.log.Debug("report could not be sent", "request", x.id, "error", err)
+	}
+	return nil
+}

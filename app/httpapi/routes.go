@@ -1,0 +1,106 @@
+package httpapi
+
+import (
+	"net/http"
+
+	"conclave/custodian/access"
+)
+
+// reach is who gets to a route's handler at all.
+type reach int
+
+const (
+	open     reach = iota // anybody
+	optional              // anybody; credentials, where given, must be good
+	known                 // whoever proves who they are
+)
+
+// plane says by which bounds a route is served.
+type plane int
+
+const (
+	probe   plane = iota // no body, no time bound
+	data                 // a data-plane call
+	batch                // a data-plane batch
+	control              // everything else
+	report               // may take long
+)
+
+// route is one line of the API. The OpenAPI document lists exactly these.
+type route struct {
+	method, path string
+	access       reach
+	kind         plane
+	handle       func(x *exchange) error
+}
+
+// routes is the whole API.
+func (s *server) routes() []route {
+	get := func(path string, h func(*exchange) error) route {
+		return route{http.MethodGet, path, known, control, h}
+	}
+	post := func(path string, h func(*exchange) error) route {
+		return route{http.MethodPost, path, known, control, h}
+	}
+	public := func(path string, h func(*exchange) error) route { return route{http.MethodGet, path, open, probe, h} }
+	all := []route{
+		public("/healthz", s.healthz),
+		public("/readyz", s.readyz),
+		public("/metrics", s.scrape),
+		public("/v1/openapi.json", s.openAPI),
+		public("/v1/collector", s.collector),
+		public("/v1/ledger/checkpoint", s.checkpoint),
+		{http.MethodGet, "/v1/status", optional, control, s.status},
+
+		get("/v1/keys", s.listKeys),
+		get("/v1/keys/:key", s.getKey),
+		get("/v1/keys/:key/versions", s.listVersions),
+		get("/v1/keystores", s.listKeystores),
+		get("/v1/people", s.listPeople),
+		get("/v1/applications", s.listApplications),
+		get("/v1/grants", s.listGrants),
+		get("/v1/tokens", s.listTokens),
+		get("/v1/shares", s.listShares),
+		get("/v1/shares/mine", s.myShares),
+
+		post("/v1/ceremonies", s.propose),
+		get("/v1/ceremonies", s.listCeremonies),
+		get("/v1/ceremonies/:id", s.getCeremony),
+		get("/v1/ceremonies/:id/statement", s.statement),
+		post("/v1/ceremonies/:id/votes", s.vote),
+		post("/v1/ceremonies/:id/shares", s.submitShare),
+		post("/v1/ceremonies/:id/cancel", s.cancel),
+		post("/v1/ceremonies/:id/execute", s.execute),
+		get("/v1/ceremonies/:id/transcript", s.transcript),
+
+		get("/v1/policy", s.policy),
+		post("/v1/policy/place", s.place),
+		post("/v1/policy/explain", s.explain),
+		get("/v1/decisions/:id", s.decision),
+
+		get("/v1/ledger/tile/*path", s.tile),
+		get("/v1/ledger/entries", s.entries),
+		get("/v1/ledger/proof/inclusion", s.inclusion),
+		get("/v1/ledger/proof/consistency", s.consistency),
+		{http.MethodPost, "/v1/reports", known, report, s.report},
+	}
+	return append(all, s.dataRoutes()...)
+}
+
+// dataRoutes are the calls that use keys.
+func (s *server) dataRoutes() []route {
+	one := func(path string, h func(*exchange) error) route { return route{http.MethodPost, path, known, data, h} }
+	many := func(path string, h func(*exchange) error) route { return route{http.MethodPost, path, known, batch, h} }
+	return []route{
+		one("/v1/keys/:key/datakeys", s.dataKey),
+		one("/v1/keys/:key/encrypt", s.encrypt),
+		one("/v1/keys/:key/decrypt", s.decrypt),
+		one("/v1/keys/:key/rewrap", s.rewrap),
+		one("/v1/decrypt", s.decrypt),
+		many("/v1/keys/:key/datakeys/batch", batchOf(s, access.DataKey, dataKeyUse, appendDataKey)),
+		many("/v1/keys/:key/encrypt/batch", batchOf(s, access.Encrypt, encryptUse, appendSealed)),
+		many("/v1/keys/:key/decrypt/batch", batchOf(s, access.Decrypt, decryptUse, appendOpened)),
+		many("/v1/keys/:key/rewrap/batch", batchOf(s, access.Rewrap, rewrapUse, appendSealed)),
+		many("/v1/decrypt/batch", batchOf(s, access.Decrypt, decryptUse, appendOpened)),
+	}
+}
