@@ -5,12 +5,15 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
+	"fmt"
 	"hash"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"conclave/custodian/dek"
+	"conclave/hsm/secret"
 )
 
 const auditKeySize = 32
@@ -18,59 +21,71 @@ const auditKeySize = 32
 // contextHasher turns encryption contexts into what the ledger shows of them: an HMAC under a key of the
 // month, so that equal contexts can be matched by whoever holds the audit key and read by nobody.
 type contextHasher struct {
-	root  []byte
+	root  *secret.Bytes
 	month atomic.Pointer[monthKey]
 }
 
+// monthKey makes the HMACs of one calendar month, UTC.
 type monthKey struct {
-	name string // "2026-11"
-	pool sync.Pool
+	year  int
+	month time.Month
+	pool  sync.Pool // *keyedHash
+}
+
+// keyedHash is an HMAC under the month's key with room for its output.
+type keyedHash struct {
+	mac hash.Hash
+	in  dek.ContextHash
+	sum [sha256.Size]byte
+	out [(sha256.Size*8 + 5) / 6]byte
 }
 
 func newContextHasher(root []byte) *contextHasher {
-	return &contextHasher{root: slices.Clone(root)}
+	return &contextHasher{root: secret.New(slices.Clone(root))}
 }
 
-// sum is the base64url HMAC-SHA-256 of the context, "" for none.
-func (c *contextHasher) sum(encryption map[string]string, at time.Time) string {
-	if len(encryption) == 0 {
-		return ""
-	}
-	m := c.keyFor(at)
-	mac := m.pool.Get().(hash.Hash)
-	mac.Reset()
-	var names [16]string
-	sorted := names[:0]
-	for name := range encryption {
-		sorted = append(sorted, name)
-	}
-	slices.Sort(sorted)
-	buf := make([]byte, 0, 256)
-	for _, name := range sorted {
-		buf = binary.AppendUvarint(buf, uint64(len(name)))
-		buf = append(buf, name...)
-		value := encryption[name]
-		buf = binary.AppendUvarint(buf, uint64(len(value)))
-		buf = append(buf, value...)
-	}
-	mac.Write(buf)
-	var sum [sha256.Size]byte
-	out := base64.RawURLEncoding.EncodeToString(mac.Sum(sum[:0]))
-	m.pool.Put(mac)
-	return out
-}
-
-func (c *contextHasher) keyFor(at time.Time) *monthKey {
-	name := at.UTC().Format("2006-01")
-	if m := c.month.Load(); m != nil && m.name == name {
-		return m
-	}
-	k, err := hkdf.Key(sha256.New, c.root, nil, "conclave encryption context "+name, sha256.Size)
+// sum is base64url(HMAC-SHA-256(key of at's month, context hash)). docs/wire-formats.md defines the hash.
+func (c *contextHasher) sum(context dek.ContextHash, at time.Time) (string, error) {
+	m, err := c.keyFor(at)
 	if err != nil {
-		panic("deriving the month's context key: " + err.Error()) // sizes are constants: cannot happen
+		return "", err
 	}
-	m := &monthKey{name: name}
-	m.pool.New = func() any { return hmac.New(sha256.New, k) }
+	k := m.pool.Get().(*keyedHash)
+	defer m.pool.Put(k)
+	k.mac.Reset()
+	k.in = context
+	k.mac.Write(k.in[:])
+	base64.RawURLEncoding.Encode(k.out[:], k.mac.Sum(k.sum[:0]))
+	return string(k.out[:]), nil
+}
+
+// keyFor returns the key of a month: HKDF-SHA-256 of the audit key with the month in its label.
+func (c *contextHasher) keyFor(at time.Time) (*monthKey, error) {
+	year, month, _ := at.UTC().Date()
+	if m := c.month.Load(); m != nil && m.month == month && m.year == year {
+		return m, nil
+	}
+	m := &monthKey{year: year, month: month}
+	label := fmt.Sprintf("conclave encryption context %04d-%02d", year, month)
+	var derived *secret.Bytes
+	err := c.root.Use(func(root []byte) error {
+		k, err := hkdf.Key(sha256.New, root, nil, label, sha256.Size)
+		if err == nil {
+			derived = secret.New(k)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("deriving the context key of %04d-%02d: %w", year, month, err)
+	}
+	m.pool.New = func() any {
+		k := &keyedHash{}
+		_ = derived.Use(func(b []byte) error { // never wiped while the pool can be reached
+			k.mac = hmac.New(sha256.New, b)
+			return nil
+		})
+		return k
+	}
 	c.month.Store(m)
-	return m
+	return m, nil
 }

@@ -40,6 +40,8 @@ var (
 	ErrBadCiphertext = errors.New("ciphertext is malformed, altered, or not for this context")
 	ErrNotThisKey    = errors.New("ciphertext belongs to another key")
 	ErrForeign       = errors.New("ciphertext belongs to another instance")
+	// ErrKeystore: the keystore failed, or the key's material does not open. Nothing the caller can mend.
+	ErrKeystore = errors.New("keystore could not use the key")
 )
 
 // InputError names the field of a request that is wrong, and what is allowed.
@@ -61,8 +63,8 @@ type Use struct {
 	WithPlain  bool              // DataKey: also return the plaintext data key
 	Ciphertext []byte            // Decrypt, Rewrap
 	NewContext map[string]string // Rewrap: context of the result, nil to keep Context
-	AcceptRisk bool              // process data of a suspended key, protected before the suspension
-	ReasonCode string
+	AcceptRisk bool              // process data of a suspended key, protected before the suspension; recorded
+	ReasonCode string            // why, from policy's table of reason codes; recorded. "" for none
 }
 
 // Used is the result of one Use.

@@ -15,8 +15,8 @@ import (
 	"conclave/policies"
 )
 
-// facts is everything one data-plane call is judged and done by, gathered from one View. The parts that
-// policy sees stand inside it, so that a call costs one allocation.
+// facts is everything one data-plane call is judged and done by, gathered from one authority state. The parts
+// that policy sees stand inside it, so that a call costs no allocation for them.
 type facts struct {
 	in       policies.AuthoriseInput
 	keyFacts policies.KeyFacts
@@ -27,54 +27,64 @@ type facts struct {
 	key     *key.Key
 	protect *key.Version // datakey, encrypt, rewrap
 	process *key.Version // decrypt, rewrap
-	driver  hsm.Keystore
-}
-
-// ciphertext is a parsed input ciphertext; header and body point into the caller's bytes.
-type ciphertext struct {
-	dek.Header
-	header, body []byte
+	// The keystores of these versions: versions of one key may live in different ones.
+	protectIn, processIn hsm.Keystore
+	notCovered           error // why the grant in in.Grant does not cover the call; nil when it does
 }
 
 // gather reads the rows that this use is about. Keys and versions that do not exist, or contradict the
 // ledger, are errors; who may do what is left to policy.
-func (s *Service) gather(view *store.View, d *derived, p identity.Principal, u *Use, keyID string, ct *ciphertext, now time.Time) (*facts, error) {
-	f := &facts{}
-	f.in = policies.AuthoriseInput{
+func (s *Service) gather(d *derived, c *call, keyID string, now time.Time) error {
+	f, u := &c.facts, &c.use
+	*f = facts{in: policies.AuthoriseInput{
 		Now: now, Mode: policies.Mode(s.instance.Mode), Operation: string(u.Operation),
 		Context: u.Context, ReasonCode: u.ReasonCode, AcceptRisk: u.AcceptRisk,
+	}}
+	if err := s.principalFacts(d.view, c.principal, &f.in.Principal); err != nil {
+		return err
 	}
-	if err := s.principalFacts(view, p, &f.in.Principal); err != nil {
-		return nil, err
+	if c.principal.Kind == identity.Application {
+		g, lacks := d.grant(c.principal.ID, keyID, u.Operation, u.Context, now)
+		if f.notCovered = lacks; g != nil {
+			f.in.Grant = &g.facts
+		}
 	}
-	var err error
-	if f.key, err = peek[key.Key](view, KindKey, keyID); err != nil {
-		return nil, err
+	err := s.keyFacts(d.view, c, keyID)
+	if err != nil && f.in.Grant == nil {
+		return noGrant(keyID)
 	}
-	k := f.key
+	return err
+}
+
+// keyFacts reads the key, the versions that the call uses, and their keystores.
+func (s *Service) keyFacts(view *store.View, c *call, keyID string) error {
+	f := &c.facts
+	k, err := peek[key.Key](view, KindKey, keyID)
+	if err != nil {
+		return err
+	}
+	f.key = k
 	f.keyFacts = policies.KeyFacts{ID: k.ID, Type: string(k.Type), Classification: string(k.Classification),
 		Impact: string(k.Impact), Jurisdiction: k.Jurisdiction, Environment: k.Environment, Owner: k.Owner, Keystore: k.Keystore}
 	f.in.Key = &f.keyFacts
-	if err := s.versionFacts(view, f, u, ct); err != nil {
-		return nil, err
+	if err := f.versions(view, c); err != nil {
+		return err
 	}
-	if p.Kind == identity.Application {
-		f.in.Grant = d.grant(p.ID, k.ID, u.Operation, now)
-	}
-	return f, s.keystoreFacts(view, f)
+	return s.keystoreFacts(view, f)
 }
 
-// versionFacts reads the versions that protect and process in this use.
-func (s *Service) versionFacts(view *store.View, f *facts, u *Use, ct *ciphertext) error {
+// versions reads the versions that protect and process in this use.
+func (f *facts) versions(view *store.View, c *call) error {
+	u := &c.use
 	var err error
-	if ct != nil {
-		f.in.ProtectedAt = ct.ProtectedAt
-		f.in.PayloadBytes = len(ct.body)
-		if f.process, err = peek[key.Version](view, KindKeyVersion, key.VersionID(ct.Key, ct.Version)); err != nil {
+	if u.processes() {
+		f.in.ProtectedAt = c.ct.ProtectedAt
+		f.in.PayloadBytes = dek.PayloadBytes(c.ct.body)
+		if f.process, err = peekVersion(view, f.key.ID, c.ct.Version); err != nil {
 			return err
 		}
-		if f.process.Algorithm != ct.Algorithm {
-			return ErrBadCiphertext
+		if f.process.Algorithm != c.ct.Algorithm {
+			return fmt.Errorf("%w: it names another algorithm than its key version", ErrBadCiphertext)
 		}
 		f.version = factsOfVersion(f.process)
 		f.in.Version = &f.version
@@ -82,7 +92,7 @@ func (s *Service) versionFacts(view *store.View, f *facts, u *Use, ct *ciphertex
 	if u.Operation == access.Decrypt {
 		return nil
 	}
-	if f.protect, err = peek[key.Version](view, KindKeyVersion, key.VersionID(f.key.ID, f.key.Current)); err != nil {
+	if f.protect, err = peekVersion(view, f.key.ID, f.key.Current); err != nil {
 		return err
 	}
 	switch u.Operation {
@@ -99,6 +109,16 @@ func (s *Service) versionFacts(view *store.View, f *facts, u *Use, ct *ciphertex
 	return nil
 }
 
+// peekVersion reads a version whose record says that it is that version.
+func peekVersion(view *store.View, keyID string, number uint32) (*key.Version, error) {
+	id := key.VersionID(keyID, number)
+	v, err := peek[key.Version](view, KindKeyVersion, id)
+	if err == nil && (v.Key != keyID || v.Version != number) {
+		return nil, &store.TamperedError{Kind: KindKeyVersion, ID: id}
+	}
+	return v, err
+}
+
 func factsOfVersion(v *key.Version) policies.VersionFacts {
 	f := policies.VersionFacts{Number: v.Version, State: string(v.State), ActivationAt: v.ActivationAt,
 		OUPEnd: v.OUPEnd, RUPEnd: v.RUPEnd, Suspected: v.Suspected}
@@ -108,17 +128,30 @@ func factsOfVersion(v *key.Version) policies.VersionFacts {
 	return f
 }
 
+// keystoreFacts reads the keystores of the versions in use. Policy judges the one that protects, or processes
+// where nothing is protected; it counts as active only when every keystore of the call is. One that this node
+// has no driver of is inactive here.
 func (s *Service) keystoreFacts(view *store.View, f *facts) error {
-	record, err := peek[key.Keystore](view, KindKeystore, f.key.Keystore)
-	if err != nil {
-		return err
+	active := true
+	for _, use := range [...]struct {
+		version *key.Version
+		driver  *hsm.Keystore
+	}{{f.process, &f.processIn}, {f.protect, &f.protectIn}} {
+		if use.version == nil {
+			continue
+		}
+		record, err := peek[key.Keystore](view, KindKeystore, use.version.Keystore)
+		if err != nil {
+			return err
+		}
+		driver, err := s.Keystore(record.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		*use.driver = driver
+		active = active && err == nil && driver.Active()
+		f.keystore = policies.KeystoreState{ID: record.ID, Environment: record.Environment, Active: active}
 	}
-	f.driver, err = s.Keystore(f.key.Keystore)
-	active := err == nil && f.driver.Active()
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	f.keystore = policies.KeystoreState{ID: record.ID, Environment: record.Environment, Active: active}
 	f.in.Keystore = &f.keystore
 	return nil
 }
@@ -149,9 +182,9 @@ func (s *Service) principalFacts(view *store.View, p identity.Principal, out *po
 			out.Roles = append(out.Roles, string(r))
 		}
 	case identity.Node:
-		out.Status = string(people.StatusActive)
-	default:
-		return fmt.Errorf("principal kind %q is unknown", p.Kind)
+		if p.ID == s.node { // nodes act for themselves only
+			out.Status = string(people.StatusActive)
+		}
 	}
 	return s.credentialFacts(view, p, out)
 }

@@ -16,20 +16,24 @@ import (
 // bundle declares that it reads, until their earliest time bound, and only for one authority epoch.
 const (
 	memoShards  = 32
-	memoPerPart = 4096 // entries a shard; a full shard is emptied
+	memoPerPart = 2048 // entries a shard, 65,536 in all; a full shard is emptied
 )
 
-// memo holds what was derived from one View: it is dropped whole when people, grants, keys, keystores or
-// policy change, or when a row is quarantined.
-type memo struct{ current atomic.Pointer[derived] }
+// memo holds what was derived from one authority state: it is dropped whole when people, grants, keys,
+// keystores or policy change, or when a row is quarantined.
+type memo struct {
+	current  atomic.Pointer[derived]
+	building sync.Mutex // one caller derives, the others wait for what it makes
+}
 
-// derived is what one authority epoch's rows imply.
+// derived is one authority state and what its rows imply. Calls are decided by its view, so that rows, grants
+// and kept decisions always belong together.
 type derived struct {
-	epoch      uint64
-	generation uint64
-	grants     map[grantKey][]grantFacts
-	seed       maphash.Seed
-	shards     [memoShards]memoShard
+	view   *store.View
+	fault  error // why nothing may be decided under this state
+	grants map[grantKey][]heldGrant
+	seed   maphash.Seed
+	shards [memoShards]memoShard
 }
 
 type memoShard struct {
@@ -39,43 +43,63 @@ type memoShard struct {
 
 type grantKey struct{ application, key string }
 
-// grantFacts is a grant as policy sees it, built once an epoch.
-type grantFacts struct {
+// heldGrant is a grant with its form for policy, built once an epoch.
+type heldGrant struct {
 	row   *access.Grant
 	facts policies.GrantFacts
 }
 
-func factsOf(g *access.Grant) grantFacts {
+func held(g *access.Grant) heldGrant {
 	f := policies.GrantFacts{ID: g.ID, Context: g.Context, ExpiresAt: g.ExpiresAt, Revoked: g.RevokedAt != nil}
 	for _, op := range g.Operations {
 		f.Operations = append(f.Operations, string(op))
 	}
-	return grantFacts{g, f}
+	return heldGrant{g, f}
 }
 
-// of returns what is derived from this view, building it when the epoch has moved. changed is true for the
-// one caller that built it.
-func (m *memo) of(view *store.View) (d *derived, changed bool) {
-	if d = m.current.Load(); d != nil && d.epoch == view.Epoch() && d.generation == view.Generation() {
+// of returns what is derived from this view or, where another caller was ahead, from a newer one. built is
+// true for the one caller that derived it.
+func (m *memo) of(view *store.View, digest string) (d *derived, built bool) {
+	if d := m.current.Load(); d.covers(view) {
 		return d, false
 	}
-	fresh := &derived{epoch: view.Epoch(), generation: view.Generation(), seed: maphash.MakeSeed(),
-		grants: make(map[grantKey][]grantFacts)}
+	m.building.Lock()
+	defer m.building.Unlock()
+	if d := m.current.Load(); d.covers(view) {
+		return d, false
+	}
+	d = derive(view, digest)
+	m.current.Store(d)
+	return d, true
+}
+
+// covers reports whether d is of this view's authority state or a later one. Both counters only grow from one
+// published view to the next.
+func (d *derived) covers(view *store.View) bool {
+	return d != nil && d.view.Epoch() >= view.Epoch() && d.view.Generation() >= view.Generation()
+}
+
+func derive(view *store.View, digest string) *derived {
+	d := &derived{view: view, seed: maphash.MakeSeed(), grants: make(map[grantKey][]heldGrant)}
+	instance, err := peek[Instance](view, KindInstance, InstanceRow)
+	switch {
+	case err != nil: // not there at all is a contradiction too: there is no ledger without it
+		d.fault = &store.TamperedError{Kind: KindInstance, ID: InstanceRow}
+	case instance.PolicyDigest != digest:
+		d.fault = &PolicyMismatch{InForce: instance.PolicyDigest, Loaded: digest}
+	}
 	for row := range view.List(KindGrant) {
 		if g, ok := row.Value.(*access.Grant); ok {
 			k := grantKey{g.Application, g.Key}
-			fresh.grants[k] = append(fresh.grants[k], factsOf(g))
+			d.grants[k] = append(d.grants[k], held(g))
 		}
 	}
-	if d != nil && (d.epoch > fresh.epoch || d.generation > fresh.generation) {
-		return fresh, false // an older view finishing late must not displace a newer derivation
-	}
-	return fresh, m.current.CompareAndSwap(d, fresh)
+	return d
 }
 
 // lookup returns a kept allow that still holds.
 func (d *derived) lookup(memoKey []byte, now time.Time, payload int) *policies.Decision {
-	s := &d.shards[maphash.Bytes(d.seed, memoKey)%memoShards]
+	s := d.shard(memoKey)
 	s.mu.RLock()
 	decision := s.m[string(memoKey)]
 	s.mu.RUnlock()
@@ -85,8 +109,10 @@ func (d *derived) lookup(memoKey []byte, now time.Time, payload int) *policies.D
 	return decision
 }
 
+// keep remembers an allow.
 func (d *derived) keep(memoKey []byte, decision policies.Decision) {
-	s := &d.shards[maphash.Bytes(d.seed, memoKey)%memoShards]
+	decision.Reads = nil // the same list in every decision
+	s := d.shard(memoKey)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.m == nil || len(s.m) >= memoPerPart {
@@ -95,20 +121,33 @@ func (d *derived) keep(memoKey []byte, decision policies.Decision) {
 	s.m[string(memoKey)] = &decision
 }
 
-// grant picks the grant to judge by: one that is in force and names the operation, else one in force, else
-// any, else nil.
-func (d *derived) grant(application, keyID string, op access.Operation, now time.Time) *policies.GrantFacts {
-	var best *policies.GrantFacts
+func (d *derived) shard(memoKey []byte) *memoShard {
+	return &d.shards[maphash.Bytes(d.seed, memoKey)%memoShards]
+}
+
+// grant picks the grant to judge a call by, and says why it does not cover the call (nil: it does): one that
+// covers it, else one in force that names the operation, else one in force, else any, else nil.
+func (d *derived) grant(application, keyID string, op access.Operation, context map[string]string, now time.Time) (*heldGrant, error) {
+	var best *heldGrant
+	var lacks error
+	most := -1
 	all := d.grants[grantKey{application, keyID}]
 	for i := range all {
 		g := &all[i]
-		inForce := g.row.RevokedAt == nil && now.Before(g.row.ExpiresAt)
-		if inForce && slices.Contains(g.row.Operations, op) {
-			return &g.facts
+		err := g.row.Covers(op, keyID, context, now)
+		if err == nil {
+			return g, nil
 		}
-		if best == nil || inForce {
-			best = &g.facts
+		rank := 0
+		if g.row.RevokedAt == nil && now.Before(g.row.ExpiresAt) {
+			rank = 1
+			if slices.Contains(g.row.Operations, op) {
+				rank = 2
+			}
+		}
+		if rank > most {
+			best, lacks, most = g, err, rank
 		}
 	}
-	return best
+	return best, lacks
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
@@ -16,54 +17,78 @@ import (
 // Read authorises and records a read: of keys, of the ledger, of evidence. The operation is one that
 // policy knows, e.g. "ledger.read". Errors: *Denied, store errors.
 func (s *Service) Read(ctx context.Context, p identity.Principal, operation string, target ledger.Target) error {
+	target.ID = ledger.CleanText(target.ID)
 	for range maxDecides {
-		view := s.store.View()
-		in := policies.AuthoriseInput{Now: s.clock.Now(), Mode: policies.Mode(s.instance.Mode), Operation: operation}
-		err := s.principalFacts(view, p, &in.Principal)
-		var decision policies.Decision
-		if err == nil {
-			decision, err = s.policies.Authorise(ctx, in)
+		d := s.authority()
+		o := outcome{at: s.clock.Now(), target: target, result: allowed}
+		if err := s.judgeRead(ctx, d, p, operation, &o); err != nil {
+			o.fail(err)
 		}
-		o := deniedFor(decision.Reasons)
-		switch {
-		case err != nil:
-			o = outcomeOf("", err)
-		case decision.Allow:
-			o = outcome{result: allowed}
-		}
-		e := ledger.Entry{Type: operation, Actor: p, Node: s.node, Target: target, Outcome: o.result, Policy: s.policyMark()}
+		e := ledger.Entry{Type: operation, Actor: p, Node: s.node, Target: target, Outcome: o.result, Policy: s.mark}
 		if o.err != nil {
 			e.Reason = codeOf(o.err)
-			e.Detail = Detail(map[string]any{"reasons": o.reasons})
+			e.Detail = Detail(map[string]any{"reasons": o.reasons()})
+			ledger.ShrinkDetail(&e)
 		}
-		receipt, err := s.store.Append(ctx, &e, view.Epoch())
+		if o.cause != nil {
+			s.log.Warn("read failed", "operation", operation, "principal", p.String(), "request", p.RequestID, "code", e.Reason, "error", o.cause)
+		}
+		receipt, err := s.store.Append(ctx, &e, d.view.Epoch())
 		if errors.Is(err, store.ErrEpochChanged) {
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("recording %s: %w", operation, err)
 		}
-		_, err = o.answer(receipt)
+		_, err = o.answer(DecisionID(receipt))
 		return err
 	}
 	return fmt.Errorf("authority changed %d times during one read: %w", maxDecides, store.ErrUnavailable)
 }
 
+// judgeRead is nil when the read may be done. Applications read what they have a grant for.
+func (s *Service) judgeRead(ctx context.Context, d *derived, p identity.Principal, operation string, o *outcome) error {
+	if d.fault != nil {
+		return d.fault
+	}
+	in := policies.AuthoriseInput{Now: o.at, Mode: policies.Mode(s.instance.Mode), Operation: operation}
+	if err := s.principalFacts(d.view, p, &in.Principal); err != nil {
+		return err
+	}
+	if p.Kind == identity.Application && o.target.Type == "key" {
+		if g, _ := d.grant(p.ID, o.target.ID, "", nil, o.at); g != nil {
+			in.Grant = &g.facts
+		}
+	}
+	decision, err := s.policies.Authorise(ctx, in)
+	if err != nil {
+		return err
+	}
+	if !decision.Allow {
+		return denial(decision.Reasons...)
+	}
+	return nil
+}
+
 // RecordUnauthenticated records that callers from one source failed to prove who they are. The caller
 // aggregates: at most one entry a second and source.
 func (s *Service) RecordUnauthenticated(ctx context.Context, origin, code string, attempts int) error {
-	view := s.store.View()
 	e := ledger.Entry{
 		Type:  "auth.failure",
-		Actor: identity.Principal{Kind: identity.Node, ID: s.node, Origin: origin}, Node: s.node,
-		Outcome: denied, Reason: code, Policy: s.policyMark(),
+		Actor: identity.Principal{Kind: identity.Node, ID: s.node, Origin: ledger.CleanText(origin)}, Node: s.node,
+		Outcome: denied, Reason: ledger.CleanText(code), Policy: s.mark,
 		Detail: Detail(map[string]any{"attempts": attempts}),
 	}
-	_, err := s.store.Append(ctx, &e, view.Epoch())
-	if errors.Is(err, store.ErrEpochChanged) { // nothing was decided by authority: record it under the new one
-		_, err = s.store.Append(ctx, &e, s.store.View().Epoch())
+	var err error
+	for range maxDecides { // nothing was decided by authority: under whichever epoch holds
+		if _, err = s.store.Append(ctx, &e, s.store.View().Epoch()); !errors.Is(err, store.ErrEpochChanged) {
+			break
+		}
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("recording failed authentication: %w", err)
+	}
+	return nil
 }
 
 // Place judges a key against every registered keystore at once.
@@ -94,14 +119,18 @@ type Recorded struct {
 	Checkpoint []byte   // signed note that the path leads to
 }
 
-// Why opens the entry that a decision id names. store.ErrNotFound for an id of another ledger.
+// Why opens the entry that a decision id names. *InputError for what is no decision id, store.ErrNotFound for
+// an id of another ledger.
 func (s *Service) Why(ctx context.Context, id string) (*Recorded, error) {
 	seq, leaf, err := ParseDecisionID(id)
 	if err != nil {
 		return nil, err
 	}
 	note := s.store.Checkpoint()
-	size := s.store.View().Head().Size
+	size, err := sizeOf(note)
+	if err != nil {
+		return nil, err
+	}
 	if seq >= size {
 		return nil, fmt.Errorf("decision %q: %w", id, store.ErrNotFound)
 	}
@@ -112,6 +141,7 @@ func (s *Service) Why(ctx context.Context, id string) (*Recorded, error) {
 	if hash := ledger.LeafHash(raw); !bytes.Equal(hash[:4], leaf[:]) {
 		return nil, fmt.Errorf("decision %q: %w", id, store.ErrNotFound)
 	}
+	// The log may have grown since; the path must lead to the checkpoint that goes with it.
 	proof, err := s.store.Inclusion(ctx, seq, size)
 	if err != nil {
 		return nil, fmt.Errorf("proving decision %q: %w", id, err)
@@ -121,4 +151,17 @@ func (s *Service) Why(ctx context.Context, id string) (*Recorded, error) {
 		out.Inclusion = append(out.Inclusion, h[:])
 	}
 	return out, nil
+}
+
+// sizeOf reads the size of the log from our own checkpoint: the second line of a C2SP checkpoint.
+func sizeOf(note []byte) (uint64, error) {
+	lines := bytes.SplitN(note, []byte("\n"), 3)
+	if len(lines) < 3 {
+		return 0, fmt.Errorf("newest checkpoint has %d lines", len(lines))
+	}
+	size, err := strconv.ParseUint(string(lines[1]), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("newest checkpoint has no size: %w", err)
+	}
+	return size, nil
 }

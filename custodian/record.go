@@ -3,7 +3,6 @@ package custodian
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,75 +10,95 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"conclave/custodian/access"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
-	"conclave/hsm"
 	"conclave/policies"
 )
 
-type ledgerOutcome = ledger.Outcome
-
-const (
-	allowed = ledger.Allow
-	denied  = ledger.Deny
-	failed  = ledger.Failed
-)
-
 // record makes the outcome durable under the epoch it was decided in.
-func (s *Service) record(ctx context.Context, view *store.View, p identity.Principal, u *Use, o *outcome) (store.Receipt, error) {
-	e := ledger.Entry{
-		Type:    "key.use." + string(u.Operation),
-		Actor:   p,
-		Node:    s.node,
-		Target:  ledger.Target{Type: "key", ID: o.used.Key, Version: o.used.Version},
-		Outcome: o.result,
-		Policy:  s.policyMark(),
-		Context: s.contexts.sum(u.Context, s.clock.Now()),
-	}
-	if e.Target.ID == "" {
-		e.Target.ID = targetName(u.Key)
+func (s *Service) record(ctx context.Context, d *derived, c *call, o *outcome) (store.Receipt, error) {
+	e := ledger.Entry{Type: useType(c.use.Operation), Actor: c.principal, Node: s.node, Target: o.target,
+		Outcome: o.result, Policy: s.mark}
+	var err error
+	if e.Context, err = s.contextMark(c, o); err != nil {
+		return store.Receipt{}, err
 	}
 	if o.err != nil {
 		e.Reason = codeOf(o.err)
-		s.log.Debug("data-plane call refused", "operation", u.Operation, "key", u.Key, "principal", p.String(), "reason", e.Reason)
+		s.logFailure(c, o, e.Reason)
 	}
-	if len(o.reasons) > 0 {
-		e.Detail = Detail(map[string]any{"reasons": o.reasons})
+	if detail := s.useDetail(c, o); len(detail) > 0 {
+		e.Detail = Detail(detail)
 		ledger.ShrinkDetail(&e)
 	}
-	return s.store.Append(ctx, &e, view.Epoch())
+	return s.store.Append(ctx, &e, d.view.Epoch())
 }
 
-// targetName makes a key name that came from outside and led nowhere fit for an entry.
+// contextMark is how an entry shows the encryption context: "" for none, else its HMAC under the month's key.
+func (s *Service) contextMark(c *call, o *outcome) (string, error) {
+	if len(c.use.Context) == 0 {
+		return "", nil
+	}
+	return s.contexts.sum(c.context, o.at)
+}
+
+// useDetail is what an entry says of a call beyond its fields; empty for an ordinary one.
+func (s *Service) useDetail(c *call, o *outcome) map[string]any {
+	u := &c.use
+	reasons := o.reasons()
+	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && u.Operation != access.Rewrap {
+		return nil
+	}
+	detail := map[string]any{}
+	if len(reasons) > 0 {
+		detail["reasons"] = reasons
+	}
+	if u.ReasonCode != "" {
+		detail["reason_code"] = u.ReasonCode
+	}
+	if u.AcceptRisk {
+		detail["accept_risk"] = true
+	}
+	if v := c.facts.process; v != nil && u.Operation == access.Rewrap {
+		detail["from_version"] = v.Version // the target names the version that protects the result
+	}
+	return detail
+}
+
+// logFailure tells the operator's log what callers are not told. Refusals by policy are in the ledger.
+func (s *Service) logFailure(c *call, o *outcome, code string) {
+	if o.cause == nil {
+		return
+	}
+	s.log.Warn("data-plane call failed", "operation", c.use.Operation, "key", o.target.ID, "version", o.target.Version,
+		"principal", c.principal.String(), "request", c.principal.RequestID, "code", code, "error", o.cause)
+}
+
+// useType is the event type of a data-plane operation, "" for what is none.
+func useType(op access.Operation) string {
+	switch op {
+	case access.DataKey:
+		return "key.use.datakey"
+	case access.Encrypt:
+		return "key.use.encrypt"
+	case access.Decrypt:
+		return "key.use.decrypt"
+	case access.Rewrap:
+		return "key.use.rewrap"
+	}
+	return ""
+}
+
+// targetName makes a name that came from outside fit for an entry.
 func targetName(id string) string {
 	const most = 64
 	return ledger.CleanText(id[:min(most, len(id))])
 }
 
-// policyMark is how entries name the bundle: the first 32 hex digits of its digest.
-func (s *Service) policyMark() string { return PolicyMark(s.policies.Digest()) }
-
 // PolicyMark is how entries name a policy bundle: the first 32 hex digits (128 bits) of its digest.
 func PolicyMark(digest string) string { return digest[:min(32, len(digest))] }
-
-// codeOf is the stable code under which a failure is recorded.
-func codeOf(err error) string {
-	var d *Denied
-	switch {
-	case errors.As(err, &d):
-		return d.Code
-	case errors.Is(err, ErrBadCiphertext):
-		return "bad_ciphertext"
-	case errors.Is(err, ErrNotThisKey):
-		return "wrong_key"
-	case errors.Is(err, ErrForeign):
-		return "foreign_ciphertext"
-	case errors.Is(err, hsm.ErrInactive):
-		return CodeKeystoreInactive
-	}
-	return "keystore_error"
-}
 
 // Detail is the canonical form (RFC 8785) of what an entry says beyond its fields; nil when it cannot be
 // encoded, which only a programming error brings about.
@@ -96,16 +115,22 @@ func Detail(v any) []byte {
 }
 
 // DecisionID names the entry that records a decision: its position, and the start of its leaf hash so that
-// an id read from one ledger does not open an entry of another.
+// an id read from one ledger does not open an entry of another. Of a change with several entries it names the
+// last.
 func DecisionID(r store.Receipt) string {
-	return "d" + strconv.FormatUint(r.Seq, 36) + "-" + hex.EncodeToString(r.Leaf[:4])
+	var room [1 + 13 + 1 + 8]byte
+	id := append(room[:0], 'd')
+	id = strconv.AppendUint(id, r.LastSeq, 36)
+	id = append(id, '-')
+	return string(hex.AppendEncode(id, r.Leaf[:4]))
 }
 
-// ParseDecisionID splits an id into the entry's position and the leaf-hash prefix it must have.
+// ParseDecisionID splits an id into the entry's position and the leaf-hash prefix it must have. It accepts the
+// one spelling that DecisionID gives.
 func ParseDecisionID(id string) (seq uint64, leaf [4]byte, err error) {
 	bad := &InputError{"decision", fmt.Sprintf("%q is not a decision id", targetName(id)), "an id as answers carry it, e.g. d1k-00ff00ff"}
 	position, prefix, found := strings.Cut(strings.TrimPrefix(id, "d"), "-")
-	if !found || !strings.HasPrefix(id, "d") || len(prefix) != 8 || len(position) > 13 {
+	if !found || len(prefix) != 8 || len(position) > 13 {
 		return 0, leaf, bad
 	}
 	if seq, err = strconv.ParseUint(position, 36, 63); err != nil {
@@ -114,12 +139,17 @@ func ParseDecisionID(id string) (seq uint64, leaf [4]byte, err error) {
 	if _, err := hex.Decode(leaf[:], []byte(prefix)); err != nil {
 		return 0, leaf, bad
 	}
+	canonical := store.Receipt{LastSeq: seq}
+	copy(canonical.Leaf[:], leaf[:])
+	if DecisionID(canonical) != id {
+		return 0, leaf, bad
+	}
 	return seq, leaf, nil
 }
 
 // DeniedEntry is the entry of a refusal outside the data plane.
 func (s *Service) DeniedEntry(eventType string, p identity.Principal, target ledger.Target, reasons []policies.Reason) ledger.Entry {
-	e := ledger.Entry{Type: eventType, Actor: p, Node: s.node, Target: target, Outcome: ledger.Deny, Policy: s.policyMark()}
+	e := ledger.Entry{Type: eventType, Actor: p, Node: s.node, Target: target, Outcome: ledger.Deny, Policy: s.mark}
 	if len(reasons) > 0 {
 		e.Reason = reasons[0].Code
 		e.Detail = Detail(map[string]any{"reasons": reasons})

@@ -25,9 +25,11 @@ type Service struct {
 	log      *slog.Logger
 	instance Instance
 	prefix   [16]byte // of the instance id, in every ciphertext
+	mark     string   // of the policy bundle, as entries name it
 	contexts *contextHasher
 	ring     *dek.Ring
 	memo     memo
+	calls    sync.Pool // *call
 
 	mu        sync.RWMutex
 	keystores map[string]hsm.Keystore
@@ -49,6 +51,9 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if d := cfg.Policies.Digest(); d != inst.PolicyDigest {
 		return nil, &PolicyMismatch{InForce: inst.PolicyDigest, Loaded: d}
 	}
+	if inst.Mode != Production && inst.Mode != Development {
+		return nil, fmt.Errorf("instance mode is %q, allowed are %q and %q", inst.Mode, Production, Development)
+	}
 	id, err := hex.DecodeString(inst.ID)
 	if err != nil || len(id) != 32 {
 		return nil, fmt.Errorf("instance id %q is not a SHA-256 in hex", inst.ID)
@@ -63,10 +68,12 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		clock:     cfg.Clock,
 		log:       cfg.Logger,
 		instance:  *inst,
+		mark:      PolicyMark(cfg.Policies.Digest()),
 		contexts:  newContextHasher(cfg.AuditKey),
-		ring:      dek.NewRing(),
 		keystores: make(map[string]hsm.Keystore),
 	}
+	s.ring = dek.NewRing(s.exists)
+	s.calls.New = func() any { return &call{memoKey: make([]byte, 0, 512)} }
 	copy(s.prefix[:], id)
 	for name, ks := range cfg.Keystores {
 		s.keystores[name] = ks
@@ -121,13 +128,20 @@ func (s *Service) Keystore(id string) (hsm.Keystore, error) {
 // Forget closes what this process holds of a key version: it was destroyed.
 func (s *Service) Forget(keyID string, version uint32) { s.ring.Drop(keyID, version) }
 
-// forgetDestroyed closes every opened version that the view no longer lets exist, so that a destruction on
-// another replica reaches this one too.
-func (s *Service) forgetDestroyed(view *store.View) {
-	s.ring.Retain(func(keyID string, version uint32) bool {
-		v, err := peek[key.Version](view, KindKeyVersion, key.VersionID(keyID, version))
-		return err == nil && v.State != key.Destroyed
-	})
+// exists reports whether a key version still has material, by the newest committed state.
+func (s *Service) exists(keyID string, version uint32) bool {
+	v, err := peek[key.Version](s.store.View(), KindKeyVersion, key.VersionID(keyID, version))
+	return err == nil && v.State.HasMaterial()
+}
+
+// authority is the newest authority state. Whoever notices a new one first also closes what was destroyed, so
+// that a destruction on another replica reaches this one too.
+func (s *Service) authority() *derived {
+	d, built := s.memo.of(s.store.View(), s.policies.Digest())
+	if built {
+		s.ring.Sweep()
+	}
+	return d
 }
 
 // peek returns a row's decoded value without copying it; it is shared and must not be changed.

@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/dek"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
+	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/hsm"
 	"conclave/hsm/secret"
@@ -27,149 +28,120 @@ const (
 	maxDecides = 8
 )
 
-// outcome is one attempt: what to record, and what to answer once that is durable.
-type outcome struct {
-	result  ledgerOutcome
-	reasons []policies.Reason
-	used    Used
-	err     error // answered after the record; *Denied gets its decision id then
-}
-
-func (o *outcome) wipe() { secret.Wipe(o.used.Plaintext) }
-
 // Use authorises one data-plane call, does it, records it, and answers: in that order. Errors: *InputError
 // (nothing recorded: nothing was asked that could be judged), *Denied, ErrBadCiphertext, ErrNotThisKey,
-// ErrForeign, hsm.ErrInactive, store.ErrUnavailable. Whenever an error is returned, no secret is.
+// ErrForeign, ErrKeystore, hsm.ErrInactive, store.ErrUnavailable. Whenever an error is returned, no secret is.
 func (s *Service) Use(ctx context.Context, p identity.Principal, u Use) (Used, error) {
-	ct, err := s.check(&u)
+	c, err := s.begin(p, &u)
 	if err != nil {
 		return Used{}, err
 	}
+	defer s.release(c)
 	for range maxDecides {
-		view := s.store.View()
-		o := s.attempt(ctx, view, p, &u, ct)
-		receipt, err := s.record(ctx, view, p, &u, &o)
+		d := s.authority()
+		o := s.attempt(ctx, d, c)
+		receipt, err := s.record(ctx, d, c, &o)
 		if errors.Is(err, store.ErrEpochChanged) {
 			o.wipe()
 			continue
 		}
 		if err != nil {
 			o.wipe()
-			return Used{}, fmt.Errorf("recording %s: %w", u.Operation, err)
+			return Used{}, fmt.Errorf("recording %s: %w", c.use.Operation, err)
 		}
-		return o.answer(receipt)
+		return o.answer(DecisionID(receipt))
 	}
 	return Used{}, fmt.Errorf("authority changed %d times during one call: %w", maxDecides, store.ErrUnavailable)
 }
 
-// answer gives the result its decision id, now that there is one.
-func (o *outcome) answer(r store.Receipt) (Used, error) {
-	id := DecisionID(r)
-	if o.err != nil {
-		o.wipe()
-		var denied *Denied
-		if errors.As(o.err, &denied) {
-			denied.Decision = id
-		}
-		return Used{}, o.err
+// attempt judges the call under one authority state and, when allowed, does it. Nothing is recorded or
+// answered yet.
+func (s *Service) attempt(ctx context.Context, d *derived, c *call) outcome {
+	o := outcome{at: s.clock.Now(), target: ledger.Target{Type: "key", ID: c.use.Key}, result: allowed}
+	err := s.judge(ctx, d, c, &o)
+	if err == nil {
+		err = s.perform(ctx, c, &o)
 	}
-	o.used.Decision = id
-	return o.used, nil
-}
-
-// check validates what can be judged from the request alone and parses its ciphertext.
-func (s *Service) check(u *Use) (*ciphertext, error) {
-	if err := checkContext("context", u.Context); err != nil {
-		return nil, err
-	}
-	switch u.Operation {
-	case access.DataKey:
-		if u.Bytes < MinDataKey || u.Bytes > MaxDataKey {
-			return nil, &InputError{"bytes", fmt.Sprintf("%d", u.Bytes), fmt.Sprintf("%d to %d", MinDataKey, MaxDataKey)}
-		}
-	case access.Encrypt:
-		if len(u.Plaintext) > MaxPlaintext {
-			return nil, &InputError{"plaintext", fmt.Sprintf("%d bytes", len(u.Plaintext)), fmt.Sprintf("at most %d bytes; encrypt larger data with a data key", MaxPlaintext)}
-		}
-	case access.Decrypt, access.Rewrap:
-		if err := checkContext("new_context", u.NewContext); err != nil {
-			return nil, err
-		}
-		ct := &ciphertext{}
-		var err error
-		if ct.Header, ct.header, ct.body, err = dek.Parse(u.Ciphertext); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrBadCiphertext, err)
-		}
-		return ct, nil
-	default:
-		return nil, &InputError{"operation", fmt.Sprintf("%q is unknown", u.Operation), "datakey, encrypt, decrypt, rewrap"}
-	}
-	return nil, nil
-}
-
-func checkContext(field string, encryption map[string]string) error {
-	err := dek.ValidateContext(encryption)
-	var fe *dek.FieldError
-	if errors.As(err, &fe) {
-		return &InputError{field + fe.Field[len("context"):], fe.Problem, fe.Allowed}
-	}
-	return err
-}
-
-// attempt judges the call under one view and, when allowed, does it. Nothing is recorded or answered yet.
-func (s *Service) attempt(ctx context.Context, view *store.View, p identity.Principal, u *Use, ct *ciphertext) outcome {
-	d, changed := s.memo.of(view)
-	if changed {
-		s.forgetDestroyed(view)
-	}
-	keyID := u.Key
-	if ct != nil {
-		switch {
-		case ct.Instance != s.prefix:
-			return failedWith(ErrForeign)
-		case keyID == "":
-			keyID = ct.Key
-		case keyID != ct.Key:
-			return failedWith(ErrNotThisKey)
-		}
-	}
-	now := s.clock.Now()
-	f, err := s.gather(view, d, p, u, keyID, ct, now)
 	if err != nil {
-		return outcomeOf(keyID, err)
+		o.fail(err)
 	}
-	decision, err := s.authorise(ctx, d, f)
+	return o
+}
+
+// judge is nil when the call may be done. It names in o what the call is about, as far as that exists.
+func (s *Service) judge(ctx context.Context, d *derived, c *call, o *outcome) error {
+	if d.fault != nil {
+		return d.fault
+	}
+	keyID, err := s.keyID(c)
 	if err != nil {
-		return outcomeOf(keyID, err)
+		return err
 	}
-	if !decision.Allow {
-		return deniedFor(decision.Reasons)
+	o.target.ID = keyID
+	err = s.gather(d, c, keyID, o.at)
+	f := &c.facts
+	o.target.Version = f.used()
+	if err != nil {
+		return err
 	}
-	if err := f.backstop(now, u.AcceptRisk); err != nil {
-		return outcomeOf(keyID, err)
+	decision, err := s.authorise(ctx, d, c)
+	if err != nil {
+		return err
 	}
-	return s.perform(ctx, f, u, ct, now)
+	if decision.Allow {
+		return f.backstop(o.at, c.use.AcceptRisk)
+	}
+	refusal := denial(decision.Reasons...)
+	if f.in.Grant == nil {
+		// As for a key that does not exist: whether it does is nobody else's business.
+		refusal.Code, refusal.Retryable = codeGrantMissing, false
+	}
+	return refusal
+}
+
+// used is the version that an entry names: the one that protects, else the one that processes, 0 for none.
+func (f *facts) used() uint32 {
+	switch {
+	case f.protect != nil:
+		return f.protect.Version
+	case f.process != nil:
+		return f.process.Version
+	}
+	return 0
 }
 
 // authorise asks policy, or what policy said before where that still holds.
-func (s *Service) authorise(ctx context.Context, d *derived, f *facts) (*policies.Decision, error) {
-	var scratch [768]byte
-	memoKey := s.policies.AppendMemoKey(scratch[:0], &f.in)
-	if kept := d.lookup(memoKey, f.in.Now, f.in.PayloadBytes); kept != nil {
-		return kept, nil
+func (s *Service) authorise(ctx context.Context, d *derived, c *call) (*policies.Decision, error) {
+	in := &c.facts.in
+	// What a suspended version may process depends on the single ciphertext: nothing to remember.
+	memoise := in.Version.State != string(key.Suspended)
+	if memoise {
+		c.memoKey = s.policies.AppendMemoKey(c.memoKey[:0], in)
+		if kept := d.lookup(c.memoKey, in.Now, in.PayloadBytes); kept != nil {
+			return kept, nil
+		}
 	}
-	decision, err := s.policies.Authorise(ctx, f.in)
+	decision, err := s.policies.Authorise(ctx, *in)
 	if err != nil {
 		return nil, err
 	}
-	if decision.Allow {
-		d.keep(memoKey, decision)
+	if memoise && decision.Allow {
+		d.keep(c.memoKey, decision)
 	}
 	return &decision, nil
 }
 
-// backstop is the state table in Go, under the policy: a bundle may ask for more, never for less.
+// backstop is grant, keystore and state table in Go, under the policy: a bundle may ask for more, never for less.
 func (f *facts) backstop(now time.Time, acceptRisk bool) error {
+	if f.in.Grant == nil {
+		return noGrant(f.key.ID)
+	}
+	if f.notCovered != nil {
+		return f.notCovered
+	}
+	if !f.keystore.Active {
+		return hsm.ErrInactive
+	}
 	if f.process != nil {
 		if err := f.process.AllowsProcess(now, f.in.ProtectedAt, acceptRisk); err != nil {
 			return err
@@ -182,9 +154,9 @@ func (f *facts) backstop(now time.Time, acceptRisk bool) error {
 }
 
 // perform uses the key.
-func (s *Service) perform(ctx context.Context, f *facts, u *Use, ct *ciphertext, now time.Time) outcome {
+func (s *Service) perform(ctx context.Context, c *call, o *outcome) error {
+	f, u := &c.facts, &c.use
 	var plaintext []byte
-	var err error
 	switch u.Operation {
 	case access.DataKey:
 		plaintext = make([]byte, u.Bytes)
@@ -192,46 +164,55 @@ func (s *Service) perform(ctx context.Context, f *facts, u *Use, ct *ciphertext,
 	case access.Encrypt:
 		plaintext = u.Plaintext
 	default:
-		if plaintext, err = s.ring.Open(ctx, f.driver, f.process, ct.header, ct.body, u.Context); err != nil {
-			return outcomeOf(f.key.ID, err)
+		var err error
+		if plaintext, err = s.ring.Open(ctx, f.processIn, f.process, c.ct.header, c.ct.body, c.context); err != nil {
+			return err
 		}
 	}
-	o := outcome{result: allowed, used: Used{Key: f.key.ID}}
 	if f.protect == nil {
-		o.used.Version, o.used.Plaintext = f.process.Version, plaintext
-		return o
+		o.used = Used{Key: f.key.ID, Version: f.process.Version, Plaintext: plaintext}
+		return nil
 	}
-	o.used.Version = f.protect.Version
-	o.used.Warning = expiryWarning(f.protect, now)
-	sealing := dek.Sealing{Instance: s.prefix, Development: s.instance.Mode == Development, At: now, Context: u.Context}
-	if u.Operation == access.Rewrap && u.NewContext != nil {
-		sealing.Context = u.NewContext
-	}
-	o.used.Ciphertext, err = s.ring.Seal(ctx, f.driver, f.protect, sealing, plaintext)
+	sealed, err := s.seal(ctx, c, o.at, plaintext)
 	keep := err == nil && u.Operation == access.DataKey && u.WithPlain
-	switch {
-	case keep:
-		o.used.Plaintext = plaintext
-		o.used.CacheFor = cacheFor(f.key.Classification)
-	case u.Operation != access.Encrypt: // an Encrypt's plaintext is the caller's own
-		secret.Wipe(plaintext)
+	if !keep {
+		if u.Operation != access.Encrypt { // an Encrypt's plaintext is the caller's own
+			secret.Wipe(plaintext)
+		}
+		plaintext = nil
 	}
 	if err != nil {
-		return outcomeOf(f.key.ID, err)
+		return err
 	}
-	return o
+	o.used = Used{Key: f.key.ID, Version: f.protect.Version, Ciphertext: sealed, Warning: expiryWarning(f.protect, o.at)}
+	if keep {
+		o.used.Plaintext, o.used.CacheFor = plaintext, cacheFor(f.key.Classification)
+	}
+	return nil
+}
+
+func (s *Service) seal(ctx context.Context, c *call, at time.Time, plaintext []byte) ([]byte, error) {
+	f := &c.facts
+	sealing := dek.Sealing{Instance: s.prefix, Development: s.instance.Mode == Development, At: at, Context: c.context}
+	if c.use.Operation == access.Rewrap && c.use.NewContext != nil {
+		sealing.Context = dek.HashContext(c.use.NewContext)
+	}
+	sealed, err := s.ring.Seal(ctx, f.protectIn, f.protect, sealing, plaintext)
+	if errors.Is(err, hsm.ErrTooLarge) {
+		return nil, &InputError{"plaintext", fmt.Sprintf("%d bytes", len(plaintext)), fmt.Sprintf("at most %d bytes in this key's keystore; encrypt larger data with a data key", f.protectIn.Capabilities().MaxMessage)}
+	}
+	return sealed, err
 }
 
 // expiryWarning tells a caller ahead that the version will stop protecting (keystates.md section 3: 30 and
 // 7 days before).
 func expiryWarning(v *key.Version, now time.Time) string {
-	const day = 24 * time.Hour
 	left := v.OUPEnd.Sub(now)
-	if left > 30*day {
+	if left > 30*key.Day {
 		return ""
 	}
 	return fmt.Sprintf("key version %s stops protecting in %d days, on %s", key.VersionID(v.Key, v.Version),
-		int(left/day), v.OUPEnd.Format(time.DateOnly))
+		int(left/key.Day), v.OUPEnd.Format(time.DateOnly))
 }
 
 // cacheFor is how long a client may reuse one data key: not at all where the data is regulated, so that
@@ -243,40 +224,3 @@ func cacheFor(c key.Classification) time.Duration {
 	}
 	return 0
 }
-
-// outcomeOf turns what went wrong into what is recorded and answered.
-func outcomeOf(keyID string, err error) outcome {
-	var tampered *store.TamperedError
-	var use *key.UseError
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		// The same answer as for a key one has no grant on: whether a key exists is nobody else's business.
-		return deniedFor([]policies.Reason{{Rule: "door", Code: "grant_missing",
-			Message: fmt.Sprintf("no grant lets this caller use key %q", keyID), Remedy: "ask the key's owner for a grant"}})
-	case errors.As(err, &tampered):
-		return deniedFor([]policies.Reason{{Rule: "door", Code: "integrity",
-			Message: "a record that this call depends on contradicts the ledger", Remedy: "an operator must restore the record"}})
-	case errors.As(err, &use):
-		return deniedFor([]policies.Reason{{Rule: "door", Code: use.Code, Message: use.Detail, Remedy: "use a key version whose state and dates allow it"}})
-	case errors.Is(err, policies.ErrPolicy):
-		return deniedFor([]policies.Reason{{Rule: "door", Code: "policy_error",
-			Message: "policy reached no decision, which is a refusal", Remedy: "the operator finds the cause in the service's log"}})
-	case errors.Is(err, hsm.ErrCorrupt):
-		return failedWith(ErrBadCiphertext)
-	}
-	return failedWith(err)
-}
-
-func failedWith(err error) outcome { return outcome{result: failed, err: err} }
-
-func deniedFor(reasons []policies.Reason) outcome {
-	d := &Denied{Code: "denied", Reasons: reasons}
-	if len(reasons) > 0 {
-		d.Code = reasons[0].Code
-		d.Retryable = len(reasons) == 1 && d.Code == CodeKeystoreInactive
-	}
-	return outcome{result: denied, reasons: reasons, err: d}
-}
-
-// CodeKeystoreInactive is the one reason to refuse that time alone may cure.
-const CodeKeystoreInactive = "keystore_inactive"

@@ -58,6 +58,7 @@ type Custodian struct {
 	Token      *secret.Bytes      // the application's token in the clear
 	Instance   custodian.Instance
 	AuditKey   []byte
+	verifier   []byte // tells Activation from any other secret
 }
 
 // New makes a custodian that ends with the test.
@@ -78,7 +79,7 @@ func New(t testing.TB, opts Options) *Custodian {
 	c.Instance = custodian.Instance{ID: hex.EncodeToString(digest[:]), Name: "demo", Mode: opts.Mode,
 		PolicyDigest: engine.Digest(), Genesis: []byte("demo")}
 
-	verifier := c.makeKeystore(t)
+	c.makeKeystore(t)
 	dir := t.TempDir()
 	origin, err := ledger.Origin(c.Instance.ID)
 	require.NoError(t, err)
@@ -98,7 +99,7 @@ func New(t testing.TB, opts Options) *Custodian {
 	}))
 	c.Open(t)
 	if !opts.Empty {
-		c.putDemoRows(t, opts.Class, verifier)
+		c.putDemoRows(t, opts.Class)
 	}
 	return c
 }
@@ -117,15 +118,38 @@ func (c *Custodian) Open(t testing.TB) {
 	require.NoError(t, err)
 }
 
-func (c *Custodian) makeKeystore(t testing.TB) (verifier []byte) {
+// Restart ends the process's state and starts it again on the same files, as after a crash or an upgrade: the
+// keystore is inactive until Activate.
+func (c *Custodian) Restart(t testing.TB) {
 	t.Helper()
-	activation, verifier, err := soft.NewActivation()
+	require.NoError(t, c.Store.Close())
+	require.NoError(t, c.Soft.Deactivate(context.Background()))
+	c.newKeystore(t)
+	c.Open(t)
+}
+
+// Activate gives the keystore its activation secret.
+func (c *Custodian) Activate(t testing.TB) {
+	t.Helper()
+	require.NoError(t, c.Soft.Activate(context.Background(), c.Activation))
+}
+
+func (c *Custodian) makeKeystore(t testing.TB) {
+	t.Helper()
+	var err error
+	c.Activation, c.verifier, err = soft.NewActivation()
 	require.NoError(t, err)
-	c.Activation = activation
-	c.Soft, err = soft.New(soft.Config{ID: KeystoreID, Verifier: verifier})
+	t.Cleanup(c.Activation.Wipe)
+	c.newKeystore(t)
+	c.Activate(t)
+}
+
+func (c *Custodian) newKeystore(t testing.TB) {
+	t.Helper()
+	ks, err := soft.New(soft.Config{ID: KeystoreID, Verifier: c.verifier})
 	require.NoError(t, err)
-	require.NoError(t, c.Soft.Activate(context.Background(), activation))
-	return verifier
+	t.Cleanup(func() { _ = ks.Deactivate(context.Background()) })
+	c.Soft = ks
 }
 
 // Put stores one row through the committer, as a ceremony would.
@@ -147,7 +171,7 @@ func entry(eventType string, target ledger.Target) ledger.Entry {
 // People are the ids of the five demo people, in order.
 func People() []string { return []string{"demo-ada", "demo-ben", "demo-cleo", "demo-dan", "demo-eve"} }
 
-func (c *Custodian) putDemoRows(t testing.TB, class key.Classification, verifier []byte) {
+func (c *Custodian) putDemoRows(t testing.TB, class key.Classification) {
 	t.Helper()
 	now := c.Clock.Now()
 	for i, id := range People() {
@@ -161,7 +185,7 @@ func (c *Custodian) putDemoRows(t testing.TB, class key.Classification, verifier
 	}
 	c.Put(t, custodian.KindKeystore, KeystoreID, key.Keystore{ID: KeystoreID, Driver: "software", Custody: hsm.CustodySelf,
 		Jurisdiction: "EU", Environment: "test", Location: "demo rack", Controller: "demo-ada",
-		Capabilities: c.Soft.Capabilities(), Status: "registered", GovRevision: 1, Verifier: verifier,
+		Capabilities: c.Soft.Capabilities(), Status: "registered", GovRevision: 1, Verifier: c.verifier,
 		RegisteredAt: now, RegisteredBy: "genesis"})
 	c.AddKey(t, KeyID, class)
 	c.Put(t, custodian.KindApplication, ApplicationID, access.Application{ID: ApplicationID, Name: "Demo shop",

@@ -47,18 +47,21 @@ func checkPair(name, value string) error {
 	return nil
 }
 
-// AAD appends to dst what the keystore authenticates with the body: the header bytes and the SHA-256 of
-// the context's canonical encoding. A nil and an empty context are the same.
-func AAD(dst, header []byte, context map[string]string) []byte {
+// AAD appends to dst what the keystore authenticates with the body: the header bytes and the hash of the
+// encryption context.
+func AAD(dst, header []byte, context ContextHash) []byte {
 	dst = append(dst, header...)
-	digest := contextDigest(context)
-	return append(dst, digest[:]...)
+	return append(dst, context[:]...)
 }
 
-// contextDigest hashes label ‖ count ‖ (length ‖ name ‖ length ‖ value)…, pairs sorted by the bytes of
+// ContextHash stands for an encryption context wherever it is bound to something.
+type ContextHash [sha256.Size]byte
+
+// HashContext hashes label ‖ count ‖ (length ‖ name ‖ length ‖ value)…, pairs sorted by the bytes of
 // their names, numbers as 32-bit big-endian. Every length precedes its bytes, so that no two contexts
-// share an encoding. Names are compared as bytes: there is no Unicode normalisation.
-func contextDigest(context map[string]string) [sha256.Size]byte {
+// share an encoding. Names are compared as bytes: there is no Unicode normalisation. A nil and an empty
+// context are the same.
+func HashContext(context map[string]string) ContextHash {
 	var namesArray [MaxContextPairs]string
 	names := namesArray[:0]
 	for name := range context {

@@ -57,35 +57,35 @@ func TestAADBytesAreFixed(t *testing.T) {
 	}
 	digest := sha256.Sum256(encoding)
 	want := append([]byte("before|header"), digest[:]...)
-	require.Equal(t, want, dek.AAD([]byte("before|"), []byte("header"), map[string]string{"b": "value", "a": ""}))
+	require.Equal(t, want, dek.AAD([]byte("before|"), []byte("header"), dek.HashContext(map[string]string{"b": "value", "a": ""})))
 }
 
-func TestAADOfNoContext(t *testing.T) {
-	require.Equal(t, dek.AAD(nil, []byte("h"), nil), dek.AAD(nil, []byte("h"), map[string]string{}))
-	require.NotEqual(t, dek.AAD(nil, []byte("h"), nil), dek.AAD(nil, []byte("h"), map[string]string{"": ""}))
+func TestNoContextIsTheEmptyContext(t *testing.T) {
+	require.Equal(t, dek.HashContext(nil), dek.HashContext(map[string]string{}))
+	require.NotEqual(t, dek.HashContext(nil), dek.HashContext(map[string]string{"": ""}))
 }
 
 // Contexts whose text runs together the same way must not authenticate as each other.
-func TestAADIsUnambiguous(t *testing.T) {
-	seen := make(map[string]map[string]string)
+func TestContextHashIsUnambiguous(t *testing.T) {
+	seen := make(map[dek.ContextHash]map[string]string)
 	for _, context := range []map[string]string{
 		nil, {"a": "b"}, {"ab": ""}, {"": "ab"}, {"b": "a"}, {"a": "b", "c": "d"}, {"a": "bcd"}, {"abc": "d"},
 		{"a": "b\x00\x00\x00\x01c\x00\x00\x00\x01d"}, {"A": "b"}, {"a": "B"}, {"\u00e9": ""}, {"e\u0301": ""},
 	} {
-		aad := string(dek.AAD(nil, nil, context))
-		require.NotContains(t, seen, aad, "%q and %q", context, seen[aad])
-		seen[aad] = context
+		hash := dek.HashContext(context)
+		require.NotContains(t, seen, hash, "%q and %q", context, seen[hash])
+		seen[hash] = context
 	}
 }
 
-func TestAADDependsOnContentOnly(t *testing.T) {
+func TestContextHashDependsOnContentOnly(t *testing.T) {
 	contexts := rapid.MapOfN(rapid.StringN(1, 16, 64), rapid.StringN(0, 64, 256), 0, 16)
 	rapid.Check(t, func(t *rapid.T) {
 		a, b := contexts.Draw(t, "a"), contexts.Draw(t, "b")
 		require.NoError(t, dek.ValidateContext(a))
 		copied := maps.Collect(maps.All(a))
-		require.Equal(t, dek.AAD(nil, nil, a), dek.AAD(nil, nil, copied))
-		require.Equal(t, maps.Equal(a, b), string(dek.AAD(nil, nil, a)) == string(dek.AAD(nil, nil, b)))
+		require.Equal(t, dek.HashContext(a), dek.HashContext(copied))
+		require.Equal(t, maps.Equal(a, b), dek.HashContext(a) == dek.HashContext(b))
 	})
 }
 
@@ -104,7 +104,7 @@ func BenchmarkCiphertext(b *testing.B) {
 		b.ReportAllocs()
 		header, buffer := ct[:53], make([]byte, 0, 192)
 		for b.Loop() {
-			if len(dek.AAD(buffer, header, context)) == 0 {
+			if len(dek.AAD(buffer, header, dek.HashContext(context))) == 0 {
 				b.Fatal("empty")
 			}
 		}

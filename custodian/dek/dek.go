@@ -2,6 +2,7 @@ package dek
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"conclave/custodian/key"
@@ -13,10 +14,11 @@ type Sealing struct {
 	Instance    [16]byte // first 16 bytes of the instance id
 	Development bool
 	At          time.Time
-	Context     map[string]string
+	Context     ContextHash
 }
 
-// Seal protects plaintext under a key version and returns the self-describing ciphertext.
+// Seal protects plaintext under a key version and returns the self-describing ciphertext. A version whose
+// record no ciphertext could name is ErrMaterial.
 func (r *Ring) Seal(ctx context.Context, ks hsm.Keystore, v *key.Version, s Sealing, plaintext []byte) ([]byte, error) {
 	header := Header{
 		Development: s.Development,
@@ -26,42 +28,53 @@ func (r *Ring) Seal(ctx context.Context, ks hsm.Keystore, v *key.Version, s Seal
 		Version:     v.Version,
 		ProtectedAt: s.At,
 	}
-	out := make([]byte, 0, len(v.Key)+len(plaintext)+sealOverhead)
-	out = AppendHeader(out, header)
-	n := len(out)
-	var scratch [aadScratch]byte
-	aad := AAD(scratch[:0], out[:n], s.Context)
-	err := r.use(ctx, ks, v, func(h hsm.Handle) error {
-		sealed, err := h.Seal(ctx, out[:n], plaintext, aad)
-		if err == nil {
-			out = sealed
-		}
-		return err
-	})
-	if err != nil {
-		return nil, err
+	if err := header.Validate(); err != nil {
+		return nil, fmt.Errorf("sealing under %s: %w: %w", key.VersionID(v.Key, v.Version), ErrMaterial, err)
 	}
-	return out, nil
+	scratch := r.scratch.Get().(*[]byte)
+	defer r.scratch.Put(scratch)
+	out := make([]byte, 0, fixedHeader+len(v.Key)+derivedOverhead+len(plaintext))
+	out = AppendHeader(out, header)
+	aad := AAD((*scratch)[:0], out, s.Context)
+	for opens := 1; ; opens++ {
+		h, err := r.handle(ctx, ks, v)
+		if err != nil {
+			return nil, err
+		}
+		sealed, err := h.Seal(ctx, out, plaintext, aad)
+		if err == nil {
+			return sealed, nil
+		}
+		if !r.stale(v, h, err) || opens == maxOpens {
+			return nil, err
+		}
+	}
 }
 
 // Open recovers the plaintext of a ciphertext whose header was parsed before. The receiver wipes it.
 // Anything altered, and any other context, is hsm.ErrCorrupt.
-func (r *Ring) Open(ctx context.Context, ks hsm.Keystore, v *key.Version, header, body []byte, encryption map[string]string) ([]byte, error) {
-	var scratch [aadScratch]byte
-	aad := AAD(scratch[:0], header, encryption)
-	var plaintext []byte
-	err := r.use(ctx, ks, v, func(h hsm.Handle) error {
-		var err error
-		plaintext, err = h.Open(ctx, nil, body, aad)
-		return err
-	})
-	if err != nil {
-		return nil, err
+func (r *Ring) Open(ctx context.Context, ks hsm.Keystore, v *key.Version, header, body []byte, encryption ContextHash) ([]byte, error) {
+	scratch := r.scratch.Get().(*[]byte)
+	defer r.scratch.Put(scratch)
+	aad := AAD((*scratch)[:0], header, encryption)
+	for opens := 1; ; opens++ {
+		h, err := r.handle(ctx, ks, v)
+		if err != nil {
+			return nil, err
+		}
+		plaintext, err := h.Open(ctx, nil, body, aad)
+		if err == nil {
+			return plaintext, nil
+		}
+		if !r.stale(v, h, err) || opens == maxOpens {
+			return nil, err
+		}
 	}
-	return plaintext, nil
 }
 
-const (
-	sealOverhead = 160 // header without the key's name, salt, nonce and tag
-	aadScratch   = 192 // header of the longest key name and the context's hash
-)
+// derivedOverhead is what AlgorithmDerivedAES256GCM adds to a payload: salt, nonce and tag.
+const derivedOverhead = 32 + 12 + 16
+
+// PayloadBytes is the length of the plaintext inside a body of AlgorithmDerivedAES256GCM, 0 for a body that is
+// too short to hold one.
+func PayloadBytes(body []byte) int { return max(0, len(body)-derivedOverhead) }

@@ -121,7 +121,7 @@ func requireOpens(t *testing.T, v versionCase, m messageCase, handle hsm.Handle)
 	copy(want.Instance[:], unhex(t, m.Instance))
 	require.Equal(t, want, header)
 	require.Equal(t, m.Header, hex.EncodeToString(headerBytes))
-	plaintext, err := handle.Open(t.Context(), nil, body, dek.AAD(nil, headerBytes, m.Context))
+	plaintext, err := handle.Open(t.Context(), nil, body, dek.AAD(nil, headerBytes, dek.HashContext(m.Context)))
 	require.NoError(t, err)
 	require.Equal(t, m.Plaintext, hex.EncodeToString(plaintext))
 }

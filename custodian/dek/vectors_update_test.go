@@ -99,7 +99,7 @@ func makeMessage(t *testing.T, v versionCase, handle hsm.Handle, i int, input me
 	_, _ = rand.Read(header.Instance[:])
 	ct := dek.AppendHeader(nil, header)
 	headerBytes := bytes.Clone(ct)
-	ct, err := handle.Seal(t.Context(), ct, input.plaintext, dek.AAD(nil, headerBytes, input.context))
+	ct, err := handle.Seal(t.Context(), ct, input.plaintext, dek.AAD(nil, headerBytes, dek.HashContext(input.context)))
 	require.NoError(t, err)
 	salt := ct[len(headerBytes) : len(headerBytes)+32]
 	return messageCase{
