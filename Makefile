@@ -7,7 +7,7 @@ export CGO_ENABLED := 1
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build run test bench fmt clean preflight
+.PHONY: build run reset test bench fmt clean preflight
 
 build: ## the one binary, server and command line, into bin/
 	@go build -trimpath -o bin/conclave ./app/cmd/conclave
@@ -17,6 +17,9 @@ preflight:
 
 run: preflight build ## a demo instance in ./var: tells the story, then stays up
 	@bin/conclave demo --data-dir var
+
+reset: preflight build ## the demonstration from its beginning
+	@bin/conclave demo --data-dir var --reset
 
 test: ## everything CI checks
 	@.ci/preflight test

@@ -102,12 +102,18 @@ type Ceremony struct {
 	Votes        []Vote                  `json:"votes,omitempty"`
 	Shares       []Contribution          `json:"shares,omitempty"`
 	EffectID     string                  `json:"effect_id,omitempty"`
-	Executor     string                  `json:"executor,omitempty"` // "node/boot" that runs or ran the effect
+	Approvers    []string                `json:"approvers,omitempty"` // whose approvals counted when it ran
+	Executor     string                  `json:"executor,omitempty"`  // "node/boot" that runs or ran the effect
 	ProposedAt   time.Time               `json:"proposed_at"`
 	ExpiresAt    time.Time               `json:"expires_at"`
 	ApprovedAt   *time.Time              `json:"approved_at,omitempty"`
 	// WaitLeft is what is left of a waiting period, counted down by ledger heartbeats only.
 	WaitLeft Nanoseconds `json:"wait_left_ns,omitempty"`
+	// CountedAt is when a heartbeat was last taken off WaitLeft, whichever replica did it.
+	CountedAt *time.Time `json:"counted_at,omitempty"`
+	DueAt     *time.Time `json:"due_at,omitempty"` // when the waiting period was over
+	// ExecutingAt is when the effect began: what other replicas judge by whether it was left behind.
+	ExecutingAt *time.Time `json:"executing_at,omitempty"`
 	// ReviewBy is when what one person did alone must have been looked at (class P).
 	ReviewBy   *time.Time      `json:"review_by,omitempty"`
 	EndedAt    *time.Time      `json:"ended_at,omitempty"`
@@ -117,4 +123,16 @@ type Ceremony struct {
 	FirstSeq   uint64          `json:"first_seq"`
 	LastSeq    uint64          `json:"last_seq"`
 	Cites      string          `json:"cites,omitempty"` // class A: the governed decision it rests on
+}
+
+// deadline is when a ceremony expires: what is left of its time when it is approved goes on counting once the
+// waiting period is over, however much longer than planned that took.
+func (c *Ceremony) deadline() time.Time {
+	switch {
+	case c.ApprovedAt == nil:
+		return c.ExpiresAt
+	case c.DueAt != nil:
+		return c.DueAt.Add(c.ExpiresAt.Sub(*c.ApprovedAt))
+	}
+	return c.ExpiresAt.Add(waitOf(c.Takes).Duration())
 }

@@ -8,14 +8,15 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"conclave/ceremony/operation"
 	"conclave/ceremony/shamir"
-	"conclave/ceremony/statement"
 	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -28,8 +29,8 @@ type Config struct {
 	Custodian    *custodian.Service
 	Operations   []operation.Operation
 	Drivers      operation.Drivers
-	NodeSigner   statement.Signer // the enrolled node's key
-	ChallengeKey []byte           // 32 bytes, the same on every replica
+	NodeSigner   dsse.Signer // the enrolled node's key
+	ChallengeKey []byte      // 32 bytes, the same on every replica
 	Clock        clock.Clock
 	Logger       *slog.Logger
 }
@@ -41,7 +42,7 @@ type Engine struct {
 	policies  *policies.Engine
 	env       operation.Env
 	ops       map[string]operation.Operation
-	signer    statement.Signer
+	signer    dsse.Signer
 	clock     clock.Clock
 	log       *slog.Logger
 	boot      string // this process, as collectors and effects name it
@@ -55,6 +56,8 @@ type Engine struct {
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
 	told       map[operation.Alert]bool // alerts already in the log
+	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
+	notBefore map[string]time.Duration
 }
 
 // New returns an engine with a fresh collector key.
@@ -79,7 +82,7 @@ func New(cfg Config) (*Engine, error) {
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
-		told: make(map[operation.Alert]bool),
+		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 	}
 	e.guard = newClockGuard(cfg.Clock, e.store.View().Time())
 	e.beat = newHeartbeat(cfg.Clock)
@@ -100,8 +103,11 @@ func Schema(s store.Schema) store.Schema {
 
 // newID is a short unguessable id: 80 random bits.
 func newID(prefix string) string {
-	return prefix + "-" + strings.ToLower(rand.Text()[:16])
+	return formatID(prefix, rand.Text())
 }
+
+// formatID takes 80 bits of base32.
+func formatID(prefix, text string) string { return prefix + "-" + strings.ToLower(text[:16]) }
 
 // errMoved: the control plane moved between judging and committing.
 var errMoved = errors.New("control plane moved")

@@ -13,6 +13,7 @@ import (
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/people"
 	"conclave/hsm/secret"
 )
@@ -44,7 +45,7 @@ func TestGovernedRunsWithItsQuorum(t *testing.T) {
 	require.NoError(t, err)
 	credential, err := r.nodeKey.(*keyfile.Signer).Public().Credential(r.Clock.Now())
 	require.NoError(t, err)
-	payload, err := statement.Verify(envelope, ceremony.TranscriptPayloadType, credential)
+	payload, err := dsse.Verify(envelope, statement.TypeTranscript, credential)
 	require.NoError(t, err)
 	require.Contains(t, string(payload), "ceremony.complete")
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/identity"
+	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/hsm/secret"
 	"conclave/policies"
@@ -36,7 +38,7 @@ func (e *Engine) run(ctx context.Context, p identity.Principal, id string) (*Cer
 
 // ready judges a ceremony right before it runs, against the then current people, roles, policy and target.
 func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now time.Time) (approvers []string, err error) {
-	if !now.Before(c.ExpiresAt.Add(waitOf(c.Takes).Duration())) {
+	if !now.Before(c.deadline()) {
 		return nil, fmt.Errorf("%s expired: %w", c.ID, ErrEnded)
 	}
 	if c.PolicyDigest != e.policies.Digest() {
@@ -58,11 +60,49 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 	if string(takes.Class) != c.Class {
 		return nil, fmt.Errorf("policy now asks for class %s, approved was class %s: %w", takes.Class, c.Class, ErrVoid)
 	}
+	if err := stillAsks(view, c, takes, now); err != nil {
+		return nil, err
+	}
 	standing := e.tally(view, c, takes, now)
 	if !standing.Met {
 		return nil, fmt.Errorf("missing: %v: %w", standing.Missing, ErrQuorum)
 	}
+	if takes.Class == policies.Attended && c.State == Gathering {
+		if lack := c.Threshold - e.brought(c, standing.Approved); lack > 0 {
+			return nil, fmt.Errorf("missing: %d more %s of people who count: %w", lack, plural(lack, "share"), ErrQuorum)
+		}
+	}
 	return standing.Approved, nil
+}
+
+// stillAsks says whether whoever asked still counts: what a person asked for who is suspended or has left is
+// not done. An acknowledgement that has run out can be signed again, so that it only holds things up.
+func stillAsks(view *store.View, c *Ceremony, takes policies.QuorumDecision, now time.Time) error {
+	if c.Requester.Kind != identity.Human {
+		return nil
+	}
+	who := person(view)(c.Requester.ID)
+	if err := people.Present(who); err != nil {
+		return fmt.Errorf("whoever asked no longer counts: %w", ineligible(err))
+	}
+	if takes.Class == policies.Protective || takes.OwnerOnly {
+		return nil
+	}
+	if err := people.Eligible(who, "", now); err != nil {
+		return fmt.Errorf("whoever asked does not count now: %v: %w", err, ErrQuorum)
+	}
+	return nil
+}
+
+// brought is how many of these people brought a share to this process.
+func (e *Engine) brought(c *Ceremony, counted []string) int {
+	who := map[string]bool{}
+	for _, s := range c.Shares {
+		if s.Boot == e.boot && slices.Contains(counted, s.Person) {
+			who[s.Person] = true
+		}
+	}
+	return len(who)
 }
 
 // due says whether a stored ceremony may be taken up now: approved and waited for, or with its shares here.
@@ -102,14 +142,12 @@ func (e *Engine) runPure(ctx context.Context, p identity.Principal, id string, o
 			if err != nil {
 				return &FailedError{Ceremony: c.ID, Err: err}
 			}
-			once = result.Once
+			once, c.Approvers = result.Once, approvers
 			return e.complete(tx, c, p, result, now)
 		}, nil
 	})
 	if err != nil {
-		if once != nil {
-			once.Wipe()
-		}
+		wipe(once)
 		return nil, nil, e.runFailed(ctx, p, c, err)
 	}
 	if !took {
@@ -125,11 +163,21 @@ func (e *Engine) complete(tx *store.Tx, c *Ceremony, p identity.Principal, resul
 	return put(tx, c, e.entry("complete", p, c, map[string]any{"approvals": len(c.Votes), "shares": len(c.Shares)}))
 }
 
+// waitsForKeystore: all that stands against the execution is a keystore whose custodians have not opened it, as
+// after every start. What people approved waits for them, until it expires.
+func waitsForKeystore(err error) bool {
+	var denied *custodian.Denied
+	if !errors.As(err, &denied) || len(denied.Reasons) == 0 {
+		return false
+	}
+	return !slices.ContainsFunc(denied.Reasons, func(r policies.Reason) bool { return r.Code != custodian.CodeKeystoreInactive })
+}
+
 // runFailed decides what an execution that could not happen means for the ceremony. Where nothing about the
-// ceremony itself is wrong (storage, a cancelled call, somebody's missing vote) it stays as it is.
+// ceremony itself is wrong (storage, a cancelled call, somebody's missing vote, a closed keystore) it stays as it is.
 func (e *Engine) runFailed(ctx context.Context, p identity.Principal, c *Ceremony, err error) error {
 	if c == nil || errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, context.Canceled) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrQuorum) {
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrQuorum) || waitsForKeystore(err) {
 		return err
 	}
 	e.end(ctx, p, c.ID, Failed, "fail", err)
@@ -140,14 +188,26 @@ func (e *Engine) runFailed(ctx context.Context, p identity.Principal, c *Ceremon
 	return &FailedError{Ceremony: c.ID, Err: err}
 }
 
-// end moves a ceremony that has not ended into a final state, recording why. It reports a failure to do so
-// in the log: the next Tick tries again.
+// end moves a ceremony whose effect has not begun into a final state, recording why. One that somebody else
+// began to execute meanwhile is left alone. It reports a failure to do so in the log: the next Tick tries again.
 func (e *Engine) end(ctx context.Context, p identity.Principal, id string, state State, step string, why error) {
+	e.conclude(ctx, p, id, state, step, why, Proposed, Approved, Gathering)
+}
+
+// endEffect is end for whoever has claimed the effect.
+func (e *Engine) endEffect(ctx context.Context, p identity.Principal, id string, state State, step string, why error) {
+	e.conclude(ctx, p, id, state, step, why, Executing, Indeterminate)
+}
+
+func (e *Engine) conclude(ctx context.Context, p identity.Principal, id string, state State, step string, why error, from ...State) {
+	ended := true
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		c, err := load(view, id)
-		if err != nil || c.State.Ended() {
+		if err != nil || !slices.Contains(from, c.State) {
+			ended = err == nil && c.State.Ended()
 			return nil, err
 		}
+		ended = true
 		now := e.clock.Now()
 		c.State, c.EndedAt, c.Outcome = state, &now, why.Error()
 		if state == Indeterminate {
@@ -163,7 +223,9 @@ func (e *Engine) end(ctx context.Context, p identity.Principal, id string, state
 		e.log.Error("a ceremony's end could not be recorded; it is tried again", "ceremony", id, "error", err)
 		return
 	}
-	e.dropShares(id)
+	if ended {
+		e.dropShares(id)
+	}
 }
 
 // runEffect records the intent, acts outside the database, and records the outcome.
@@ -182,7 +244,7 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 	}
 	shares, err := e.combine(c)
 	if err != nil {
-		e.end(ctx, p, id, Failed, "fail", err)
+		e.endEffect(ctx, p, id, Failed, "fail", err)
 		return nil, nil, &FailedError{Ceremony: id, Err: err}
 	}
 	// From here on the caller's patience no longer counts: what was begun is brought to an end.
@@ -193,7 +255,7 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 	}
 	e.dropShares(id)
 	if err != nil {
-		e.end(ctx, p, id, Failed, "fail", err)
+		e.endEffect(ctx, p, id, Failed, "fail", err)
 		return nil, nil, &FailedError{Ceremony: id, Err: err}
 	}
 	return e.adopt(ctx, p, id, op, *in, effect)
@@ -214,7 +276,7 @@ func (e *Engine) intend(ctx context.Context, p identity.Principal, id string) (c
 		if err != nil {
 			return nil, err
 		}
-		c.State, c.EffectID, c.Executor = Executing, newID("e"), e.executor()
+		c.State, c.EffectID, c.Executor, c.ExecutingAt, c.Approvers = Executing, newID("e"), e.executor(), &now, approvers
 		input := e.input(c, c.requester(), now, approvers)
 		in = &input
 		return func(tx *store.Tx) error {
@@ -268,104 +330,14 @@ func (e *Engine) adopt(ctx context.Context, p identity.Principal, id string, op 
 	var failed *FailedError
 	if errors.As(err, &failed) { // the record is refused for good: take the effect back
 		if undo := op.Undo(ctx, e.env, in, effect); undo != nil {
-			e.end(ctx, p, id, Indeterminate, "indeterminate", errors.Join(err, undo))
+			e.endEffect(ctx, p, id, Indeterminate, "indeterminate", errors.Join(err, undo))
 			return nil, nil, fmt.Errorf("%s: %w: %w", id, ErrIndeterminate, err)
 		}
-		e.end(ctx, p, id, Failed, "fail", err)
+		e.endEffect(ctx, p, id, Failed, "fail", err)
 	}
 	if err != nil {
+		wipe(once)
 		return nil, nil, err
 	}
 	return c, once, nil
-}
-
-// claim makes sure that one process runs an effect once at a time.
-func (e *Engine) claim(id string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.running[id] {
-		return false
-	}
-	e.running[id] = true
-	return true
-}
-
-func (e *Engine) release(id string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.running, id)
-}
-
-func (e *Engine) executor() string { return e.door.Node() + "/" + e.boot }
-
-// Recover looks after ceremonies whose effect a process that has ended left open: it adopts the effect,
-// begins it again under the same id where it did not happen, or shows the ceremony as indeterminate.
-func (e *Engine) Recover(ctx context.Context) error {
-	var errs []error
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
-		if (c.State != Executing && c.State != Indeterminate) || !e.orphaned(c) {
-			continue
-		}
-		if err := e.recoverOne(ctx, c); err != nil {
-			errs = append(errs, fmt.Errorf("recovering %s: %w", c.ID, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// orphanAfter is when another node's effect counts as left behind.
-const orphanAfter = 10 * time.Minute
-
-// orphaned: no living process is at it. A process knows its own; of others it knows only the time.
-func (e *Engine) orphaned(c *Ceremony) bool {
-	node := e.door.Node() + "/"
-	if len(c.Executor) > len(node) && c.Executor[:len(node)] == node {
-		return true // this node, this or an earlier process: claim keeps the present one's apart
-	}
-	return c.ApprovedAt == nil || e.clock.Now().Sub(*c.ApprovedAt) > orphanAfter
-}
-
-func (e *Engine) recoverOne(ctx context.Context, c *Ceremony) error {
-	op, ok := e.ops[c.Operation].(operation.Effectful)
-	if !ok {
-		return fmt.Errorf("operation %s is unknown to this program", c.Operation)
-	}
-	if !e.claim(c.ID) {
-		return nil
-	}
-	defer e.release(c.ID)
-	p := e.self()
-	in := e.input(c, c.requester(), e.clock.Now(), e.approversOf(c))
-	effect, found, err := op.Recover(ctx, e.env, in, c.EffectID)
-	switch {
-	case err != nil:
-		if c.State != Indeterminate {
-			e.end(ctx, p, c.ID, Indeterminate, "indeterminate", err)
-		}
-		return fmt.Errorf("%w: %w", ErrIndeterminate, err)
-	case found:
-		_, once, err := e.adopt(ctx, p, c.ID, op, in, effect)
-		wipe(once)
-		return err
-	case c.ShareSet != "":
-		e.end(ctx, p, c.ID, Failed, "fail", errors.New("the process ended before it was done; nothing was changed, the shares must be brought again"))
-		return nil
-	}
-	if effect, err = op.Effect(ctx, e.env, in, c.EffectID, nil); err != nil {
-		e.end(ctx, p, c.ID, Failed, "fail", err)
-		return err
-	}
-	_, once, err := e.adopt(ctx, p, c.ID, op, in, effect)
-	wipe(once)
-	return err
-}
-
-func wipe(s *secret.Bytes) {
-	if s != nil {
-		s.Wipe()
-	}
-}
-
-func (e *Engine) approversOf(c *Ceremony) []string {
-	return e.tally(e.store.View(), c, c.Takes, e.clock.Now()).Approved
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"conclave/ceremony/operation"
 	"conclave/custodian/store"
@@ -19,13 +20,20 @@ func (e *Engine) runJobs(ctx context.Context) error {
 	return err
 }
 
+// rotateAgain is how long a scheduled rotation that was refused or failed, which is recorded, is left alone.
+const rotateAgain = 10 * time.Minute
+
 func (e *Engine) rotateDue(ctx context.Context, jobs operation.Jobs) error {
 	due, err := jobs.DueRotations(ctx, e.store.View(), e.clock.Now())
 	errs := []error{err}
 	for _, s := range due {
+		if e.clock.Elapsed() < e.notBefore[string(s.Params)] {
+			continue
+		}
 		_, once, err := e.Propose(ctx, e.self(), Proposal{Operation: s.Operation, Params: s.Params, Reason: s.Reason})
 		wipe(once)
 		if err != nil {
+			e.notBefore[string(s.Params)] = e.clock.Elapsed() + rotateAgain
 			errs = append(errs, fmt.Errorf("scheduled %s: %w", s.Operation, err))
 		}
 	}

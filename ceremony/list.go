@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 )
@@ -29,11 +30,13 @@ func (e *Engine) List(f Filter) ([]*Ceremony, string) {
 			all = append(all, c)
 		}
 	}
-	slices.SortFunc(all, func(a, b *Ceremony) int {
-		return cmp.Or(b.ProposedAt.Compare(a.ProposedAt), cmp.Compare(b.FirstSeq, a.FirstSeq), cmp.Compare(a.ID, b.ID))
-	})
-	if i := slices.IndexFunc(all, func(c *Ceremony) bool { return c.ID == f.Cursor }); f.Cursor != "" && i >= 0 {
-		all = all[i+1:]
+	slices.SortFunc(all, newestFirst)
+	if f.Cursor != "" { // it may have ended since the page before
+		last, err := e.Get(f.Cursor)
+		if err != nil {
+			return nil, ""
+		}
+		all = slices.DeleteFunc(all, func(c *Ceremony) bool { return newestFirst(c, last) <= 0 })
 	}
 	limit := f.Limit
 	if limit <= 0 || limit > 200 {
@@ -45,15 +48,16 @@ func (e *Engine) List(f Filter) ([]*Ceremony, string) {
 	return all[:limit], all[limit-1].ID
 }
 
-// TranscriptPayloadType of the envelope that a transcript is.
-const TranscriptPayloadType = "application/vnd.conclave.transcript+json"
+func newestFirst(a, b *Ceremony) int {
+	return cmp.Or(b.ProposedAt.Compare(a.ProposedAt), cmp.Compare(b.FirstSeq, a.FirstSeq), cmp.Compare(a.ID, b.ID))
+}
 
 // transcript is everything about one ceremony in one document. Each entry is named by position and leaf
 // hash, so that whoever has the ledger finds and proves it.
 type transcript struct {
 	Instance   string            `json:"instance"`
 	Ceremony   *Ceremony         `json:"ceremony"`
-	Standing   Standing          `json:"standing"`
+	Standing   *Standing         `json:"standing,omitempty"`
 	Entries    []transcriptEntry `json:"entries"`
 	Checkpoint string            `json:"checkpoint"` // signed note over a ledger that holds them all
 }
@@ -66,13 +70,14 @@ type transcriptEntry struct {
 
 // Transcript is the signed record of a ceremony: a DSSE envelope by the node key.
 func (e *Engine) Transcript(ctx context.Context, id string) ([]byte, error) {
-	c, err := e.Get(id)
+	view, checkpoint := e.store.Published()
+	c, err := load(view, id)
 	if err != nil {
 		return nil, err
 	}
-	t := transcript{Instance: e.door.Instance().ID, Ceremony: c, Standing: e.Standing(c), Checkpoint: string(e.store.Checkpoint())}
+	t := transcript{Instance: e.door.Instance().ID, Ceremony: c, Standing: e.Standing(c), Checkpoint: string(checkpoint)}
 	err = e.store.ControlEntries(ctx, c.FirstSeq, func(entry *ledger.Entry, raw []byte) error {
-		if entry.Ceremony == id {
+		if entry.Ceremony == id && entry.Seq < view.Head().Size { // nothing that the checkpoint does not hold
 			t.Entries = append(t.Entries, transcriptEntry{Seq: entry.Seq, Type: entry.Type, Leaf: fmt.Sprintf("%x", ledger.LeafHash(raw))})
 		}
 		return nil
@@ -88,5 +93,5 @@ func (e *Engine) Transcript(ctx context.Context, id string) ([]byte, error) {
 	if err := payload.Canonicalize(); err != nil {
 		return nil, fmt.Errorf("encoding the transcript of %s: %w", id, err)
 	}
-	return statement.Sign(e.signer, TranscriptPayloadType, payload)
+	return dsse.Sign(e.signer, statement.TypeTranscript, payload)
 }

@@ -2,8 +2,12 @@ package ceremony
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,10 +16,12 @@ import (
 	"conclave/ceremony/operation"
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/custodian/strictjson"
 	"conclave/hsm/secret"
 	"conclave/policies"
 )
@@ -29,12 +35,15 @@ type Proposal struct {
 	Params    []byte // JSON object
 	Reason    string // why, in the requester's words
 	Evidence  []byte // the requester's signed request (DSSE), kept with the ceremony
+	// Key names this proposal among its requester's: proposing again under it opens no second ceremony but gives
+	// the first, also after a crash. "" for a proposal that stands alone.
+	Key string
 }
 
 // Propose opens a ceremony. What one person may do (classes P and D) is done at once, and the answer is the
 // completed ceremony; once is then a secret for the requester alone, if the operation makes one. Errors:
 // *custodian.InputError, *key.FieldError, *custodian.Denied (recorded, with reasons and remedies),
-// *FailedError, ErrClockDisagrees.
+// *FailedError, ErrClockDisagrees, store.ErrIdempotencyConflict for a Key that named something else.
 func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal) (*Ceremony, *secret.Bytes, error) {
 	op := e.ops[in.Operation]
 	if op == nil {
@@ -47,9 +56,15 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 	if err != nil {
 		return nil, nil, err
 	}
-	c := &Ceremony{ID: newID("c"), Operation: in.Operation, Params: params, Reason: in.Reason, Proposal: in.Evidence,
+	c := &Ceremony{ID: e.proposalID(p, cmp.Or(in.Key, signedOnce(in.Evidence))), Operation: in.Operation, Params: params, Reason: in.Reason, Proposal: in.Evidence,
 		Nonce: statement.NewNonce(), Requester: Requester{Kind: p.Kind, ID: p.ID, Credential: p.Credential}}
+	repeated := false
 	_, err = e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		earlier, err := earlierProposal(view, c)
+		if repeated = earlier != nil; repeated || err != nil {
+			c = cmp.Or(earlier, c)
+			return nil, err
+		}
 		if err := e.draft(ctx, view, p, op, c); err != nil {
 			return nil, err
 		}
@@ -61,10 +76,52 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 	if err != nil {
 		return nil, nil, e.recordRefusal(ctx, "propose", p, c, err)
 	}
-	if c.State != Approved || c.WaitLeft > 0 {
+	if c.State != Approved || c.WaitLeft > 0 || (repeated && c.Class == string(policies.Governed)) {
 		return c, nil, nil
 	}
 	return e.run(ctx, p, c.ID)
+}
+
+// proposalID is the id of the ceremony that a proposal opens: drawn, or derived from who asks and the key of
+// their choice, so that the ledger itself remembers which keys were used.
+func (e *Engine) proposalID(p identity.Principal, key string) string {
+	if key == "" {
+		return newID("c")
+	}
+	h := sha256.New()
+	for _, part := range []string{"conclave proposal", e.door.Instance().ID, p.String(), key} {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write([]byte(part))
+	}
+	return formatID("c", base32.StdEncoding.EncodeToString(h.Sum(nil)))
+}
+
+// signedOnce names a signed request that came without a key: each opens one ceremony, so that the same request
+// sent again, to another replica or after a restart, gives the first. The signature itself can be respelled, so
+// what was signed counts.
+func signedOnce(evidence []byte) string {
+	if len(evidence) == 0 {
+		return ""
+	}
+	if envelope, err := dsse.Parse(evidence); err == nil {
+		evidence = envelope.UnverifiedPayload()
+	}
+	return "signed request " + digest(evidence)
+}
+
+// earlierProposal is the ceremony that was opened under the same id before, nil when there is none.
+func earlierProposal(view *store.View, c *Ceremony) (*Ceremony, error) {
+	earlier, err := load(view, c.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if earlier.Operation != c.Operation || earlier.Reason != c.Reason || !bytes.Equal(earlier.Params, c.Params) {
+		return nil, fmt.Errorf("%s is another proposal: %w", c.ID, store.ErrIdempotencyConflict)
+	}
+	return earlier, nil
 }
 
 // recordRefusal records a refusal that came from judging; other errors pass.
@@ -87,10 +144,10 @@ func canonicalParams(params []byte) ([]byte, error) {
 	if len(params) == 0 {
 		params = []byte("{}")
 	}
-	if err := statement.CheckJSON(params, MaxParams); err != nil {
+	if err := strictjson.Check(params, MaxParams); err != nil {
 		return nil, &custodian.InputError{Field: "params", Problem: err.Error(), Allowed: "a JSON object without repeated names, fractions or control characters"}
 	}
-	canonical, err := statement.Canonical(params)
+	canonical, err := strictjson.Canonical(params)
 	if err != nil || len(canonical) == 0 || canonical[0] != '{' {
 		return nil, &custodian.InputError{Field: "params", Problem: "not an object", Allowed: "a JSON object"}
 	}
@@ -106,6 +163,12 @@ func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Princip
 	}
 	if !takes.Allow {
 		return &custodian.Denied{Code: firstCode(takes.Denials), Reasons: takes.Denials}
+	}
+	if err := e.admit(view, p, takes, plan.Quorum.Precedent); err != nil {
+		return err
+	}
+	if takes.Class == policies.Attended && waitOf(takes) > 0 {
+		return fmt.Errorf("operation %s asks that shares wait, which they never do in memory: %w", c.Operation, policies.ErrPolicy)
 	}
 	if takes.Shares && plan.ShareSet == "" {
 		return fmt.Errorf("operation %s takes shares and names no share set: %w", c.Operation, policies.ErrPolicy)

@@ -10,6 +10,7 @@ import (
 
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
@@ -201,7 +202,7 @@ func (e *Engine) verifyVote(view *store.View, c *Ceremony, v Vote) (people.Voice
 	if p == nil {
 		return people.Voice{}, &IneligibleError{v.Person, people.CodeUnknown, "not in the register"}
 	}
-	envelope, err := statement.ParseEnvelope(v.Envelope)
+	envelope, err := dsse.Parse(v.Envelope)
 	if err != nil {
 		return people.Voice{}, err
 	}

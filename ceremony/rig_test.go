@@ -19,7 +19,9 @@ import (
 	"conclave/ceremony/statement"
 	"conclave/custodian"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
+	"conclave/custodian/jwk"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -148,7 +150,7 @@ type rig struct {
 	alone     *pureOp   // key.suspend: one person, at once
 	effect    *effectOp // key.create: two approvals, an effect outside
 	attended  *effectOp // keystore.activate: shares
-	nodeKey   statement.Signer
+	nodeKey   dsse.Signer
 	challenge []byte
 }
 
@@ -285,7 +287,7 @@ func (r *rig) bring(t *testing.T, who, id string, change func(*shamir.Share) *sh
 	}
 	envelope, err := r.engine.Collector(t.Context())
 	require.NoError(t, err)
-	parsed, err := statement.ParseEnvelope(envelope)
+	parsed, err := dsse.Parse(envelope)
 	require.NoError(t, err)
 	var collector ceremony.CollectorKey
 	require.NoError(t, json.Unmarshal(parsed.UnverifiedPayload(), &collector))
@@ -304,9 +306,9 @@ func (r *rig) bring(t *testing.T, who, id string, change func(*shamir.Share) *sh
 
 func kid(t *testing.T, key []byte) string {
 	t.Helper()
-	k, err := people.ParseJWK(key)
+	k, err := jwk.Parse(key)
 	require.NoError(t, err)
-	return k.Thumbprint
+	return k.Thumbprint()
 }
 
 func tick(t *testing.T, r *rig, d time.Duration) {

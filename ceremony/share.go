@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -12,14 +13,12 @@ import (
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/policies"
 )
-
-// CollectorPayloadType of the envelope in which a node states its collector key.
-const CollectorPayloadType = "application/vnd.conclave.collector+json"
 
 // CollectorKey is the key of this process's lifetime that shares are sealed to. Clients check the node's
 // signature over it against the node key that they have pinned.
@@ -42,7 +41,7 @@ func (e *Engine) Collector(context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the collector key: %w", err)
 	}
-	return statement.Sign(e.signer, CollectorPayloadType, payload)
+	return dsse.Sign(e.signer, statement.TypeCollector, payload)
 }
 
 // Challenge gives the holder of a share something to sign with it, to confirm or drill it.
@@ -54,7 +53,7 @@ func (e *Engine) Challenge(p identity.Principal, set string, epoch uint32, index
 func (e *Engine) ActivationFor(ctx context.Context, keystore string) (*Ceremony, error) {
 	now := e.clock.Now()
 	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
-		open := c.State == Gathering && now.Before(c.ExpiresAt) && c.PolicyDigest == e.policies.Digest()
+		open := c.State == Gathering && now.Before(c.ExpiresAt) && c.PolicyDigest == e.policies.Digest() && c.Requester.ID == e.door.Node()
 		if open && c.Operation == "keystore.activate" && c.Target.ID == keystore {
 			return c, nil
 		}
@@ -130,11 +129,16 @@ func (e *Engine) open(sealed string) (*shamir.Share, error) {
 
 // judgeShare checks share and approval under one view and returns the step that records them.
 func (e *Engine) judgeShare(view *store.View, c *Ceremony, p identity.Principal, envelope []byte, share *shamir.Share) (func(*store.Tx) error, error) {
-	if c.State != Gathering {
-		if c.State.Ended() {
-			return nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrEnded)
-		}
+	now := e.clock.Now()
+	switch {
+	case p.Kind != identity.Human:
+		return nil, &IneligibleError{p.ID, "not-a-person", "only people bring shares"}
+	case c.State.Ended(), !now.Before(c.ExpiresAt):
+		return nil, fmt.Errorf("%s is %s, its time ends %s: %w", c.ID, c.State, c.ExpiresAt.Format(time.RFC3339), ErrEnded)
+	case c.State != Gathering:
 		return nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrNotNow)
+	case c.Requester.ID != e.door.Node(): // what was approved is to open the keystore there, not here
+		return nil, fmt.Errorf("%w: %s is about node %s, this is %s; bring the share there", ErrCollector, c.ID, c.Requester.ID, e.door.Node())
 	}
 	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, c.ShareSet)
 	if err != nil {
@@ -153,7 +157,9 @@ func (e *Engine) judgeShare(view *store.View, c *Ceremony, p identity.Principal,
 	if e.hasShare(c, share.Index()) {
 		return nil, fmt.Errorf("%w: share %d of %s", shamir.ErrRepeated, share.Index(), share.Set())
 	}
-	voted := slices.IndexFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID && v.Decision == string(statement.Approve) })
+	voted := slices.IndexFunc(c.Votes, func(v Vote) bool {
+		return v.Person == p.ID && v.Decision == string(statement.Approve) && e.stands(view, c, v)
+	})
 	if voted < 0 { // an approval given before survives the process whose collector lost its share
 		vote, err := e.readVote(view, c, p, envelope)
 		if err != nil {
@@ -163,9 +169,11 @@ func (e *Engine) judgeShare(view *store.View, c *Ceremony, p identity.Principal,
 			return nil, fmt.Errorf("%w: a share comes with an approval", ErrStatement)
 		}
 		c.Votes = append(c.Votes, vote)
+	} else if err := people.Eligible(person(view)(p.ID), "", now); err != nil {
+		return nil, ineligible(err)
 	}
 	c.Shares = slices.DeleteFunc(c.Shares, func(s Contribution) bool { return s.Boot != e.boot || s.Index == share.Index() })
-	c.Shares = append(c.Shares, Contribution{Person: p.ID, Index: share.Index(), At: e.clock.Now(), Boot: e.boot})
+	c.Shares = append(c.Shares, Contribution{Person: p.ID, Index: share.Index(), At: now, Boot: e.boot})
 	return func(tx *store.Tx) error {
 		c.LastSeq = tx.View().Head().Size
 		return put(tx, c, e.entry("share", p, c, map[string]any{"set": set.ID, "epoch": set.Epoch, "index": share.Index(),
@@ -212,6 +220,18 @@ func (e *Engine) hasShare(c *Ceremony, index int) bool {
 	defer e.mu.Unlock()
 	_, gathering := e.gathering[c.ID]
 	return gathering && slices.ContainsFunc(c.Shares, func(s Contribution) bool { return s.Boot == e.boot && s.Index == index })
+}
+
+// shareLost: the person approved with a share that was brought to another process and is gone with it. They bring
+// it again; their approval counts once.
+func (e *Engine) shareLost(c *Ceremony, person string) bool {
+	if c.State != Gathering || !slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == person && v.Decision == string(statement.Approve) }) {
+		return false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, gathering := e.gathering[c.ID]
+	return !gathering || !slices.ContainsFunc(c.Shares, func(s Contribution) bool { return s.Boot == e.boot && s.Person == person })
 }
 
 // gather keeps an accepted share in memory. It reports whether the collector owns the share now.

@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/clock"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/policies"
 )
 
 // Time. Waiting periods are counted by ledger heartbeats, each worth the smaller of what the wall clock and
@@ -89,9 +90,10 @@ func (h *heartbeat) reset() { h.wall, h.elapsed = h.clock.Now(), h.clock.Elapsed
 // become due, changes key states by date, and looks after effects left behind. One replica at a time calls
 // it, every few seconds. Errors of one ceremony do not stop the others.
 func (e *Engine) Tick(ctx context.Context) error {
-	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx)}
+	e.Sweep()
+	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx), e.runDue(ctx)}
 	if e.guard.problem() == "" {
-		errs = append(errs, e.runDue(ctx), e.Recover(ctx), e.runJobs(ctx))
+		errs = append(errs, e.Recover(ctx), e.runJobs(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -121,22 +123,15 @@ func (e *Engine) expire(ctx context.Context) error {
 	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
 		waiting := c.State == Approved && c.WaitLeft > 0
 		open := c.State == Proposed || c.State == Gathering || c.State == Approved
-		if open && !waiting && !now.Before(c.ExpiresAt.Add(waited(c))) {
+		if open && !waiting && !now.Before(c.deadline()) {
 			e.end(ctx, e.self(), c.ID, Expired, "expire", errors.New("nobody finished it in time"))
 		}
 	}
 	return ctx.Err()
 }
 
-// waited is the waiting period of an approved ceremony: it does not count against its expiry.
-func waited(c *Ceremony) time.Duration {
-	if c.State != Approved {
-		return 0
-	}
-	return waitOf(c.Takes).Duration()
-}
-
-// countDown takes a heartbeat off every waiting period. Without anything waiting no heartbeat is recorded.
+// countDown takes a heartbeat off every waiting period. Without anything waiting no heartbeat is recorded, and
+// while the clock is distrusted no time counts. Replicas that take turns count the same time once: CountedAt.
 func (e *Engine) countDown(ctx context.Context) error {
 	e.mu.Lock()
 	passed := e.beat.passed()
@@ -144,16 +139,21 @@ func (e *Engine) countDown(ctx context.Context) error {
 		e.beat.reset()
 	}
 	e.mu.Unlock()
-	if passed == 0 {
+	if passed == 0 || e.guard.problem() != "" {
 		return nil
 	}
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		var waiting []*Ceremony
 		for _, c := range store.All[Ceremony](view, Kind) {
 			if c.State == Approved && c.WaitLeft > 0 {
-				// What passed before the approval does not count.
-				worth := min(passed, e.clock.Now().Sub(*c.ApprovedAt))
-				c.WaitLeft = max(0, c.WaitLeft-Nanoseconds(max(worth, 0)))
+				now, since := e.clock.Now(), c.ApprovedAt // what passed before the approval does not count
+				if c.CountedAt != nil {
+					since = c.CountedAt
+				}
+				c.WaitLeft = max(0, c.WaitLeft-Nanoseconds(max(min(passed, now.Sub(*since)), 0)))
+				if c.CountedAt = &now; c.WaitLeft == 0 {
+					c.DueAt = &now
+				}
 				waiting = append(waiting, c)
 			}
 		}
@@ -180,11 +180,13 @@ func (e *Engine) countDown(ctx context.Context) error {
 	return err
 }
 
-// runDue runs approved ceremonies whose waiting period is over.
+// runDue runs approved ceremonies whose waiting period is over. With a clock that is distrusted only what
+// restricts is run.
 func (e *Engine) runDue(ctx context.Context) error {
 	var errs []error
 	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
-		if c.State != Approved || c.WaitLeft > 0 {
+		held := e.guard.problem() != "" && c.Class != string(policies.Protective)
+		if c.State != Approved || c.WaitLeft > 0 || held {
 			continue
 		}
 		if _, once, err := e.run(ctx, e.self(), c.ID); err != nil {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
@@ -31,7 +33,11 @@ func (e *Engine) Statement(ctx context.Context, p identity.Principal, id string,
 		return nil, err
 	}
 	now := e.clock.Now()
-	if err := e.mayVote(view, c, p, d, now); err != nil {
+	err = e.mayVote(view, c, p, d, now)
+	if errors.Is(err, ErrAlreadyVoted) && d == statement.Approve && e.shareLost(c, p.ID) {
+		err = nil
+	}
+	if err != nil {
 		return nil, e.recordRefusal(ctx, string(d), p, c, err)
 	}
 	s, err := e.statement(c, p.ID, d, now.UTC().Truncate(time.Millisecond))
@@ -43,7 +49,10 @@ func (e *Engine) Statement(ctx context.Context, p identity.Principal, id string,
 
 // mayVote says whether this person can decide on this ceremony now.
 func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d statement.Decision, now time.Time) error {
-	open := c.State == Proposed || c.State == Gathering || (c.State == Approved && d == statement.Attend)
+	open := c.State == Proposed || c.State == Gathering
+	if c.State == Approved { // who approved may no longer count: somebody else takes their place before it runs
+		open = d == statement.Attend || (d == statement.Approve && !e.tally(view, c, c.Takes, now).Met)
+	}
 	switch {
 	case p.Kind != identity.Human:
 		return &IneligibleError{p.ID, "not-a-person", "only people decide"}
@@ -59,7 +68,7 @@ func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d 
 			people.CodeExcludedRequester: "whoever asks does not approve",
 			people.CodeExcludedSubject:   "whom a change is about takes no part in deciding it"}[code]}
 	}
-	if slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID }) {
+	if slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID && e.stands(view, c, v) }) {
 		return ErrAlreadyVoted
 	}
 	role := people.Role("")
@@ -76,6 +85,12 @@ func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d 
 		}
 	}
 	return nil
+}
+
+// stands says whether a vote given before is still its person's: one signed with a key revoked since is not.
+func (e *Engine) stands(view *store.View, c *Ceremony, v Vote) bool {
+	_, err := e.verifyVote(view, c, v)
+	return err == nil
 }
 
 func decisionOf(s string) (statement.Decision, error) {
@@ -109,6 +124,9 @@ func (e *Engine) Vote(ctx context.Context, p identity.Principal, id string, enve
 	if err != nil {
 		return nil, e.recordRefusal(ctx, "vote", p, nonNil(c, id), err)
 	}
+	if c.State.Ended() {
+		e.dropShares(c.ID)
+	}
 	return e.proceed(ctx, p, c)
 }
 
@@ -121,7 +139,7 @@ func nonNil(c *Ceremony, id string) *Ceremony {
 
 // readVote verifies a signed decision when it is given.
 func (e *Engine) readVote(view *store.View, c *Ceremony, p identity.Principal, envelope []byte) (Vote, error) {
-	parsed, err := statement.ParseEnvelope(envelope)
+	parsed, err := dsse.Parse(envelope)
 	if err != nil {
 		return Vote{}, fmt.Errorf("%w: %w", ErrStatement, err)
 	}
@@ -158,7 +176,7 @@ func (e *Engine) voted(view *store.View, c *Ceremony, p identity.Principal, vote
 	switch {
 	case c.State == Proposed && standing.Met:
 		c.State, c.ApprovedAt, c.WaitLeft = Approved, &now, waitOf(c.Takes)
-	case !standing.Reachable && (c.State == Proposed || c.State == Gathering):
+	case vote.Decision == string(statement.Reject) && !standing.Reachable && (c.State == Proposed || c.State == Gathering):
 		c.State, c.EndedAt, c.Outcome = Rejected, &now, "the quorum can no longer be reached"
 		entries = append(entries, func(tx *store.Tx) error {
 			return put(tx, c, e.entry("rejected", e.self(), c, nil))
@@ -177,28 +195,36 @@ func (e *Engine) voted(view *store.View, c *Ceremony, p identity.Principal, vote
 
 // proceed runs a ceremony that has become due; otherwise it returns it as it stands.
 func (e *Engine) proceed(ctx context.Context, p identity.Principal, c *Ceremony) (*Ceremony, error) {
-	if c.State != Approved || c.WaitLeft > 0 {
+	if !e.due(c) {
 		return c, nil
 	}
 	done, once, err := e.run(ctx, p, c.ID)
-	if once != nil { // whoever completes the quorum is not who asked: nothing secret goes to them
-		once.Wipe()
+	wipe(once)                                              // whoever completes the quorum is not who asked: nothing secret goes to them
+	if waitsForKeystore(err) || errors.Is(err, ErrQuorum) { // the vote counts all the same
+		return e.Get(c.ID)
 	}
 	return done, err
 }
 
 // Execute runs an approved ceremony whose waiting period is over: for those that could not run when they
-// became due.
+// became due. Who asked, who approved, and people of the roles that may cancel can call for it.
 func (e *Engine) Execute(ctx context.Context, p identity.Principal, id string) (*Ceremony, *secret.Bytes, error) {
 	c, err := e.Get(id)
 	switch {
 	case err != nil:
 		return nil, nil, err
+	}
+	if err := e.mayExecute(e.store.View(), c, p); err != nil {
+		return nil, nil, e.recordRefusal(ctx, "execute", p, c, err)
+	}
+	switch {
 	case c.State.Ended():
 		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrEnded)
 	case c.State == Indeterminate:
 		return nil, nil, fmt.Errorf("%s: %w", c.ID, ErrIndeterminate)
-	case c.State != Approved:
+	case c.State == Executing:
+		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrNotNow)
+	case c.State != Approved && !e.due(c):
 		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrQuorum)
 	case c.WaitLeft > 0:
 		return nil, nil, fmt.Errorf("%s: %s left: %w", c.ID, c.WaitLeft.Duration().Round(time.Second), ErrWaiting)
@@ -206,8 +232,29 @@ func (e *Engine) Execute(ctx context.Context, p identity.Principal, id string) (
 	return e.run(ctx, p, id)
 }
 
+// mayExecute: a person who is there, and had a part in it or may stop it.
+func (e *Engine) mayExecute(view *store.View, c *Ceremony, p identity.Principal) error {
+	if p.Kind != identity.Human {
+		return &IneligibleError{p.ID, "not-a-person", "only people call for an execution"}
+	}
+	who := person(view)(p.ID)
+	if err := people.Present(who); err != nil {
+		return ineligible(err)
+	}
+	if c.asked(p) || slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID && v.Decision == string(statement.Approve) }) ||
+		slices.ContainsFunc(c.Takes.CancelRoles, func(r string) bool { return who.Has(people.Role(r)) }) {
+		return nil
+	}
+	return &IneligibleError{p.ID, people.CodeWrongRole, "only who asked, who approved, or one of the roles that policy names, may call for it"}
+}
+
+// asked says whether this person asked for the ceremony, or called for a node's.
+func (c *Ceremony) asked(p identity.Principal) bool {
+	return p.Kind == identity.Human && ((c.Requester.Kind == identity.Human && p.ID == c.Requester.ID) || p.ID == c.Requester.CalledBy)
+}
+
 // Cancel ends a ceremony: its requester may at any time, and during a waiting period any one person in a
-// role that policy names.
+// role that policy names. Before the quorum is reached one person's no is a vote, not an end.
 func (e *Engine) Cancel(ctx context.Context, p identity.Principal, id, reason string) (*Ceremony, error) {
 	var c *Ceremony
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
@@ -248,20 +295,32 @@ func (e *Engine) mayCancel(view *store.View, c *Ceremony, p identity.Principal) 
 	if err := people.Present(who); err != nil {
 		return ineligible(err)
 	}
-	if p.ID == c.Requester.ID || p.ID == c.Requester.CalledBy {
+	if c.asked(p) {
 		return nil
 	}
-	for _, r := range c.Takes.CancelRoles {
-		if who.Has(people.Role(r)) {
+	if slices.Contains(c.Subjects, p.ID) {
+		return &IneligibleError{p.ID, people.CodeExcludedSubject, "whom a change is about takes no part in deciding it"}
+	}
+	if slices.ContainsFunc(c.Takes.CancelRoles, func(r string) bool { return who.Has(people.Role(r)) }) {
+		if c.State == Approved && c.WaitLeft > 0 {
 			return nil
 		}
+		return &IneligibleError{p.ID, "not-waiting", "only the requester cancels what is not in its waiting period; others reject it"}
 	}
-	return &IneligibleError{p.ID, people.CodeWrongRole, "only the requester, or one of the roles that policy names, may cancel"}
+	return &IneligibleError{p.ID, people.CodeWrongRole, "only the requester, or during a waiting period one of the roles that policy names, may cancel"}
 }
 
-// Standing says how a ceremony stands now, by the policy it was proposed under.
-func (e *Engine) Standing(c *Ceremony) Standing {
-	return e.tally(e.store.View(), c, c.Takes, e.clock.Now())
+// Standing says how a ceremony that people still decide on stands now, by the policy it was proposed under; nil
+// for one that is being executed or has ended: who counted then is among its Approvers.
+func (e *Engine) Standing(c *Ceremony) *Standing {
+	if c.State != Proposed && c.State != Approved && c.State != Gathering {
+		return nil
+	}
+	s := e.tally(e.store.View(), c, c.Takes, e.clock.Now())
+	if lack := c.Threshold - e.brought(c, s.Approved); c.State == Gathering && lack > 0 {
+		s.Missing, s.Met = append(s.Missing, fmt.Sprintf("%d more %s of set %s, brought to this node", lack, plural(lack, "share"), c.ShareSet)), false
+	}
+	return &s
 }
 
 func digest(b []byte) string {

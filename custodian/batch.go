@@ -43,6 +43,9 @@ func (s *Service) UseBatch(ctx context.Context, p identity.Principal, uses []Use
 		b.calls[i], b.refused[i] = s.begin(p, &uses[i])
 	}
 	for range maxDecides {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("before deciding a batch: %w", err)
+		}
 		d := s.authority()
 		b.attempt(ctx, s, d)
 		receipt, err := s.recordBatch(ctx, d, &b)
@@ -88,27 +91,33 @@ func (b *batch) answer(decision string) []BatchItem {
 	return items
 }
 
-// recordBatch makes the batch durable as one entry: allow when any item was, else deny when any was refused.
+// recordBatch makes the batch durable as one entry.
 func (s *Service) recordBatch(ctx context.Context, d *derived, b *batch) (store.Receipt, error) {
-	e := ledger.Entry{Type: b.kind, Actor: b.principal, Node: s.node, Target: b.target(), Policy: s.mark, Outcome: failed}
-	for i := range b.outcomes {
-		o := &b.outcomes[i]
-		switch {
-		case o.result == allowed:
-			e.Outcome = allowed
-		case o.result == denied && e.Outcome != allowed:
-			e.Outcome = denied
-		}
-		if o.err != nil && b.calls[i] != nil {
-			s.logFailure(b.calls[i], o, codeOf(o.err))
+	e := ledger.Entry{Type: b.kind, Actor: b.principal, Node: s.node, Target: b.target(), Policy: s.mark}
+	e.Outcome, e.Reason = b.result()
+	for i, c := range b.calls {
+		if c != nil {
+			s.logFailure(c, &b.outcomes[i])
 		}
 	}
 	var err error
-	if e.Detail, err = s.batchDetail(b, e.Target); err != nil {
+	if e.Detail, err = s.batchDetail(b, &e); err != nil {
 		return store.Receipt{}, err
 	}
 	ledger.ShrinkDetail(&e)
 	return s.store.Append(ctx, &e, d.view.Epoch())
+}
+
+// result is allow when any item was, else deny when any was refused, and the first reason of that kind.
+func (b *batch) result() (result ledgerOutcome, reason string) {
+	for _, want := range [...]ledgerOutcome{allowed, denied, failed} {
+		for i := range b.outcomes {
+			if o := &b.outcomes[i]; o.result == want {
+				return want, o.reason()
+			}
+		}
+	}
+	return failed, ""
 }
 
 // target is what all items have in common: the key, and the version where that is the same too.
@@ -132,41 +141,46 @@ func (b *batch) target() ledger.Target {
 const batchContext = 22
 
 // batchDetail lists the items in their order: {"count":n,"items":[…]} with, where keys differ, "keys" that "k"
-// counts from 0. An item's members are those of a single entry, left out where the target or an allow says
-// them: "a" accept_risk, "c" start of ctx, "f" from_version, "k" key, "o" outcome, "r" reason,
-// "rc" reason_code, "v" version. Written by hand, in the order of RFC 8785, because a batch pays for a hundred
-// of them.
-func (s *Service) batchDetail(b *batch, target ledger.Target) ([]byte, error) {
+// counts from 0, and "reason_code" where all have the same. An item's members are those of a single entry, left
+// out where the batch's own fields say the same: "a" accept_risk, "c" start of ctx, "f" from_version, "k" key,
+// "o" outcome, "r" reason, "rc" reason_code, "v" version. Written by hand, in the order of RFC 8785, because a
+// batch pays for a hundred of them.
+func (s *Service) batchDetail(b *batch, e *ledger.Entry) ([]byte, error) {
 	out := make([]byte, 0, 64+64*len(b.outcomes))
 	out = strconv.AppendInt(append(out, `{"count":`...), int64(len(b.outcomes)), 10)
 	out = append(out, `,"items":[`...)
 	keys := map[string]int{}
 	var names []string
+	common := b.reasonCode()
 	for i := range b.outcomes {
 		if i > 0 {
 			out = append(out, ',')
 		}
 		o := &b.outcomes[i]
-		item := batchLine{outcome: o, key: -1}
-		if c := b.calls[i]; c != nil {
-			mark, err := s.contextMark(c, o)
-			if err != nil {
-				return nil, err
-			}
-			item.call, item.context = c, mark[:min(batchContext, len(mark))]
-		}
-		if target.ID == "" && o.target.ID != "" {
+		line := batchLine{key: -1}
+		if e.Target.ID == "" && o.target.ID != "" {
 			k, known := keys[o.target.ID]
 			if !known {
 				k = len(names)
 				keys[o.target.ID], names = k, append(names, o.target.ID)
 			}
-			item.key = k
+			line.key = k
 		}
-		if o.target.Version != target.Version {
-			item.version = o.target.Version
+		if o.result != e.Outcome || o.reason() != e.Reason {
+			line.result, line.reason = o.result, o.reason()
 		}
-		out = item.append(out)
+		if o.target.Version != e.Target.Version {
+			line.version = o.target.Version
+		}
+		if c := b.calls[i]; c != nil {
+			if err := s.describe(&line, c, o); err != nil {
+				return nil, err
+			}
+		}
+		if line.reasonCode == common {
+			line.reasonCode = ""
+		}
+		out = line.append(out)
 	}
 	out = append(out, ']')
 	for i, name := range names {
@@ -176,38 +190,66 @@ func (s *Service) batchDetail(b *batch, target ledger.Target) ([]byte, error) {
 	if len(names) > 0 {
 		out = append(out, `"]`...)
 	}
+	out = appendMember(out, 0, "reason_code", common)
 	return append(out, '}'), nil
 }
 
-// batchLine is one item in a batch's detail.
+// reasonCode is the one that all items have, or "".
+func (b *batch) reasonCode() string {
+	common := ""
+	for i, c := range b.calls {
+		switch {
+		case c == nil || (i > 0 && c.use.ReasonCode != common):
+			return ""
+		case i == 0:
+			common = c.use.ReasonCode
+		}
+	}
+	return common
+}
+
+// batchLine is one item in a batch's detail; what is zero is left out.
 type batchLine struct {
-	outcome *outcome
-	call    *call  // nil for bad input
-	context string // start of its HMAC
-	key     int    // -1: the target's
-	version uint32 // 0: the target's
+	acceptRisk  bool
+	context     string
+	fromVersion uint32
+	key         int // -1: the target's
+	result      ledgerOutcome
+	reason      string
+	reasonCode  string
+	version     uint32
+}
+
+// describe fills in what the request says.
+func (s *Service) describe(l *batchLine, c *call, o *outcome) error {
+	mark, err := s.contextMark(c, o)
+	if err != nil {
+		return err
+	}
+	l.context = mark[:min(batchContext, len(mark))]
+	l.acceptRisk, l.reasonCode = c.use.AcceptRisk, c.use.ReasonCode
+	if v := c.facts.process; v != nil && c.use.Operation == access.Rewrap {
+		l.fromVersion = v.Version
+	}
+	return nil
 }
 
 func (l *batchLine) append(out []byte) []byte {
 	out = append(out, '{')
 	start := len(out)
-	if l.call != nil && l.call.use.AcceptRisk {
+	if l.acceptRisk {
 		out = append(appendName(out, start, "a"), "true"...)
 	}
 	out = appendMember(out, start, "c", l.context)
-	if l.call != nil && l.call.facts.process != nil && l.call.use.Operation == access.Rewrap {
-		out = appendNumber(out, start, "f", uint64(l.call.facts.process.Version))
+	if l.fromVersion > 0 {
+		out = appendNumber(out, start, "f", uint64(l.fromVersion))
 	}
 	if l.key >= 0 {
 		out = appendNumber(out, start, "k", uint64(l.key))
 	}
-	if l.outcome.result != allowed {
-		out = appendMember(out, start, "o", string(l.outcome.result))
-		out = appendMember(out, start, "r", codeOf(l.outcome.err))
-	}
-	if l.call != nil {
-		out = appendMember(out, start, "rc", l.call.use.ReasonCode)
-	}
+	out = appendMember(out, start, "o", string(l.result))
+	out = appendMember(out, start, "r", l.reason)
+	out = appendMember(out, start, "rc", l.reasonCode)
 	if l.version > 0 {
 		out = appendNumber(out, start, "v", uint64(l.version))
 	}

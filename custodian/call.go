@@ -72,30 +72,18 @@ func (u *Use) validate() error {
 		return unknownOperation(u.Operation)
 	}
 	if u.Key != "" || !u.processes() {
-		if err := checkID("key", u.Key); err != nil {
+		if err := key.CheckID("key", u.Key); err != nil {
 			return err
 		}
 	}
 	if u.ReasonCode != "" {
-		return checkID("reason", u.ReasonCode)
+		return key.CheckID("reason", u.ReasonCode)
 	}
 	return nil
 }
 
 func unknownOperation(op access.Operation) error {
 	return &InputError{"operation", fmt.Sprintf("%q is unknown", targetName(string(op))), "datakey, encrypt, decrypt, rewrap"}
-}
-
-func checkID(field, id string) error {
-	err := key.CheckID(field, id)
-	if err == nil {
-		return nil
-	}
-	var fe *key.FieldError
-	if errors.As(err, &fe) {
-		return &InputError{fe.Field, fe.Problem, fe.Allowed}
-	}
-	return err
 }
 
 func checkContext(field string, encryption map[string]string) error {

@@ -44,14 +44,9 @@ var (
 	ErrKeystore = errors.New("keystore could not use the key")
 )
 
-// InputError names the field of a request that is wrong, and what is allowed.
-type InputError struct {
-	Field   string // JSON pointer-like path, e.g. "bytes", "context.patient"
-	Problem string // what was wrong
-	Allowed string // what is allowed
-}
-
-func (e *InputError) Error() string { return e.Field + ": " + e.Problem + "; allowed: " + e.Allowed }
+// InputError names the field of a request that is wrong, and what is allowed: the one type for it, from records
+// to requests. Field is a path as in JSON, e.g. "bytes", "context.patient".
+type InputError = key.FieldError
 
 // Use is one data-plane request on one key. Which fields matter depends on Operation.
 type Use struct {

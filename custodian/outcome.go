@@ -124,6 +124,14 @@ func denial(reasons ...policies.Reason) *Denied {
 	return d
 }
 
+// reason is the code under which a refusal or failure is recorded, "" for a success.
+func (o *outcome) reason() string {
+	if o.err == nil {
+		return ""
+	}
+	return codeOf(o.err)
+}
+
 // codeOf is the stable code under which a refusal or failure is recorded.
 func codeOf(err error) string {
 	var refusal *Denied

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
@@ -24,9 +23,8 @@ func (s *Service) Read(ctx context.Context, p identity.Principal, operation stri
 		if err := s.judgeRead(ctx, d, p, operation, &o); err != nil {
 			o.fail(err)
 		}
-		e := ledger.Entry{Type: operation, Actor: p, Node: s.node, Target: target, Outcome: o.result, Policy: s.mark}
+		e := ledger.Entry{Type: operation, Actor: p, Node: s.node, Target: target, Outcome: o.result, Reason: o.reason(), Policy: s.mark}
 		if o.err != nil {
-			e.Reason = codeOf(o.err)
 			e.Detail = Detail(map[string]any{"reasons": o.reasons()})
 			ledger.ShrinkDetail(&e)
 		}
@@ -126,11 +124,8 @@ func (s *Service) Why(ctx context.Context, id string) (*Recorded, error) {
 	if err != nil {
 		return nil, err
 	}
-	note := s.store.Checkpoint()
-	size, err := sizeOf(note)
-	if err != nil {
-		return nil, err
-	}
+	view, note := s.store.Published()
+	size := view.Head().Size
 	if seq >= size {
 		return nil, fmt.Errorf("decision %q: %w", id, store.ErrNotFound)
 	}
@@ -151,17 +146,4 @@ func (s *Service) Why(ctx context.Context, id string) (*Recorded, error) {
 		out.Inclusion = append(out.Inclusion, h[:])
 	}
 	return out, nil
-}
-
-// sizeOf reads the size of the log from our own checkpoint: the second line of a C2SP checkpoint.
-func sizeOf(note []byte) (uint64, error) {
-	lines := bytes.SplitN(note, []byte("\n"), 3)
-	if len(lines) < 3 {
-		return 0, fmt.Errorf("newest checkpoint has %d lines", len(lines))
-	}
-	size, err := strconv.ParseUint(string(lines[1]), 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("newest checkpoint has no size: %w", err)
-	}
-	return size, nil
 }

@@ -25,10 +25,8 @@ func (s *Service) record(ctx context.Context, d *derived, c *call, o *outcome) (
 	if e.Context, err = s.contextMark(c, o); err != nil {
 		return store.Receipt{}, err
 	}
-	if o.err != nil {
-		e.Reason = codeOf(o.err)
-		s.logFailure(c, o, e.Reason)
-	}
+	e.Reason = o.reason()
+	s.logFailure(c, o)
 	if detail := s.useDetail(c, o); len(detail) > 0 {
 		e.Detail = Detail(detail)
 		ledger.ShrinkDetail(&e)
@@ -68,12 +66,12 @@ func (s *Service) useDetail(c *call, o *outcome) map[string]any {
 }
 
 // logFailure tells the operator's log what callers are not told. Refusals by policy are in the ledger.
-func (s *Service) logFailure(c *call, o *outcome, code string) {
+func (s *Service) logFailure(c *call, o *outcome) {
 	if o.cause == nil {
 		return
 	}
 	s.log.Warn("data-plane call failed", "operation", c.use.Operation, "key", o.target.ID, "version", o.target.Version,
-		"principal", c.principal.String(), "request", c.principal.RequestID, "code", code, "error", o.cause)
+		"principal", c.principal.String(), "request", c.principal.RequestID, "code", o.reason(), "error", o.cause)
 }
 
 // useType is the event type of a data-plane operation, "" for what is none.

@@ -85,7 +85,8 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 type PolicyMismatch struct{ InForce, Loaded string }
 
 func (e *PolicyMismatch) Error() string {
-	return fmt.Sprintf("policy bundle in force is %s, this program carries %s: run the version that carries it, or change policy by ceremony", e.InForce, e.Loaded)
+	return fmt.Sprintf("policy bundle in force is %s, this program carries %s: start the version of the program whose `conclave version` prints the digest in force; "+
+		"no data was changed, and this version can not move an instance to another bundle (docs/operations.md, Upgrade)", e.InForce, e.Loaded)
 }
 
 // Instance is what genesis fixed.

@@ -38,6 +38,9 @@ func (s *Service) Use(ctx context.Context, p identity.Principal, u Use) (Used, e
 	}
 	defer s.release(c)
 	for range maxDecides {
+		if err := ctx.Err(); err != nil {
+			return Used{}, fmt.Errorf("before deciding %s: %w", c.use.Operation, err)
+		}
 		d := s.authority()
 		o := s.attempt(ctx, d, c)
 		receipt, err := s.record(ctx, d, c, &o)

@@ -128,6 +128,12 @@ func TestDigest(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.NotEqual(t, first.Digest(), changed.Digest())
+	const test = "rules/caller_kind/caller_kind_test.rego"
+	retested, err := policies.New(context.Background(), policies.Options{
+		Bundle: bundleWith(t, map[string]string{test: "package conclave.rules.caller_kind_test\n\ntest_nothing if true\n"}),
+	})
+	require.NoError(t, err)
+	require.Equal(t, first.Digest(), retested.Digest(), "tests decide nothing")
 }
 
 func TestCancelledContext(t *testing.T) {

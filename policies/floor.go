@@ -16,6 +16,7 @@ const (
 	destroyWaitLeast  = 7 * day  // keystates T13
 	destroyWaitMost   = 30 * day // longer only keeps a key that should be gone
 	breakGlassLongest = day / 6  // 4 h
+	longest           = 90 * day // of any wait or expiry: what nobody remembers approving does not happen
 )
 
 // leastApprovals is the number of humans other than the requester that a governed operation needs.
@@ -80,6 +81,9 @@ func checkFloor(in *QuorumInput, d *QuorumDecision) error {
 	}
 	if governedByClass(in) && d.Class != Governed {
 		return below("class %s for keys of class %v", d.Class, in.Target.Classifications)
+	}
+	if d.WaitSeconds > longest || d.CoolingOffSeconds > longest || d.ExpirySeconds > longest {
+		return below("waits of %d and %d s and an expiry of %d s; at most 90 days each are allowed", d.WaitSeconds, d.CoolingOffSeconds, d.ExpirySeconds)
 	}
 	if err := checkClassFloor(in, d, below); err != nil {
 		return err

@@ -290,7 +290,7 @@ type QuorumDecision struct {
 	ExpirySeconds     int64 `json:"expiry_seconds"`      // proposal to execution, the wait excluded
 	ReviewSeconds     int64 `json:"review_seconds"`      // class P: reviewed within; 0 for none
 
-	CancelRoles []string `json:"cancel_roles,omitempty"` // any one may cancel, also during the wait
+	CancelRoles []string `json:"cancel_roles,omitempty"` // any one may cancel during the wait
 
 	// Allow: this requester may propose. Denials says why not.
 	Allow        bool     `json:"allow"`

@@ -16,9 +16,6 @@ import (
 	"conclave/reports/control"
 )
 
-// ErrBusy: rows changed each time that a checkpoint was about to be taken. Ask again.
-var ErrBusy = errors.New("the register changed while a checkpoint was taken")
-
 // FromStore is a Source over the newest checkpoint of a store. logKeys are the log's note verifier keys.
 func FromStore(ctx context.Context, st *store.Store, logKeys ...string) (Source, error) {
 	instance, _, err := store.Get[custodian.Instance](st.View(), custodian.KindInstance, custodian.InstanceRow)
@@ -35,28 +32,18 @@ func FromStore(ctx context.Context, st *store.Store, logKeys ...string) (Source,
 			return nil, fmt.Errorf("reading log key %d: %w", i, err)
 		}
 	}
-	const tries = 20
-	for range tries {
-		view, signed := st.View(), st.Checkpoint()
-		head, err := ledger.OpenHead(signed, origin, verifiers...)
-		if err != nil {
-			return nil, fmt.Errorf("opening checkpoint: %w", err)
-		}
-		// Data-plane entries change no row, so the rows of the view are those of the checkpoint as long as
-		// both know the same control plane, whichever of the two is newer.
-		if h := view.Head(); h.ControlCount != head.ControlCount || h.ControlLast != head.ControlLast {
-			continue
-		}
-		s := &storeSource{store: st, view: view}
-		_, last, err := st.EntryAt(ctx, head.Size-1)
-		if err != nil {
-			return nil, fmt.Errorf("reading the checkpoint's last entry: %w", err)
-		}
-		s.checkpoint = Checkpoint{Size: head.Size, Root: base64.StdEncoding.EncodeToString(head.Root[:]), At: last.At,
-			Note: string(signed), LogKeys: logKeys}
-		return s, nil
+	view, signed := st.Published()
+	head, err := ledger.OpenHead(signed, origin, verifiers...)
+	if err != nil {
+		return nil, fmt.Errorf("opening checkpoint: %w", err)
 	}
-	return nil, fmt.Errorf("taking a checkpoint: %w", ErrBusy)
+	_, last, err := st.EntryAt(ctx, head.Size-1)
+	if err != nil {
+		return nil, fmt.Errorf("reading the checkpoint's last entry: %w", err)
+	}
+	checkpoint := Checkpoint{Size: head.Size, Root: base64.StdEncoding.EncodeToString(head.Root[:]), At: last.At,
+		Note: string(signed), LogKeys: logKeys}
+	return &storeSource{store: st, view: view, checkpoint: checkpoint}, nil
 }
 
 type storeSource struct {

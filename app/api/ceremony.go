@@ -41,6 +41,19 @@ type (
 		FirstSeq     uint64          `json:"first_seq"`
 		LastSeq      uint64          `json:"last_seq"`
 		Cites        string          `json:"cites,omitempty"`
+		Approvers    []string        `json:"approvers,omitempty"` // whose approvals counted when it ran
+		// Standing is how the votes count now: GET of one ceremony that is not yet executed carries it.
+		Standing *Standing `json:"standing,omitempty"`
+	}
+	// Standing is how a ceremony's votes count at this moment, by the people, roles and acknowledgements in force.
+	Standing struct {
+		Approved  []string `json:"approved"`            // people whose approval counts
+		Refused   []string `json:"refused,omitempty"`   // votes that do not count, and why
+		Missing   []string `json:"missing,omitempty"`   // what is still needed, in words
+		Met       bool     `json:"met"`                 // nothing is missing
+		Reachable bool     `json:"reachable"`           // enough people are left who could approve
+		Eligible  []string `json:"eligible,omitempty"`  // people who could still approve
+		Witnesses []string `json:"witnesses,omitempty"` // people who attended
 	}
 	// Line is one fact, before and after.
 	Line struct {

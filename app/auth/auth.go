@@ -78,10 +78,18 @@ func (a *Authenticator) Close() { a.failures.close() }
 
 const bearer = "Bearer "
 
-// Authenticate says who sent this request with this body. evidence is the DSSE envelope by which a person
-// signed it, nil for tokens. Errors: *Refusal (counted, and recorded by source), *store.TamperedError when
-// the register cannot be believed.
-func (a *Authenticator) Authenticate(r *http.Request, body []byte) (identity.Principal, []byte, error) {
+// Caller is who sent a request.
+type Caller struct {
+	identity.Principal
+	// Evidence is the DSSE envelope by which a person signed the request, nil for tokens.
+	Evidence []byte
+	body     string // digest of the body that was signed
+}
+
+// Authenticate says who sent this request, by its head alone: a caller who proves nobody gets no body read. The
+// body of a person's request must then pass [Authenticator.CheckBody]. Errors: *Refusal (counted, and recorded by
+// source), *store.TamperedError when the register cannot be believed.
+func (a *Authenticator) Authenticate(r *http.Request) (Caller, error) {
 	header := ""
 	if values := r.Header["Authorization"]; len(values) == 1 {
 		header = values[0]
@@ -92,11 +100,20 @@ func (a *Authenticator) Authenticate(r *http.Request, body []byte) (identity.Pri
 	case strings.HasPrefix(header, bearer):
 		return a.token(r, header[len(bearer):])
 	case strings.HasPrefix(header, statement.Scheme+" "):
-		return a.signed(r, header, body)
+		return a.signed(r, header)
 	case header == "":
 		return a.refuse(r, refusal("credentials_missing", "no credentials: send a bearer token or a signed request"))
 	}
 	return a.refuse(r, refusal("scheme_unknown", "unknown authentication scheme; allowed are Bearer and "+statement.Scheme))
+}
+
+// CheckBody refuses a body that is not the one a person signed. Tokens say nothing about bodies.
+func (a *Authenticator) CheckBody(r *http.Request, c Caller, body []byte) error {
+	if c.Kind != identity.Human || statement.BodyDigest(body) == c.body {
+		return nil
+	}
+	_, err := a.refuse(r, refusal("request_signature", "the signed request is not accepted: the body is not the one signed"))
+	return err
 }
 
 // Present says whether the request carries credentials at all.
@@ -107,11 +124,11 @@ func refusal(reason, detail string) *Refusal {
 }
 
 // refuse counts a failure and answers it.
-func (a *Authenticator) refuse(r *http.Request, why *Refusal) (identity.Principal, []byte, error) {
+func (a *Authenticator) refuse(r *http.Request, why *Refusal) (Caller, error) {
 	if wait := a.failures.count(r.Context(), Origin(r), why.reason); wait > 0 {
 		why = &Refusal{Code: CodeRateLimited, Detail: "too many failed attempts from this address", RetryAfter: wait}
 	}
-	return identity.Principal{}, nil, why
+	return Caller{}, why
 }
 
 // Origin is the address a request came from, without its port. Forwarding headers are not believed: who
@@ -130,7 +147,7 @@ func Origin(r *http.Request) string {
 const notAccepted = "the credentials are not accepted"
 
 // token authenticates an application or auditor.
-func (a *Authenticator) token(r *http.Request, text string) (identity.Principal, []byte, error) {
+func (a *Authenticator) token(r *http.Request, text string) (Caller, error) {
 	presented, err := access.ParseToken(text)
 	if err != nil {
 		return a.refuse(r, refusal("token_malformed", notAccepted))
@@ -152,7 +169,7 @@ func (a *Authenticator) token(r *http.Request, text string) (identity.Principal,
 	} else if why != nil {
 		return a.refuse(r, why)
 	}
-	return p, nil, nil
+	return Caller{Principal: p}, nil
 }
 
 // tokenRefusal words what is wrong with a known token. Expiry and revocation are told only to whoever has
@@ -201,7 +218,7 @@ func subject(view *store.View, p identity.Principal) (*Refusal, error) {
 }
 
 // signed authenticates a person by the signature over this very request.
-func (a *Authenticator) signed(r *http.Request, header string, body []byte) (identity.Principal, []byte, error) {
+func (a *Authenticator) signed(r *http.Request, header string) (Caller, error) {
 	claim, err := statement.ParseRequest(header)
 	if err != nil {
 		return a.refuse(r, refusal("request_malformed", err.Error()))
@@ -220,9 +237,9 @@ func (a *Authenticator) signed(r *http.Request, header string, body []byte) (ide
 	}
 	now := a.clock.Now()
 	request, err := statement.VerifyRequest(claim, *credential, statement.Expected{
-		Instance: a.door.Instance().ID, Method: r.Method, Path: r.RequestURI, BodySHA256: statement.BodyDigest(body), Now: now})
+		Instance: a.door.Instance().ID, Method: r.Method, Path: r.RequestURI, BodySHA256: claim.ClaimedBody(), Now: now})
 	if err != nil {
-		return a.refuse(r, refusal("request_signature", fmt.Sprintf("the signed request is not accepted: %v", err)))
+		return a.refuse(r, refusal("request_signature", requestDetail(err)))
 	}
 	// From here on the caller has proven to hold the key, and is told what is wrong.
 	switch {
@@ -237,13 +254,25 @@ func (a *Authenticator) signed(r *http.Request, header string, body []byte) (ide
 	case replayed:
 		return a.refuse(r, refusal("request_replayed", "the signed request was used before: sign each request anew"))
 	case tooMany:
-		return identity.Principal{}, nil, &Refusal{Code: CodeRateLimited, Detail: "too many requests by one person", RetryAfter: statement.MaxRequestLife}
+		return Caller{}, &Refusal{Code: CodeRateLimited, Detail: "too many requests by one person", RetryAfter: statement.MaxRequestLife}
 	}
 	evidence, err := base64.RawURLEncoding.DecodeString(header[len(statement.Scheme)+1:])
 	if err != nil {
 		return a.refuse(r, refusal("request_malformed", "the envelope is not base64url"))
 	}
-	return identity.Principal{Kind: identity.Human, ID: who.ID, Credential: credential.ID, Origin: Origin(r)}, evidence, nil
+	return Caller{Principal: identity.Principal{Kind: identity.Human, ID: who.ID, Credential: credential.ID, Origin: Origin(r)},
+		Evidence: evidence, body: request.BodySHA256}, nil
+}
+
+// requestDetail says what is wrong with a signed request, once its signature is right: until then the answer is
+// the same as for a person or key that does not exist.
+func requestDetail(err error) string {
+	for _, told := range []error{statement.ErrOtherInstance, statement.ErrOtherRequest, statement.ErrNotYetValid, statement.ErrExpired} {
+		if errors.Is(err, told) {
+			return "the signed request is not accepted: " + err.Error()
+		}
+	}
+	return notAccepted
 }
 
 func approvalKey(who *people.Person, id string) *people.Credential {
@@ -256,9 +285,9 @@ func approvalKey(who *people.Person, id string) *people.Credential {
 }
 
 // broken refuses because the register itself is not to be believed.
-func (a *Authenticator) broken(r *http.Request, err error) (identity.Principal, []byte, error) {
+func (a *Authenticator) broken(r *http.Request, err error) (Caller, error) {
 	a.failures.count(r.Context(), Origin(r), "integrity")
-	return identity.Principal{}, nil, fmt.Errorf("authenticating: %w", err)
+	return Caller{}, fmt.Errorf("authenticating: %w", err)
 }
 
 // peek returns a row's decoded value without copying it; it is shared and must not be changed.

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -42,7 +43,7 @@ func serveFloor(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 	return announce(ctx, serving{URL: "https://" + l.Addr().String(), PID: os.Getpid()})
@@ -124,12 +125,12 @@ func drive(ctx context.Context, dir string, rounds int, d time.Duration) error {
 		return err
 	}
 	fmt.Printf("fsync of 4 KiB: %s (median). Load: wrk, one thread, %s a run, medians of %d interleaved rounds.\n\n", f.Round(time.Microsecond), d, rounds)
-	fmt.Println("| what | connections | floor /s | product /s | ratio | floor p99 | product p99 | product p50 |")
-	fmt.Println("|---|---|---|---|---|---|---|---|")
+	fmt.Println("| what | connections | floor /s | product /s | ratio | floor p99 | product p99 | product p50 | floor CPU | product CPU |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	before := diskUse(dir)
 	calls := 0.0
 	for _, s := range scenarios {
-		n, err := s.measure(ctx, low.URL, high.URL, rounds, d)
+		n, err := s.measure(ctx, low, high, rounds, d)
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
@@ -141,32 +142,64 @@ func drive(ctx context.Context, dir string, rounds int, d time.Duration) error {
 }
 
 // measure runs one row and prints it. It returns how many requests the product served.
-func (s scenario) measure(ctx context.Context, low, high string, rounds int, d time.Duration) (float64, error) {
+func (s scenario) measure(ctx context.Context, low, high serving, rounds int, d time.Duration) (float64, error) {
 	var floors, products []figures
 	for range rounds {
 		if s.floor != "" {
-			f, err := load(ctx, low, s.floor, s.connections, d)
+			f, err := measured(ctx, low, s.floor, s.connections, d)
 			if err != nil {
 				return 0, fmt.Errorf("floor: %w", err)
 			}
 			floors = append(floors, f)
 		}
-		p, err := load(ctx, high, s.product, s.connections, d)
+		p, err := measured(ctx, high, s.product, s.connections, d)
 		if err != nil {
 			return 0, fmt.Errorf("product: %w", err)
 		}
 		products = append(products, p)
 	}
 	p := medians(products)
-	items := float64(max(1, s.items))
-	if s.floor == "" {
-		fmt.Printf("| %s | %d | | %.0f | | | %s | %s |\n", s.name, s.connections, p.perSecond*items, short(p.p99), short(p.p50))
-	} else {
+	rate := p.perSecond * float64(max(1, s.items))
+	below, ratio, belowP99, belowCPU := "", "", "", ""
+	if s.floor != "" {
 		f := medians(floors)
-		fmt.Printf("| %s | %d | %.0f | %.0f | %.2f | %s | %s | %s |\n", s.name, s.connections, f.perSecond, p.perSecond*items,
-			p.perSecond*items/f.perSecond, short(f.p99), short(p.p99), short(p.p50))
+		below, ratio = fmt.Sprintf("%.0f", f.perSecond), fmt.Sprintf("%.2f", rate/f.perSecond)
+		belowP99, belowCPU = short(f.p99), micros(f.cpu)
 	}
+	fmt.Printf("| %s | %d | %s | %.0f | %s | %s | %s | %s | %s | %s |\n", s.name, s.connections, below, rate, ratio, belowP99,
+		short(p.p99), short(p.p50), belowCPU, micros(p.cpu))
 	return p.perSecond * d.Seconds() * float64(rounds), nil
+}
+
+// measured is load with the server's CPU time a request.
+func measured(ctx context.Context, target serving, script string, connections int, d time.Duration) (figures, error) {
+	before := cpuTime(target.PID)
+	f, err := load(ctx, target.URL, script, connections, d)
+	if err != nil {
+		return f, err
+	}
+	f.cpu = time.Duration(float64(cpuTime(target.PID)-before) / (f.perSecond * d.Seconds()))
+	return f, nil
+}
+
+// cpuTime is the CPU time a process has used, in clock ticks of 10 ms.
+func cpuTime(pid int) time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(raw), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
+func micros(d time.Duration) string {
+	return fmt.Sprintf("%.0f µs", float64(d)/float64(time.Microsecond))
 }
 
 func short(d time.Duration) string {
@@ -185,6 +218,7 @@ func medians(all []figures) figures {
 		perSecond: pick(func(f figures) float64 { return f.perSecond }),
 		p50:       time.Duration(pick(func(f figures) float64 { return float64(f.p50) })),
 		p99:       time.Duration(pick(func(f figures) float64 { return float64(f.p99) })),
+		cpu:       time.Duration(pick(func(f figures) float64 { return float64(f.cpu) })),
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 type figures struct {
 	perSecond float64
 	p50, p99  time.Duration
+	cpu       time.Duration // of the server, a request
 }
 
 // scenario is one row of the table: the same load on the floor and on the product.

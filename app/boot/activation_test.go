@@ -13,11 +13,11 @@ import (
 	"conclave/app/boot"
 	"conclave/app/client"
 	"conclave/ceremony/keyfile"
-	"conclave/ceremony/operation"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
+	"conclave/custodian/strictjson"
 )
 
 // as is a client that signs as one person.
@@ -36,9 +36,9 @@ func acknowledge(t *testing.T, c *client.Client, signer *keyfile.Signer, name st
 	terms.TrainedOn, terms.Backup, terms.Conflicts = time.Now().UTC().Format(time.DateOnly), "demo deputy", "none"
 	raw, err := json.Marshal(terms)
 	require.NoError(t, err)
-	payload, err := statement.Canonical(raw)
+	payload, err := strictjson.Canonical(raw)
 	require.NoError(t, err)
-	envelope, err := signer.Sign(operation.AcknowledgementPayloadType, payload)
+	envelope, err := signer.Sign(statement.TypeAcknowledgement, payload)
 	require.NoError(t, err)
 	_, err = c.Propose(t.Context(), "acknowledgement.sign", map[string]any{"envelope": json.RawMessage(envelope)}, "duties accepted")
 	require.NoError(t, err)

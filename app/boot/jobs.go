@@ -82,6 +82,7 @@ func (s *service) tick(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.engine.Sweep()
 	err = s.tendKeystores(ctx)
 	if ours {
 		err = errors.Join(err, s.engine.Tick(ctx))

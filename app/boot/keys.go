@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"conclave/app/config"
-	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/dsse"
+	"conclave/custodian/jwk"
 	"conclave/custodian"
 	"conclave/custodian/ledger"
 	"conclave/hsm/secret"
@@ -35,7 +35,7 @@ const (
 // nodeKey is this node's signing key, ECDSA on P-256. It stays in ordinary memory, where crypto/ecdsa works;
 // what guards it there is that the process cannot be dumped.
 type nodeKey struct {
-	signer statement.Signer
+	signer dsse.Signer
 	jwk    []byte         // public, canonical, as the node's row keeps it
 	pinned ledger.NodeKey // public, as trust files pin it
 }
@@ -132,7 +132,7 @@ func loadNodeKey(path, id string) (*nodeKey, error) {
 }
 
 func newNodeKey(private *ecdsa.PrivateKey, id string) (*nodeKey, error) {
-	signer, err := statement.NewSigner(private)
+	signer, err := dsse.NewSigner(private)
 	if err != nil {
 		return nil, err
 	}

@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
-	"conclave/app/api"
-	"conclave/ceremony/operation"
-	"conclave/ceremony/statement"
 	"conclave/custodian/people"
 )
 
@@ -28,11 +23,7 @@ func ackCommand() *cobra.Command {
 		if err := s.connectPerson(); err != nil {
 			return err
 		}
-		terms, err := s.terms(own)
-		if err != nil {
-			return err
-		}
-		payload, err := canonicalTerms(terms)
+		payload, err := s.person().Terms(s.ctx, own)
 		if err != nil {
 			return err
 		}
@@ -40,61 +31,11 @@ func ackCommand() *cobra.Command {
 		if err := s.confirm(*yes, fmt.Sprintf("Sign this acknowledgement as %s?", s.signer.ID())); err != nil {
 			return err
 		}
-		envelope, err := s.signer.Sign(operation.AcknowledgementPayloadType, payload)
+		params, err := s.person().Acknowledge(payload)
 		if err != nil {
 			return err
 		}
-		params := map[string]any{"envelope": json.RawMessage(envelope)}
 		return s.proposeConnected("acknowledgement.sign", params, "acknowledgement of custodian duties")
 	})
 	return c
-}
-
-// terms fills in the terms of the form in force from the register and the person's own particulars.
-func (s *session) terms(own people.Terms) (people.Terms, error) {
-	register, err := s.client.People(s.ctx)
-	if err != nil {
-		return own, err
-	}
-	var self *api.Person
-	for i := range register {
-		if register[i].ID == s.signer.ID() {
-			self = &register[i]
-		}
-	}
-	if self == nil {
-		return own, fmt.Errorf("%s is not in the register of people", s.signer.ID())
-	}
-	shares, err := s.client.MyShares(s.ctx)
-	if err != nil {
-		return own, err
-	}
-	var sets []string
-	for _, x := range shares {
-		if !slices.Contains(sets, x.Set) {
-			sets = append(sets, x.Set)
-		}
-	}
-	person := &people.Person{ID: self.ID, Name: self.Name, StaffNumber: own.StaffNumber}
-	for _, r := range self.Roles {
-		person.Roles = append(person.Roles, people.Role(r))
-	}
-	terms := people.NewTerms(person, sets, s.clock.Now())
-	terms.Conflicts, terms.Backup, terms.TrainedOn = own.Conflicts, own.Backup, own.TrainedOn
-	if _, _, err := terms.Validate(person, s.clock.Now()); err != nil {
-		return terms, err
-	}
-	return terms, nil
-}
-
-func canonicalTerms(terms people.Terms) ([]byte, error) {
-	raw, err := json.Marshal(terms)
-	if err != nil {
-		return nil, fmt.Errorf("encoding acknowledgement: %w", err)
-	}
-	payload, err := statement.Canonical(raw)
-	if err != nil {
-		return nil, fmt.Errorf("encoding acknowledgement: %w", err)
-	}
-	return payload, nil
 }

@@ -19,9 +19,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/api"
-	"conclave/ceremony/operation"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 	"conclave/custodian/people"
 )
 
@@ -114,7 +114,7 @@ func TestInvariant04_SwappedCollectorGetsNoShare(t *testing.T) {
 	o.open("keystore.activate", api.Target{Type: "keystore", ID: "soft"}, `{"keystore":"soft"}`)
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	o.collects, err = statement.NewSigner(stranger)
+	o.collects, err = dsse.NewSigner(stranger)
 	require.NoError(t, err)
 	r := o.run("keystore", "activate", "soft", "--yes")
 	require.Equal(t, 1, r.code)
@@ -145,7 +145,7 @@ func TestAcknowledgementSignsTheTermsShown(t *testing.T) {
 	require.NoError(t, json.Unmarshal(o.asked[0].Params, &params))
 	credential, err := o.signer.Public().Credential(time.Now())
 	require.NoError(t, err)
-	payload, err := statement.Verify(params.Envelope, operation.AcknowledgementPayloadType, credential)
+	payload, err := dsse.Verify(params.Envelope, statement.TypeAcknowledgement, credential)
 	require.NoError(t, err)
 	require.Contains(t, r.err, string(payload))
 	require.Contains(t, r.err, people.CurrentForm().Text())

@@ -213,7 +213,7 @@ func ledgerExport() *cobra.Command {
 func ledgerCheckpoint() *cobra.Command {
 	return &cobra.Command{
 		Use: "checkpoint", Short: "Show the newest checkpoint, held against everything seen before", Args: exactly(),
-		Long: "Shows the newest checkpoint. The proof that it continues an earlier one is given to callers with credentials.",
+		Long: "Shows the newest checkpoint, once it is proven to continue every one seen before. Takes no credentials.",
 		RunE: action(func(s *session, _ *cobra.Command, _ []string) error {
 			if err := s.connectOptional(); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -62,6 +63,11 @@ func (s *session) showCeremony(c api.Ceremony) error {
 	return s.show(c, func(w io.Writer) { writeCeremony(w, &c) })
 }
 
+// showAfter says what an act on a ceremony came to. What it is about was shown before the act.
+func (s *session) showAfter(c api.Ceremony) error {
+	return s.show(c, func(w io.Writer) { writeOutcome(w, &c) })
+}
+
 func ceremonyVote(use, short string, decision statement.Decision) *cobra.Command {
 	c := &cobra.Command{Use: use + " CEREMONY", Short: short, Args: exactly("CEREMONY")}
 	yes := c.Flags().Bool("yes", false, "sign without asking, once what is shown has been read")
@@ -76,15 +82,11 @@ func ceremonyVote(use, short string, decision statement.Decision) *cobra.Command
 		if shown.Takes.Shares && decision == statement.Approve {
 			return usagef("ceremony %s is approved by bringing a share; use: conclave keystore activate %s", shown.ID, shown.Target.ID)
 		}
-		envelope, err := s.sign(&shown, decision, *yes)
+		after, err := s.person().Vote(s.ctx, &shown, decision, s.review(&shown, *yes))
 		if err != nil {
 			return err
 		}
-		after, err := s.client.Vote(s.ctx, shown.ID, envelope)
-		if err != nil {
-			return err
-		}
-		return s.showCeremony(after)
+		return s.showAfter(after)
 	})
 	return c
 }
@@ -101,7 +103,7 @@ func ceremonyCancel() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.showCeremony(after)
+		return s.showAfter(after)
 	})
 	return must(c, "reason")
 }
@@ -118,7 +120,7 @@ func ceremonyExecute() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.showCeremony(after)
+			return s.showAfter(after)
 		}),
 	}
 }
@@ -141,7 +143,7 @@ func ceremonyTranscript() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		payload, node, err := client.VerifyNode(s.trust, envelope, client.TypeTranscript)
+		payload, node, err := client.VerifyNode(s.trust, envelope, statement.TypeTranscript)
 		if err != nil {
 			return fmt.Errorf("transcript refused: %w", err)
 		}
@@ -149,7 +151,11 @@ func ceremonyTranscript() *cobra.Command {
 		if *out != "" {
 			return writeNewFile(*out, envelope)
 		}
-		return s.show(json.RawMessage(payload), func(w io.Writer) { fmt.Fprintf(w, "%s\n", clean(string(payload))) })
+		var shown bytes.Buffer
+		if err := json.Indent(&shown, payload, "", "  "); err != nil {
+			return fmt.Errorf("transcript refused: %w", err)
+		}
+		return s.show(json.RawMessage(payload), func(w io.Writer) { fmt.Fprintf(w, "%s\n", clean(shown.String())) })
 	})
 	return c
 }
@@ -185,7 +191,11 @@ func (s *session) proposeConnected(operation string, params any, reason string) 
 		Once     string       `json:"once,omitempty"`
 	}{p.Ceremony, p.Once}
 	return s.show(result, func(w io.Writer) {
-		writeCeremony(w, &p.Ceremony)
+		if p.Ceremony.Ended() {
+			writeOutcome(w, &p.Ceremony)
+		} else {
+			writeCeremony(w, &p.Ceremony)
+		}
 		if p.Once != "" {
 			fmt.Fprintf(w, "\nShown this one time, and kept nowhere:\n%s\n", clean(p.Once))
 		}

@@ -45,6 +45,23 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	}
 }
 
+// writeOutcome says in a few lines where a ceremony stands now.
+func writeOutcome(w io.Writer, c *api.Ceremony) {
+	fmt.Fprintf(w, "%s\n", clean(c.Title))
+	for _, l := range c.Lines {
+		if l.Before != "" {
+			fmt.Fprintf(w, "  %s: %s, was %s\n", cell(l.Label), cell(orDash(l.After)), cell(l.Before))
+		}
+	}
+	fmt.Fprintf(w, "Ceremony %s is %s; ledger %s.\n", clean(c.ID), clean(stateWords(c)), ledgerWords(c))
+	if c.ReviewBy != nil {
+		fmt.Fprintf(w, "To be reviewed by %s.\n", when(*c.ReviewBy))
+	}
+	if m := missing(c); len(m) > 0 {
+		fmt.Fprintf(w, "Missing: %s.\n", clean(strings.Join(m, "; ")))
+	}
+}
+
 func requesterWords(r api.Requester) string {
 	if r.CalledBy != "" {
 		return r.Name() + ", called for by " + r.CalledBy

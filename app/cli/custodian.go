@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"conclave/ceremony/keyfile"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 )
 
 func custodianCommand() *cobra.Command {

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/ceremony/keyfile"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 	"conclave/hsm/secret"
 )
 

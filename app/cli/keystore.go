@@ -1,15 +1,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"conclave/app/api"
-	"conclave/app/client"
-	"conclave/ceremony/shamir"
-	"conclave/ceremony/statement"
+	"conclave/app/client/person"
 )
 
 func keystoreCommand() *cobra.Command {
@@ -89,23 +88,27 @@ func keystoreActivate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return s.showCeremony(after)
+		return s.showAfter(after)
 	})
 	return c
 }
 
 func (s *session) activate(keystore string, yes bool) (api.Ceremony, error) {
 	var none api.Ceremony
-	collector, err := s.client.Collector(s.ctx)
-	if err != nil {
-		return none, err
-	}
-	key, recipient, err := client.VerifyCollector(s.trust, collector)
+	self := s.person()
+	key, recipient, err := self.Collector(s.ctx)
 	if err != nil {
 		return none, err
 	}
 	s.say("Collector key %s of node %s: signed by the node that the trust file pins.", recipient.KeyID, key.Node)
-	share, err := s.shareOf(keystore)
+	set, err := s.shareSetOf(keystore)
+	if err != nil {
+		return none, err
+	}
+	share, err := self.ShareOf(s.ctx, set)
+	if errors.Is(err, person.ErrNoShare) {
+		return none, fmt.Errorf("you hold no share of set %s, which opens keystore %s", set, keystore)
+	}
 	if err != nil {
 		return none, err
 	}
@@ -115,49 +118,25 @@ func (s *session) activate(keystore string, yes bool) (api.Ceremony, error) {
 	if err != nil {
 		return none, err
 	}
-	envelope, err := s.sign(&ceremony, statement.Approve, yes)
-	if err != nil {
-		return none, err
-	}
-	sealed, err := shamir.Seal(share, recipient)
-	if err != nil {
-		return none, err
-	}
-	return s.client.SubmitShare(s.ctx, ceremony.ID, api.ShareSubmission{Envelope: envelope, Sealed: sealed})
+	return self.BringShare(s.ctx, &ceremony, share, recipient, s.review(&ceremony, yes))
 }
 
-// shareOf opens the person's own share of a keystore's set.
-func (s *session) shareOf(keystore string) (*shamir.Share, error) {
+// shareSetOf names the share set that opens an inactive keystore.
+func (s *session) shareSetOf(keystore string) (string, error) {
 	keystores, err := s.client.Keystores(s.ctx)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	set := ""
 	for _, k := range keystores {
-		if k.ID == keystore {
-			if k.Active {
-				return nil, fmt.Errorf("keystore %s is active already", keystore)
-			}
-			set = k.ShareSet
+		switch {
+		case k.ID != keystore:
+		case k.Active:
+			return "", fmt.Errorf("keystore %s is active already", keystore)
+		case k.ShareSet != "":
+			return k.ShareSet, nil
 		}
 	}
-	if set == "" {
-		return nil, fmt.Errorf("keystore %s: not found, or it has no share set", keystore)
-	}
-	shares, err := s.client.MyShares(s.ctx)
-	if err != nil {
-		return nil, err
-	}
-	var own *api.Share // of the newest epoch
-	for i := range shares {
-		if x := &shares[i]; x.Set == set && (own == nil || x.Epoch > own.Epoch) {
-			own = x
-		}
-	}
-	if own == nil {
-		return nil, fmt.Errorf("you hold no share of set %s, which opens keystore %s", set, keystore)
-	}
-	return s.openShare(*own)
+	return "", fmt.Errorf("keystore %s: not found, or it has no share set", keystore)
 }
 
 // activation finds the keystore's open activation ceremony, or asks for one.

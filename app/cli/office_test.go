@@ -21,11 +21,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/api"
-	"conclave/app/client"
 	"conclave/ceremony/keyfile"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/dsse"
+	"conclave/custodian/jwk"
 	"conclave/custodian/ledger"
 	"conclave/hsm/secret"
 )
@@ -44,7 +44,7 @@ type office struct {
 	ceremony api.Ceremony
 	st       statement.Statement
 	opening  *shamir.OpeningKey
-	collects statement.Signer // who signs the collector key
+	collects dsse.Signer // who signs the collector key
 	shares   []api.Share
 
 	mu    sync.Mutex
@@ -63,7 +63,7 @@ func newOffice(t *testing.T) *office {
 	require.NoError(t, os.WriteFile(o.path("phrase"), []byte("correct horse battery"), 0o600))
 	o.node, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	o.collects, err = statement.NewSigner(o.node)
+	o.collects, err = dsse.NewSigner(o.node)
 	require.NoError(t, err)
 	origin, err := ledger.Origin(instance)
 	require.NoError(t, err)
@@ -191,7 +191,7 @@ func (o *office) collector() api.Collector {
 	if err != nil {
 		o.t.Error(err)
 	}
-	envelope, err := statement.Sign(o.collects, client.TypeCollector, payload)
+	envelope, err := dsse.Sign(o.collects, statement.TypeCollector, payload)
 	if err != nil {
 		o.t.Error(err)
 	}
@@ -207,7 +207,7 @@ func (o *office) run(args ...string) result {
 func (o *office) signed(envelope []byte) []byte {
 	credential, err := o.signer.Public().Credential(time.Now())
 	require.NoError(o.t, err)
-	payload, err := statement.Verify(envelope, statement.TypeStatement, credential)
+	payload, err := dsse.Verify(envelope, statement.TypeStatement, credential)
 	require.NoError(o.t, err)
 	return payload
 }

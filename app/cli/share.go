@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
-
-	"conclave/app/api"
-	"conclave/ceremony/shamir"
 )
 
 func shareCommand() *cobra.Command {
@@ -64,10 +60,11 @@ func shareProof(use, operation, status, short string) *cobra.Command {
 			if (*set != "" && x.Set != *set) || x.Status != status {
 				continue
 			}
-			params, err := s.proveShare(x)
+			params, err := s.person().ProveShare(x)
 			if err != nil {
 				return err
 			}
+			s.say("Opened share %d of set %s, epoch %d, and checked it against its commitment. It stays here; a signature made with it goes out.", x.Index, x.Set, x.Epoch)
 			if err := s.proposeConnected(operation, params, use+" of own share"); err != nil {
 				return err
 			}
@@ -86,42 +83,4 @@ func ofSet(set string) string {
 		return ""
 	}
 	return " in set " + set
-}
-
-// proveShare opens a share, checks it against its commitment and signs its challenge.
-func (s *session) proveShare(x api.Share) (map[string]any, error) {
-	share, err := s.openShare(x)
-	if err != nil {
-		return nil, err
-	}
-	defer share.Wipe()
-	challenge, err := base64.StdEncoding.DecodeString(x.Challenge)
-	if err != nil {
-		return nil, fmt.Errorf("challenge of %s: %w", share, err)
-	}
-	signature, err := share.Sign(challenge)
-	if err != nil {
-		return nil, err
-	}
-	s.say("Opened %s and checked it against its commitment. It stays here; a signature made with it goes out.", share)
-	return map[string]any{
-		"set": x.Set, "epoch": x.Epoch, "index": x.Index, "challenge": x.Challenge,
-		"signature": base64.StdEncoding.EncodeToString(signature),
-	}, nil
-}
-
-// openShare opens one's own sealed share and names it when it is not the one the register knows.
-func (s *session) openShare(x api.Share) (*shamir.Share, error) {
-	share, err := s.signer.OpenShare(x.Sealed)
-	if err != nil {
-		return nil, err
-	}
-	err = shamir.CheckShare(share, shamir.Register{
-		Set: shamir.Set{ID: x.Set, Epoch: x.Epoch}, Commitments: map[int][]byte{x.Index: x.Commitment},
-	})
-	if err != nil {
-		share.Wipe()
-		return nil, err
-	}
-	return share, nil
 }

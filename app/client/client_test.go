@@ -21,7 +21,7 @@ import (
 	"conclave/app/client"
 	"conclave/ceremony/keyfile"
 	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 	"conclave/hsm/secret"
 )
 

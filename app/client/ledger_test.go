@@ -19,6 +19,7 @@ import (
 	"conclave/app/client"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 )
@@ -203,9 +204,9 @@ func collectorOf(t *testing.T, signer *ecdsa.PrivateKey, node, of string) (api.C
 	require.NoError(t, err)
 	payload, err := json.Marshal(api.CollectorKey{Instance: of, Node: node, Boot: "b1", Key: public, At: time.Now().UTC()})
 	require.NoError(t, err)
-	s, err := statement.NewSigner(signer)
+	s, err := dsse.NewSigner(signer)
 	require.NoError(t, err)
-	envelope, err := statement.Sign(s, client.TypeCollector, payload)
+	envelope, err := dsse.Sign(s, statement.TypeCollector, payload)
 	require.NoError(t, err)
 	return api.Collector{Envelope: envelope}, opening
 }
@@ -233,5 +234,5 @@ func TestInvariant04_SwappedCollectorKeyIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, client.ErrOtherPlace)
 
 	_, _, err = client.VerifyCollector(log.trust, api.Collector{Envelope: json.RawMessage(`{}`)})
-	require.ErrorIs(t, err, statement.ErrEnvelope)
+	require.ErrorIs(t, err, dsse.ErrEnvelope)
 }

@@ -6,19 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"conclave/app/api"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/dsse"
+	"conclave/custodian/jwk"
 	"conclave/custodian/ledger"
-)
-
-// Payload types that nodes sign.
-const (
-	TypeCollector  = "application/vnd.conclave.collector+json"
-	TypeTranscript = "application/vnd.conclave.transcript+json"
 )
 
 // What is wrong with something that a node is said to have signed.
@@ -30,29 +24,15 @@ var (
 // VerifyNode checks an envelope against the node keys pinned in the trust file and returns the signed
 // bytes and the node's id.
 func VerifyNode(trust *ledger.TrustFile, envelope []byte, payloadType string) (payload []byte, node string, err error) {
-	parsed, err := statement.ParseEnvelope(envelope)
+	parsed, err := dsse.Parse(envelope)
 	if err != nil {
 		return nil, "", err
 	}
-	for _, k := range trust.NodeKeys {
-		public, err := k.Public()
-		if err != nil {
-			return nil, "", err
-		}
-		credential, err := statement.NewCredential(public, time.Time{})
-		if err != nil {
-			return nil, "", fmt.Errorf("node key %s of the trust file: %w", k.Kid, err)
-		}
-		if credential.ID != parsed.KeyID() {
-			continue
-		}
-		payload, err := parsed.Verify(payloadType, credential)
-		if err != nil {
-			return nil, "", fmt.Errorf("signature of node %s: %w", k.Kid, err)
-		}
-		return payload, k.Kid, nil
+	payload, node, err = parsed.VerifyNode(payloadType, trust.NodeKeys)
+	if errors.Is(err, dsse.ErrUnknownNode) {
+		return nil, "", fmt.Errorf("%w: key %s", ErrNotPinned, parsed.KeyID())
 	}
-	return nil, "", fmt.Errorf("%w: key %s", ErrNotPinned, parsed.KeyID())
+	return payload, node, err
 }
 
 // VerifyCollector checks that a collector key was signed by a pinned node of this instance, and returns
@@ -62,7 +42,7 @@ func VerifyCollector(trust *ledger.TrustFile, c api.Collector) (api.CollectorKey
 	fail := func(err error) (api.CollectorKey, shamir.Recipient, error) {
 		return api.CollectorKey{}, shamir.Recipient{}, fmt.Errorf("collector key refused: %w", err)
 	}
-	payload, node, err := VerifyNode(trust, c.Envelope, TypeCollector)
+	payload, node, err := VerifyNode(trust, c.Envelope, statement.TypeCollector)
 	if err != nil {
 		return fail(err)
 	}

@@ -18,13 +18,12 @@ import (
 
 // Member is one demo person: made up, and labelled as such everywhere.
 type Member struct {
-	ID         string `json:"id"`
-	Name       string `json:"name"`
-	Roles      string `json:"roles"`
-	KeyFile    string `json:"key_file"`
-	Passphrase string `json:"passphrase"`
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	Roles      []people.Role `json:"roles"`
+	KeyFile    string        `json:"key_file"`
+	Passphrase string        `json:"passphrase"`
 
-	roles      []people.Role
 	team, site string
 	signer     *keyfile.Signer
 }
@@ -39,13 +38,13 @@ const (
 func cast() []*Member {
 	custodian := people.RoleCustodian
 	return []*Member{
-		{ID: "demo-ada", Name: "Ada Demo", roles: []people.Role{custodian, people.RoleSecurityOfficer, people.RoleKeyOwner}, team: "security", site: "north"},
-		{ID: "demo-ben", Name: "Ben Demo", roles: []people.Role{custodian, people.RoleSecurityOfficer}, team: "payments", site: "south"},
-		{ID: "demo-cleo", Name: "Cleo Demo", roles: []people.Role{custodian, people.RoleKeyManager, people.RoleKeyOwner}, team: "platform", site: "north"},
-		{ID: "demo-dan", Name: "Dan Demo", roles: []people.Role{custodian, people.RoleKeyManager}, team: "security", site: "west"},
-		{ID: "demo-eve", Name: "Eve Demo", roles: []people.Role{custodian}, team: "payments", site: "west"},
-		{ID: "demo-audrey", Name: "Audrey Demo", roles: []people.Role{people.RoleAuditor}, team: "audit", site: "south"},
-		{ID: "demo-wim", Name: "Wim Demo", roles: []people.Role{people.RoleWitness}, team: "audit", site: "north"},
+		{ID: "demo-ada", Name: "Ada Demo", Roles: []people.Role{custodian, people.RoleSecurityOfficer, people.RoleKeyOwner}, team: "security", site: "north"},
+		{ID: "demo-ben", Name: "Ben Demo", Roles: []people.Role{custodian, people.RoleSecurityOfficer}, team: "payments", site: "south"},
+		{ID: "demo-cleo", Name: "Cleo Demo", Roles: []people.Role{custodian, people.RoleKeyManager, people.RoleKeyOwner}, team: "platform", site: "north"},
+		{ID: "demo-dan", Name: "Dan Demo", Roles: []people.Role{custodian, people.RoleKeyManager}, team: "security", site: "west"},
+		{ID: "demo-eve", Name: "Eve Demo", Roles: []people.Role{custodian}, team: "payments", site: "west"},
+		{ID: "demo-audrey", Name: "Audrey Demo", Roles: []people.Role{people.RoleAuditor}, team: "audit", site: "south"},
+		{ID: "demo-wim", Name: "Wim Demo", Roles: []people.Role{people.RoleWitness}, team: "audit", site: "north"},
 	}
 }
 
@@ -104,8 +103,8 @@ func genesisFile(ctx context.Context, dir string, members []*Member, now time.Ti
 		Attestation:  genesis.Attestation{FingerprintsCompared: "not-compared", By: "demo-ada", At: now.UTC().Truncate(time.Second)}}
 	for _, m := range members {
 		public := m.signer.Public()
-		p := genesis.Person{ID: m.ID, Name: m.Name, Roles: m.roles, Team: m.team, Site: m.site, ApprovalKey: public.ApprovalKey}
-		if m.roles[0] == people.RoleCustodian {
+		p := genesis.Person{ID: m.ID, Name: m.Name, Roles: m.Roles, Team: m.team, Site: m.site, ApprovalKey: public.ApprovalKey}
+		if m.Roles[0] == people.RoleCustodian {
 			p.ShareKey = &public.ShareKey
 		}
 		f.People = append(f.People, p)

@@ -18,9 +18,6 @@ import (
 	"conclave/custodian/ledger"
 )
 
-// acknowledgementType of the envelope in which a custodian accepts their duties.
-const acknowledgementType = "application/vnd.conclave.acknowledgement+json"
-
 // stateFile is written for scripts that want to go on where the story ends.
 const stateFile = "demo.json"
 
@@ -80,7 +77,7 @@ func loadState(dir string) (*state, error) {
 		if known == nil {
 			return nil, fmt.Errorf("%s names %q, whom the demo does not know; `conclave demo --reset` starts over", stateFile, m.ID)
 		}
-		m.roles, m.team, m.site = known.roles, known.team, known.site
+		m.Roles, m.team, m.site = known.Roles, known.team, known.site
 	}
 	return s, nil
 }
@@ -114,8 +111,5 @@ func (d *demo) newState(ctx context.Context, url string, now time.Time) (genesis
 	}
 	d.state = &state{Note: "Demonstration data: made-up people, development mode. Never use these keys for anything real.",
 		URL: url, Custodians: members[:5], Others: members[5:], MadeAt: now}
-	for _, m := range members {
-		m.Roles = fmt.Sprint(m.roles)
-	}
 	return genesisFile(ctx, d.dir, members, now)
 }

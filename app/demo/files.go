@@ -18,7 +18,7 @@ import (
 // Files of the story.
 const (
 	plainFile  = "orders.csv"
-	sealedFile = "orders.csv.conclave"
+	sealedFile = plainFile + filecrypt.Suffix
 	openedFile = "orders-opened.csv"
 	orderLines = 100_000
 )

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -53,19 +52,21 @@ type Options struct {
 }
 
 // Run makes or finds the demonstration, tells its story where it has not been told, and serves until ctx ends.
-func Run(ctx context.Context, out io.Writer, o Options) error {
+func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
 		return err
 	}
 	d := &demo{dir: dir, data: filepath.Join(dir, "instance"), out: out}
+	release, err := d.hold()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	if o.Reset {
 		if err := d.reset(); err != nil {
 			return err
 		}
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making %s: %w", dir, err)
 	}
 	address, err := freeAddress(o.Listen)
 	if err != nil {
@@ -78,8 +79,12 @@ func Run(ctx context.Context, out io.Writer, o Options) error {
 	if d.state, err = loadState(dir); err != nil {
 		return err
 	}
-	if d.state != nil && !d.state.Told {
-		return fmt.Errorf("the story in %s broke off earlier; `conclave demo --reset` starts over", dir)
+	if d.unfinished() {
+		fmt.Fprintf(out, "An earlier demonstration in %s was ended before its story was told: starting over.\n", dir)
+		if err := d.reset(); err != nil {
+			return err
+		}
+		d.state = nil
 	}
 	if d.state == nil {
 		return d.first(ctx, cfg, o)
@@ -120,14 +125,14 @@ func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
 
 // again goes on where an earlier run ended.
 func (d *demo) again(ctx context.Context, cfg *config.Config, o Options) error {
-	fmt.Fprintf(d.out, "Conclave demonstration, found in %s (`conclave demo --reset` starts over).\n", d.dir)
+	fmt.Fprintf(d.out, "Conclave demonstration, found in %s (make reset, or --reset, starts over).\n", d.dir)
 	if err := openKeys(d.state.everybody()); err != nil {
 		return err
 	}
 	return d.serve(ctx, cfg, o, func(ctx context.Context) error {
 		d.tell("The process was new, so its keystores were inactive: three of five brought their shares again.")
 		for _, keystore := range []string{vault, lab} {
-			if err := d.activate(ctx, keystore, keystore == vault); err != nil {
+			if err := d.activate(ctx, keystore, false); err != nil {
 				return err
 			}
 		}
@@ -159,7 +164,9 @@ func (d *demo) serve(ctx context.Context, cfg *config.Config, o Options, work fu
 	if err := errors.Join(work(ctx), d.state.save(d.dir)); err != nil {
 		return err
 	}
-	d.farewell()
+	if err := d.farewell(); err != nil {
+		return err
+	}
 	if o.Once {
 		return nil
 	}
@@ -182,22 +189,6 @@ func (d *demo) signatures(path string) ([][]byte, error) {
 		out = append(out, envelope)
 	}
 	return out, nil
-}
-
-// reset removes what an earlier demonstration made, and nothing that does not look like one.
-func (d *demo) reset() error {
-	_, err := os.Stat(filepath.Join(d.dir, "genesis.yaml"))
-	if errors.Is(err, fs.ErrNotExist) {
-		entries, err := os.ReadDir(d.dir)
-		if err == nil && len(entries) > 0 {
-			return fmt.Errorf("%s holds something that is not a demonstration; it is left alone", d.dir)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return os.RemoveAll(d.dir)
 }
 
 // freeAddress is the address asked for, or the same host with a free port where its port is taken.
@@ -225,35 +216,4 @@ func (d *demo) openCopy(ctx context.Context, path string) (*store.Store, error) 
 	}
 	return store.Open(ctx, store.Config{Driver: store.SQLite, DSN: path, Schema: ceremony.Schema(custodian.Schema()), LogKey: logKey,
 		Clock: clock.NewSystem(), Node: "demo-reader"})
-}
-
-// farewell says what can be done now.
-func (d *demo) farewell() {
-	w := d.out
-	bin := "bin/conclave"
-	if self, err := os.Executable(); err == nil {
-		if rel, err := filepath.Rel(workDir(), self); err == nil && len(rel) < len(self) {
-			bin = rel
-		}
-	}
-	ada := d.state.member("demo-ada")
-	common := fmt.Sprintf("--url %s --ca %s --trust %s", d.state.URL, d.state.CA, d.state.TrustFile)
-	fmt.Fprintf(w, "\nThe service stays up at %s (development mode). Everything scripts need is in %s.\n", d.state.URL, filepath.Join(d.dir, stateFile))
-	fmt.Fprintf(w, "\nIn another terminal:\n  alias cc='%s %s'\n", bin, common)
-	fmt.Fprintf(w, "\nAs a custodian (Ada; passphrase in %s):\n", stateFile)
-	fmt.Fprintf(w, "  export CONCLAVE_PASSPHRASE='%s'\n", ada.Passphrase)
-	fmt.Fprintf(w, "  cc --key-file %s ceremony list --all\n  cc --key-file %s keystore list\n", ada.KeyFile, ada.KeyFile)
-	fmt.Fprintf(w, "\nAs an application:\n  export CONCLAVE_TOKEN='%s'\n", d.state.AppToken)
-	fmt.Fprintf(w, "  cc encrypt README.md --key %s\n  cc decrypt README.md.conclave --out -\n", cardKey)
-	fmt.Fprintf(w, "\nAs an auditor:\n  export CONCLAVE_TOKEN='%s'\n", d.state.AuditorToken)
-	fmt.Fprintf(w, "  cc ledger verify\n  %s verify %s --trust %s\n", bin, filepath.Join(d.dir, bundleFile), d.state.TrustFile)
-	fmt.Fprintf(w, "  and open %s in a browser.\n\nCtrl-C ends it; `make run` goes on, `%s demo --data-dir %s --reset` starts over.\n", filepath.Join(d.dir, reportPage), bin, d.dir)
-}
-
-func workDir() string {
-	wd, err := os.Getwd()
-	if err != nil {
-		return "/"
-	}
-	return wd
 }

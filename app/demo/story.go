@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"conclave/app/api"
 	"conclave/app/client"
@@ -49,7 +48,7 @@ func (d *demo) tellDuties(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := a.acknowledge(ctx, time.Now()); err != nil {
+		if err := a.acknowledge(ctx); err != nil {
 			return fmt.Errorf("%s signing the acknowledgement: %w", id, err)
 		}
 		n, err := a.confirm(ctx)
@@ -70,7 +69,7 @@ func (d *demo) eveInTheWrongOrder(ctx context.Context) error {
 	if _, err := eve.confirm(ctx); err != nil {
 		return fmt.Errorf("demo-eve confirming shares: %w", err)
 	}
-	if err := eve.acknowledge(ctx, time.Now()); err != nil {
+	if err := eve.acknowledge(ctx); err != nil {
 		return fmt.Errorf("demo-eve signing the acknowledgement: %w", err)
 	}
 	d.say("%-9s opened her shares first and signed the form afterwards. Nothing stops her; the auditor will see it.", eve.Name)
@@ -98,7 +97,7 @@ func (d *demo) activate(ctx context.Context, keystore string, withForgery bool) 
 			return err
 		}
 		if i == 0 {
-			proposed, err := a.api.Propose(ctx, "keystore.activate", map[string]any{"keystore": keystore}, "start of the day")
+			proposed, err := a.API.Propose(ctx, "keystore.activate", map[string]any{"keystore": keystore}, "start of the day")
 			if err != nil {
 				return fmt.Errorf("calling for the activation of %s: %w", keystore, err)
 			}
@@ -158,7 +157,7 @@ func (d *demo) tellAlone(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	proposed, err := cleo.api.Propose(ctx, "key.create", keyParams(vault), "the shop needs to protect card numbers")
+	proposed, err := cleo.API.Propose(ctx, "key.create", keyParams(vault), "the shop needs to protect card numbers")
 	if err != nil {
 		return err
 	}
@@ -167,7 +166,7 @@ func (d *demo) tellAlone(ctx context.Context) error {
 	if err := d.refused(err, "requester", "Cleo tries to approve it herself"); err != nil {
 		return err
 	}
-	_, err = cleo.api.Cancel(ctx, proposed.Ceremony.ID, "shown; asked for again below")
+	_, err = cleo.API.Cancel(ctx, proposed.Ceremony.ID, "shown; asked for again below")
 	return err
 }
 
@@ -177,7 +176,7 @@ func (d *demo) tellPlacement(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = cleo.api.Propose(ctx, "key.create", keyParams(lab), "closer to the developers")
+	_, err = cleo.API.Propose(ctx, "key.create", keyParams(lab), "closer to the developers")
 	var p *client.Problem
 	if !errors.As(err, &p) {
 		return fmt.Errorf("a refused placement was expected, got %v", err)
@@ -185,7 +184,7 @@ func (d *demo) tellPlacement(ctx context.Context) error {
 	if err := d.refused(err, p.Code, "The same key in the laboratory's keystore"); err != nil {
 		return err
 	}
-	places, err := cleo.api.Place(ctx, api.PlaceRequest{Classification: "cardholder-data", Impact: "moderate",
+	places, err := cleo.API.Place(ctx, api.PlaceRequest{Classification: "cardholder-data", Impact: "moderate",
 		Frameworks: []string{"pci-dss"}, Jurisdiction: "EU", Environment: "production"})
 	if err != nil {
 		return err
@@ -217,7 +216,7 @@ func (d *demo) govern(ctx context.Context, requester, operation string, params m
 	if err != nil {
 		return none, err
 	}
-	proposed, err := a.api.Propose(ctx, operation, params, reason)
+	proposed, err := a.API.Propose(ctx, operation, params, reason)
 	if err != nil {
 		return none, fmt.Errorf("%s proposing %s: %w", requester, operation, err)
 	}
@@ -249,7 +248,7 @@ func (d *demo) tellApplication(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	issued, err := cleo.api.Propose(ctx, "token.issue", map[string]any{"application": shop, "days": 90}, "first token")
+	issued, err := cleo.API.Propose(ctx, "token.issue", map[string]any{"application": shop, "days": 90}, "first token")
 	if err != nil {
 		return fmt.Errorf("issuing the application's token: %w", err)
 	}
@@ -257,7 +256,7 @@ func (d *demo) tellApplication(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	auditor, err := ada.api.Propose(ctx, "token.issue", map[string]any{"auditor": "demo-audrey", "days": 30}, "the yearly audit")
+	auditor, err := ada.API.Propose(ctx, "token.issue", map[string]any{"auditor": "demo-audrey", "days": 30}, "the yearly audit")
 	if err != nil {
 		return fmt.Errorf("issuing the auditor's token: %w", err)
 	}
@@ -297,7 +296,7 @@ func (d *demo) tellSuspension(ctx context.Context) error {
 		return err
 	}
 	params := map[string]any{"key": cardKey, "suspected": false, "reason": "a drill"}
-	if _, err := ben.api.Propose(ctx, "key.suspend", params, "a drill"); err != nil {
+	if _, err := ben.API.Propose(ctx, "key.suspend", params, "a drill"); err != nil {
 		return fmt.Errorf("suspending the key: %w", err)
 	}
 	d.say("Ben suspended %s at once, alone.", cardKey)

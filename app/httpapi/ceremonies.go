@@ -16,9 +16,14 @@ func (s *server) propose(x *exchange) error {
 	if err := x.decode(&in); err != nil {
 		return err
 	}
+	key, err := x.idempotencyKey()
+	if err != nil {
+		return err
+	}
 	return x.idempotent(func() (reply, error) {
+		// The ceremony remembers the key too: a crash before the answer is kept makes no second ceremony.
 		c, once, err := s.engine.Propose(x.ctx(), x.who, ceremony.Proposal{
-			Operation: in.Operation, Params: in.Params, Reason: in.Reason, Evidence: x.evidence})
+			Operation: in.Operation, Params: in.Params, Reason: in.Reason, Evidence: x.evidence, Key: key})
 		if err != nil {
 			return reply{}, err
 		}
@@ -71,7 +76,13 @@ func (s *server) getCeremony(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.json(http.StatusOK, c)
+	return x.json(http.StatusOK, ceremonyView{c, s.engine.Standing(c)})
+}
+
+// ceremonyView is a ceremony and how its votes count now.
+type ceremonyView struct {
+	*ceremony.Ceremony
+	Standing *ceremony.Standing `json:"standing,omitempty"`
 }
 
 func (s *server) statement(x *exchange) error {

@@ -18,6 +18,7 @@ import (
 	"conclave/ceremony/statement"
 	"conclave/custodian"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 )
 
@@ -290,7 +291,7 @@ func (e *edge) decide(t *testing.T, person, id, decision string) *answer {
 	t.Helper()
 	var s api.StatementResponse
 	e.as(t, person, http.MethodGet, "/v1/ceremonies/"+id+"/statement?decision="+decision, "").into(t, &s)
-	envelope, err := statement.Sign(e.signers[person], statement.TypeStatement, s.Payload)
+	envelope, err := dsse.Sign(e.signers[person], statement.TypeStatement, s.Payload)
 	require.NoError(t, err)
 	return e.as(t, person, http.MethodPost, "/v1/ceremonies/"+id+"/votes", encode(t, api.VoteRequest{Envelope: envelope}))
 }

@@ -30,6 +30,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/access"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -47,7 +48,7 @@ type edge struct {
 	client  *http.Client
 	token   string // of the demo application
 	auditor string // token of an auditor
-	signers map[string]statement.Signer
+	signers map[string]dsse.Signer
 	logs    *syncBuffer
 	ready   []string
 	broken  bool // the readiness check panics
@@ -71,7 +72,7 @@ func (reporter) Report(_ context.Context, req api.ReportRequest, format string, 
 func newEdge(t testing.TB, opts options) *edge {
 	t.Helper()
 	opts.Schema = ceremony.Schema(store.Schema{})
-	e := &edge{Custodian: custodiantest.New(t, opts.Options), logs: &syncBuffer{}, signers: map[string]statement.Signer{}}
+	e := &edge{Custodian: custodiantest.New(t, opts.Options), logs: &syncBuffer{}, signers: map[string]dsse.Signer{}}
 	log := slog.New(slog.NewTextHandler(e.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	challengeKey := make([]byte, 32)
 	rand.Read(challengeKey)
@@ -122,11 +123,11 @@ func (e *edge) serve(t testing.TB) {
 	e.url, e.client = ts.URL, ts.Client()
 }
 
-func newSigner(t testing.TB) statement.Signer {
+func newSigner(t testing.TB) dsse.Signer {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	s, err := statement.NewSigner(k)
+	s, err := dsse.NewSigner(k)
 	require.NoError(t, err)
 	return s
 }
@@ -136,9 +137,9 @@ func (e *edge) enrol(t testing.TB, id string) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	credential, err := statement.NewCredential(k.Public(), e.Clock.Now())
+	credential, err := dsse.NewCredential(k.Public(), e.Clock.Now())
 	require.NoError(t, err)
-	e.signers[id], err = statement.NewSigner(k)
+	e.signers[id], err = dsse.NewSigner(k)
 	require.NoError(t, err)
 	e.change(t, id, func(p *people.Person) {
 		p.ApprovalKeys = []people.Credential{credential}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -33,6 +34,8 @@ type exchange struct {
 
 const (
 	bufferSize = 2 << 10
+	// firstRead is how much room a body gets before any of it has come: what a caller announces costs nothing yet.
+	firstRead = 64 << 10
 	// largestKept is the largest buffer that goes back for reuse.
 	largestKept = 256 << 10
 )
@@ -46,12 +49,14 @@ const (
 
 // Refusals of the edge itself.
 var (
-	errNoRoute  = errors.New("no such route")
-	errMethod   = errors.New("method not allowed on this route")
-	errBusy     = errors.New("too many requests at once")
-	errRate     = errors.New("request rate of the application is exceeded")
-	errBodySize = errors.New("body too large")
-	errBody     = errors.New("body could not be read")
+	errNoRoute   = errors.New("no such route")
+	errMethod    = errors.New("method not allowed on this route")
+	errBusy      = errors.New("too many requests at once")
+	errAnonymous = errors.New("too many requests without credentials")
+	errReports   = errors.New("too many reports at once")
+	errRate      = errors.New("request rate of the application is exceeded")
+	errBodySize  = errors.New("body too large")
+	errBody      = errors.New("body could not be read")
 )
 
 // serve is everything that is common to all routes. It is one function and no chain of middleware: on the
@@ -103,28 +108,64 @@ func (s *server) requestID() string {
 	return string(strconv.AppendUint(out, s.requests.Add(1), 36))
 }
 
-// run reads, authenticates and handles.
+// run authenticates, reads and handles, in this order: who proves nobody holds no memory and no slot while a
+// body trickles in.
 func (x *exchange) run(r *route, limit, running int64) error {
-	if running > x.s.limits.InFlight && r.kind != probe {
+	if running > x.s.room(r.kind) {
 		return errBusy
+	}
+	if x.c.Request.URL.RawPath != "" {
+		return errNoRoute // escapes that ids never need: what one reader takes for a path, another may not
+	}
+	caller, err := x.authenticate(r)
+	if err != nil {
+		return err
+	}
+	if caller.Kind == identity.Human { // whose calls are those of the control plane
+		limit = min(limit, x.s.limits.ControlBody)
 	}
 	if err := x.read(limit); err != nil {
 		return err
 	}
-	if r.access == known || (r.access == optional && auth.Present(x.c.Request)) {
-		var err error
-		x.who, x.evidence, err = x.s.cfg.Auth.Authenticate(x.c.Request, x.body)
-		if err != nil {
-			return err
-		}
-		x.who.RequestID = x.id
-		if x.who.Kind == identity.Application {
-			if l := x.s.limiter(x.who.ID); l != nil && !l.Allow() {
-				return errRate
-			}
-		}
+	if err := x.s.cfg.Auth.CheckBody(x.c.Request, caller, x.body); err != nil {
+		x.who = identity.Principal{}
+		return err
 	}
 	return r.handle(x)
+}
+
+// room is how many requests may run at once. The data plane leaves some of it to the control plane, so that a
+// key in wrong hands can be suspended however busy the service is; probes are always answered.
+func (s *server) room(kind plane) int64 {
+	switch kind {
+	case probe:
+		return math.MaxInt64
+	case data, batch:
+		return s.limits.InFlight - s.limits.InFlight/8
+	}
+	return s.limits.InFlight
+}
+
+// authenticate finds out who calls, as far as the route asks for it.
+func (x *exchange) authenticate(r *route) (auth.Caller, error) {
+	if r.access != known && (r.access != optional || !auth.Present(x.c.Request)) {
+		if r.kind != probe && !x.s.anonymous.Allow(auth.Origin(x.c.Request)) {
+			return auth.Caller{}, errAnonymous
+		}
+		return auth.Caller{}, nil
+	}
+	caller, err := x.s.cfg.Auth.Authenticate(x.c.Request)
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	x.who, x.evidence = caller.Principal, caller.Evidence
+	x.who.RequestID = x.id
+	if x.who.Kind == identity.Application {
+		if l := x.s.limiter(x.who.ID); l != nil && !l.Allow() {
+			return auth.Caller{}, errRate
+		}
+	}
+	return caller, nil
 }
 
 // read takes the body whole: it is small, and signatures of people cover it.
@@ -140,8 +181,8 @@ func (x *exchange) read(limit int64) error {
 	if want < 0 {
 		want = bufferSize - 1
 	}
-	if cap(x.body) < want+1 {
-		x.body = make([]byte, 0, want+1)
+	if first := min(want+1, firstRead); cap(x.body) < first {
+		x.body = make([]byte, 0, first)
 	}
 	for {
 		n, err := r.Body.Read(x.body[len(x.body):cap(x.body)])

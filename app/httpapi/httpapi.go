@@ -111,11 +111,13 @@ type server struct {
 	openapi   []byte
 	replies   *replies
 
-	boot     string // in request ids
-	requests atomic.Uint64
-	inFlight atomic.Int64
-	buffers  sync.Pool // of *exchange
-	rates    sync.Map  // application id → *rate.Limiter
+	boot      string // in request ids
+	requests  atomic.Uint64
+	inFlight  atomic.Int64
+	buffers   sync.Pool // of *exchange
+	anonymous *auth.Sources
+	reporting chan struct{} // holds a token for each report being made
+	rates     sync.Map      // application id → *rate.Limiter
 }
 
 // New returns the handler of the whole API. Serve it over TLS 1.3: see [NewServer].
@@ -133,6 +135,7 @@ func New(cfg Config) (http.Handler, error) {
 		cfg: cfg, door: cfg.Custodian, engine: cfg.Ceremonies, store: cfg.Store, clock: cfg.Clock, log: cfg.Logger,
 		limits: cfg.Limits.withDefaults(), dev: cfg.Custodian.Instance().Mode == custodian.Development,
 		sentinels: sentinels(), replies: newReplies(cfg.Store), boot: strings.ToLower(rand.Text()[:8]),
+		anonymous: auth.NewSources(cfg.Clock), reporting: make(chan struct{}, maxReports),
 	}
 	s.buffers.New = func() any { return &exchange{body: make([]byte, 0, bufferSize), out: make([]byte, 0, bufferSize)} }
 	var err error

@@ -2,12 +2,15 @@ package httpapi
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/api"
+	"conclave/ceremony"
+	"conclave/ceremony/shamir"
 	"conclave/custodian"
 	"conclave/hsm/secret"
 )
@@ -29,6 +32,24 @@ func TestHandWrittenAnswers(t *testing.T) {
 		same(appendSealed(nil, &u), api.EncryptResponse{Key: u.Key, Version: u.Version, Ciphertext: u.Ciphertext, Warning: u.Warning})
 		same(appendOpened(nil, &u), api.DecryptResponse{Key: u.Key, Version: u.Version, Plaintext: u.Plaintext})
 	}
+}
+
+// A refused share is named for what it is, with the decision that records it.
+func TestRefusedSharesAreNamed(t *testing.T) {
+	s := &server{sentinels: sentinels()}
+	for code, err := range map[string]error{
+		"share_wrong": shamir.ErrWrongShare, "share_foreign": shamir.ErrForeignSet, "share_repeated": shamir.ErrRepeated,
+		"share_stale": shamir.ErrStaleEpoch,
+	} {
+		denied := &custodian.Denied{Code: code, Decision: "d1-00000000"}
+		p := s.describe(fmt.Errorf("submitting: %w", &ceremony.ShareError{Denied: denied, Err: fmt.Errorf("share 3: %w", err)}), true)
+		require.Equal(t, 400, p.Status, code)
+		require.Equal(t, code, p.Code)
+		require.Equal(t, "d1-00000000", p.Decision)
+		require.Contains(t, p.Detail, "share 3")
+	}
+	stale := &ceremony.ShareError{Denied: &custodian.Denied{}, Err: fmt.Errorf("%w: %w", ceremony.ErrCollector, shamir.ErrNotFor)}
+	require.Equal(t, "share_stale", s.describe(stale, true).Code, "sealed to the collector key of a process that has ended")
 }
 
 func TestSecretDeliveredOnceIsNotKept(t *testing.T) {

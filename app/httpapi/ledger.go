@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/app/api"
+	"conclave/app/auth"
 	"conclave/custodian"
 	"conclave/custodian/ledger"
 )
@@ -151,8 +152,8 @@ func (x *exchange) proof(hashes []tlog.Hash) error {
 	return x.json(http.StatusOK, out)
 }
 
-// tile serves the files of a C2SP tlog-tiles log. Tiles of hashes are for everybody who is known, since they
-// say nothing; entry bundles are for whom policy lets read the ledger.
+// tile serves the files of a C2SP tlog-tiles log. Tiles of hashes are for everybody, since they say nothing and
+// witnesses need them; entry bundles are for whom policy lets read the ledger.
 func (s *server) tile(x *exchange) error {
 	t, err := parseTilePath(x.c.Param("path"))
 	if err != nil {
@@ -160,6 +161,10 @@ func (s *server) tile(x *exchange) error {
 	}
 	size := s.store.Tree().Size()
 	if t.entries {
+		if !auth.Present(x.c.Request) {
+			_, err := s.cfg.Auth.Authenticate(x.c.Request)
+			return err
+		}
 		if err := x.authorise(readLedger, "ledger", "entries/"+strconv.FormatUint(t.index, 10)); err != nil {
 			return err
 		}

@@ -49,6 +49,8 @@ func sentinels() []sentinel {
 		{errBodySize, http.StatusRequestEntityTooLarge, "body_too_large", "Body too large", false},
 		{errBody, bad, "bad_request", "Body could not be read", false},
 		{errBusy, busy, "rate_limited", "Too many requests at once", false},
+		{errAnonymous, busy, "rate_limited", "Too many requests without credentials", false},
+		{errReports, busy, "rate_limited", "Too many reports at once", false},
 		{errRate, busy, "rate_limited", "Request rate exceeded", false},
 
 		{custodian.ErrBadCiphertext, bad, "bad_ciphertext", "Ciphertext is malformed, altered, or not for this context", false},
@@ -142,22 +144,37 @@ func (x *exchange) problem(err error) {
 // development mode.
 func (s *server) describe(err error, full bool) api.Problem {
 	full = full || s.dev
+	var share *ceremony.ShareError
+	refusedShare := errors.As(err, &share)
+	if refusedShare { // what is wrong with the share says more than that it was denied
+		err = share.Err
+	}
 	p, known := describeTyped(err, full)
 	if !known {
-		p = api.Problem{Status: http.StatusInternalServerError, Code: "internal", Title: "Internal error"}
-		for i := range s.sentinels {
-			if e := &s.sentinels[i]; errors.Is(err, e.err) {
-				p = api.Problem{Status: e.status, Code: e.code, Title: e.title}
-				if e.show && full {
-					p.Detail = clean(err.Error())
-				}
-				break
-			}
-		}
+		p = s.describeSentinel(err, full)
+	}
+	if refusedShare {
+		p.Decision = share.Denied.Decision
 	}
 	p.Type = problemType + p.Code
 	p.Retryable = p.Retryable || retryable(p.Code)
 	return p
+}
+
+// describeSentinel maps the errors that are known by identity; what nobody knows is internal.
+func (s *server) describeSentinel(err error, full bool) api.Problem {
+	for i := range s.sentinels {
+		e := &s.sentinels[i]
+		if !errors.Is(err, e.err) {
+			continue
+		}
+		p := api.Problem{Status: e.status, Code: e.code, Title: e.title}
+		if e.show && full {
+			p.Detail = clean(err.Error())
+		}
+		return p
+	}
+	return api.Problem{Status: http.StatusInternalServerError, Code: "internal", Title: "Internal error"}
 }
 
 // describeTyped maps the errors that carry facts.
@@ -165,7 +182,6 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 	var (
 		denied     *custodian.Denied
 		input      *custodian.InputError
-		field      *key.FieldError
 		refusal    *auth.Refusal
 		tampered   *store.TamperedError
 		ineligible *ceremony.IneligibleError
@@ -177,8 +193,6 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 		return describeDenied(denied, full), true
 	case errors.As(err, &input):
 		return invalidField(input.Field, input.Problem, input.Allowed), true
-	case errors.As(err, &field):
-		return invalidField(field.Field, field.Problem, field.Allowed), true
 	case errors.As(err, &refusal):
 		status := http.StatusUnauthorized
 		if refusal.Code == auth.CodeRateLimited {

@@ -12,6 +12,9 @@ import (
 	"conclave/custodian"
 )
 
+// maxReports are made at once: each reads the ledger of its period, and the data plane goes first (ours).
+const maxReports = 2
+
 func (s *server) report(x *exchange) error {
 	if s.cfg.Reports == nil {
 		return errNoRoute
@@ -36,6 +39,12 @@ func (s *server) report(x *exchange) error {
 	}
 	if err := x.authorise(createReport, "report", in.Framework); err != nil {
 		return err
+	}
+	select {
+	case s.reporting <- struct{}{}:
+		defer func() { <-s.reporting }()
+	default:
+		return errReports
 	}
 	return x.spooled(contentType, func(w io.Writer) error { return s.cfg.Reports.Report(x.ctx(), in, format, w) })
 }

@@ -19,7 +19,7 @@ const (
 type plane int
 
 const (
-	probe   plane = iota // no body, no time bound
+	probe   plane = iota // no body, no bounds
 	data                 // a data-plane call
 	batch                // a data-plane batch
 	control              // everything else
@@ -42,15 +42,22 @@ func (s *server) routes() []route {
 	post := func(path string, h func(*exchange) error) route {
 		return route{http.MethodPost, path, known, control, h}
 	}
-	public := func(path string, h func(*exchange) error) route { return route{http.MethodGet, path, open, probe, h} }
+	monitor := func(path string, h func(*exchange) error) route { return route{http.MethodGet, path, open, probe, h} }
+	// Whoever comes without credentials is served these two kinds at a bounded rate.
+	public := func(path string, h func(*exchange) error) route { return route{http.MethodGet, path, open, control, h} }
+	either := func(path string, h func(*exchange) error) route {
+		return route{http.MethodGet, path, optional, control, h}
+	}
 	all := []route{
-		public("/healthz", s.healthz),
-		public("/readyz", s.readyz),
-		public("/metrics", s.scrape),
+		monitor("/healthz", s.healthz),
+		monitor("/readyz", s.readyz),
+		monitor("/metrics", s.scrape),
 		public("/v1/openapi.json", s.openAPI),
 		public("/v1/collector", s.collector),
 		public("/v1/ledger/checkpoint", s.checkpoint),
-		{http.MethodGet, "/v1/status", optional, control, s.status},
+		either("/v1/status", s.status),
+		either("/v1/ledger/tile/*path", s.tile),
+		either("/v1/ledger/proof/consistency", s.consistency),
 
 		get("/v1/keys", s.listKeys),
 		get("/v1/keys/:key", s.getKey),
@@ -78,10 +85,8 @@ func (s *server) routes() []route {
 		post("/v1/policy/explain", s.explain),
 		get("/v1/decisions/:id", s.decision),
 
-		get("/v1/ledger/tile/*path", s.tile),
 		get("/v1/ledger/entries", s.entries),
 		get("/v1/ledger/proof/inclusion", s.inclusion),
-		get("/v1/ledger/proof/consistency", s.consistency),
 		{http.MethodPost, "/v1/reports", known, report, s.report},
 	}
 	return append(all, s.dataRoutes()...)

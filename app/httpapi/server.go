@@ -15,6 +15,11 @@ const (
 	writeTimeout      = 6 * time.Minute
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 32 << 10
+	// An HTTP/2 connection counts once among limits.connections: what one may hold is bounded too.
+	maxStreams           = 100
+	connectionBuffer     = 256 << 10 // bytes of bodies received ahead of their handlers
+	streamBuffer         = 128 << 10
+	http2ConnectionAlive = 30 * time.Second // a peer that takes no byte or answers no ping for so long is gone
 )
 
 // NewServer returns an HTTP server for the handler with every bound set, that speaks TLS 1.3 and nothing
@@ -27,7 +32,9 @@ func NewServer(h http.Handler, certificates func(*tls.ClientHelloInfo) (*tls.Cer
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certificates},
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connectionBuffer,
+			MaxReceiveBufferPerStream: streamBuffer, WriteByteTimeout: http2ConnectionAlive, SendPingTimeout: http2ConnectionAlive},
+		TLSConfig: &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: certificates},
 	}
 	if log != nil {
 		s.ErrorLog = slog.NewLogLogger(log.Handler(), slog.LevelDebug) // handshakes that fail are no error of ours

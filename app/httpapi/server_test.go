@@ -3,16 +3,19 @@ package httpapi_test
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/httpapi"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/ledger"
 )
 
 func TestTLS13AndNothingOlder(t *testing.T) {
@@ -127,4 +130,116 @@ func TestStorageLostMeansNoPlaintext(t *testing.T) {
 	require.Equal(t, "storage_unavailable", p.Code)
 	require.True(t, p.Retryable)
 	require.NotContains(t, string(a.body), "plaintext")
+}
+
+// Who proves nobody is answered before a body is waited for, and holds no place meanwhile.
+func TestNobodyWaitsForTheBodyOfAStranger(t *testing.T) {
+	e := newEdge(t, options{})
+	for name, authorization := range map[string]string{
+		"none": "", "bad token": "Bearer cvt_nonsense", "bad signature": e.sign(t, "demo-ada", http.MethodPost, "/v1/other", "", nil),
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", e.plain(t))
+			require.NoError(t, err)
+			defer conn.Close()
+			head := "POST /v1/ceremonies HTTP/1.1\r\nHost: demo\r\nContent-Length: 200000\r\n"
+			if authorization != "" {
+				head += "Authorization: " + authorization + "\r\n"
+			}
+			_, err = conn.Write([]byte(head + "\r\n")) // and never a body
+			require.NoError(t, err)
+			require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+		})
+	}
+}
+
+func TestTheControlPlaneHasRoomLeft(t *testing.T) {
+	e := newEdge(t, options{limits: httpapi.Limits{InFlight: 8}})
+	var group sync.WaitGroup
+	release := make(chan struct{})
+	for range 7 {
+		hold := newHeldBody()
+		hold.release = release
+		group.Go(func() {
+			req := httptest.NewRequest(http.MethodPost, keyPath+"/datakeys", hold)
+			req.Header.Set("Authorization", "Bearer "+e.token)
+			e.handler.ServeHTTP(httptest.NewRecorder(), req)
+		})
+		<-hold.reading
+	}
+	require.Equal(t, "rate_limited", e.app(t, http.MethodPost, keyPath+"/datakeys", `{"bytes":32}`).problem(t).Code)
+	require.Equal(t, http.StatusOK, e.as(t, "demo-ada", http.MethodGet, "/v1/keys", "").status)
+	close(release)
+	group.Wait()
+}
+
+// Paths that one reader takes for another are no paths at all.
+func TestPathsAreTakenLiterally(t *testing.T) {
+	e := newEdge(t, options{})
+	addr := e.plain(t)
+	for _, path := range []string{
+		"/v1/keys/" + custodiantest.KeyID + "%2Fversions", "/v1/keys%2F" + custodiantest.KeyID, "/v1/%6Beys", "/v1//keys", "/v1/keys/",
+		"/v1/keys/../people", "/v1/keys/" + custodiantest.KeyID + "/", "/v1/keys/%00", "//v1/keys",
+	} {
+		conn, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		_, err = conn.Write([]byte("GET " + path + " HTTP/1.1\r\nHost: demo\r\nAuthorization: Bearer " + e.token + "\r\nConnection: close\r\n\r\n"))
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, path)
+		require.NoError(t, resp.Body.Close())
+		require.NoError(t, conn.Close())
+		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
+	}
+}
+
+// Bytes that are no proper request take nobody else's request with them.
+func TestAmbiguousRequestsAreRefused(t *testing.T) {
+	e := newEdge(t, options{})
+	addr := e.plain(t)
+	head := "POST " + keyPath + "/datakeys HTTP/1.1\r\nHost: demo\r\nAuthorization: Bearer " + e.token + "\r\n"
+	for name, raw := range map[string]string{
+		"two lengths":       head + "Content-Length: 12\r\nContent-Length: 13\r\n\r\n" + `{"bytes":32}`,
+		"unknown encoding":  head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+		"space before name": head + "Content-Length : 12\r\n\r\n" + `{"bytes":32}`,
+		"connect":           "CONNECT demo:443 HTTP/1.1\r\nHost: demo\r\n\r\n",
+		"asterisk":          "GET * HTTP/1.1\r\nHost: demo\r\n\r\n",
+		"no host":           "GET /v1/keys HTTP/1.1\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", addr)
+		require.NoError(t, err)
+		_, err = conn.Write([]byte(raw))
+		require.NoError(t, err)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err, name)
+		require.NoError(t, resp.Body.Close())
+		require.NoError(t, conn.Close())
+		require.GreaterOrEqual(t, resp.StatusCode, 400, name)
+		require.Less(t, resp.StatusCode, 502, name)
+		require.NotEqual(t, 500, resp.StatusCode, name)
+	}
+	require.NotContains(t, e.logs.String(), "panicked")
+}
+
+func TestHashesAreForEverybodyEntriesAreNot(t *testing.T) {
+	e := newEdge(t, options{})
+	e.app(t, http.MethodPost, keyPath+"/datakeys", `{"bytes":32}`)
+	size := int(e.size())
+	for _, path := range []string{"/v1/ledger/checkpoint", "/v1/ledger/" + ledger.TilePath(0, 0, size), fmt.Sprintf("/v1/ledger/proof/consistency?from=1&to=%d", size)} {
+		require.Equal(t, http.StatusOK, e.call(t, http.MethodGet, path, "", "").status, path)
+	}
+	for _, path := range []string{"/v1/ledger/" + ledger.EntriesPath(0, size), "/v1/ledger/entries", "/v1/ledger/proof/inclusion?seq=0"} {
+		require.Equal(t, http.StatusUnauthorized, e.call(t, http.MethodGet, path, "", "").status, path)
+	}
+	limited := false
+	for range 400 { // no time passes
+		limited = limited || e.call(t, http.MethodGet, "/v1/ledger/checkpoint", "", "").status == http.StatusTooManyRequests
+	}
+	require.True(t, limited)
+	require.Equal(t, http.StatusOK, e.call(t, http.MethodGet, "/healthz", "", "").status)
+	require.Equal(t, http.StatusOK, e.app(t, http.MethodGet, "/v1/ledger/"+ledger.TilePath(0, 0, size), "").status, "whoever is known is not counted among them")
 }

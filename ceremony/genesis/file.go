@@ -14,7 +14,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 	"conclave/custodian"
 	"conclave/custodian/people"
 	"conclave/hsm"

@@ -11,11 +11,9 @@ import (
 
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/people"
 )
-
-// PayloadType of the envelopes in which people sign a genesis file.
-const PayloadType = "application/vnd.conclave.genesis+json"
 
 // ErrUnsigned: somebody named in the file has not signed these exact bytes.
 var ErrUnsigned = errors.New("genesis file is not signed by everyone named in it")
@@ -29,7 +27,7 @@ type approval struct {
 
 // Signer is a person's approval key, as package keyfile opens it.
 type Signer interface {
-	statement.Signer
+	dsse.Signer
 	ID() string
 }
 
@@ -50,7 +48,7 @@ func Sign(signer Signer, file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding genesis approval: %w", err)
 	}
-	return statement.Sign(signer, PayloadType, payload)
+	return dsse.Sign(signer, statement.TypeGenesis, payload)
 }
 
 // Check loads the file and verifies that everybody named in it signed these bytes with the key listed. The
@@ -87,7 +85,7 @@ func Check(file []byte, envelopes [][]byte) (*File, error) {
 
 // verify returns who signed an envelope over this file.
 func (f *File) verify(register []*people.Person, file, envelope []byte) (string, error) {
-	e, err := statement.ParseEnvelope(envelope)
+	e, err := dsse.Parse(envelope)
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +94,7 @@ func (f *File) verify(register []*people.Person, file, envelope []byte) (string,
 		if credential.ID != e.KeyID() {
 			continue
 		}
-		payload, err := e.Verify(PayloadType, credential)
+		payload, err := e.Verify(statement.TypeGenesis, credential)
 		if err != nil {
 			return "", fmt.Errorf("of %s: %w", p.ID, err)
 		}

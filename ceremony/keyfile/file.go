@@ -13,7 +13,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"conclave/ceremony/statement"
+	"conclave/custodian/strictjson"
 	"conclave/hsm/secret"
 
 	"github.com/go-jose/go-jose/v4"
@@ -188,7 +188,7 @@ func parseHeader(compact string) (fileHeader, error) {
 	if err != nil || !found {
 		return header, fmt.Errorf("%w: no JWE in compact serialisation", ErrFile)
 	}
-	if err := statement.CheckJSON(raw, maxFile); err != nil {
+	if err := strictjson.Check(raw, maxFile); err != nil {
 		return header, fmt.Errorf("%w: header: %w", ErrFile, err)
 	}
 	if err := json.Unmarshal(raw, &header, json.RejectUnknownMembers(true)); err != nil {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"conclave/ceremony/shamir"
-	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
+	"conclave/custodian/strictjson"
 	"conclave/hsm/secret"
 
 	"github.com/go-json-experiment/json"
@@ -61,7 +61,7 @@ func (s *Signer) encodeSet() (*secret.Bytes, error) {
 
 // decodeSet reads what encodeSet wrote, strictly, and checks that private and public parts fit.
 func decodeSet(id string, plain []byte) (*Signer, error) {
-	if err := statement.CheckJSON(plain, maxFile); err != nil {
+	if err := strictjson.Check(plain, maxFile); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFile, err)
 	}
 	var set privateSet

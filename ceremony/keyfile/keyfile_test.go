@@ -13,6 +13,7 @@ import (
 	"conclave/ceremony/keyfile"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 	"conclave/hsm/secret"
 
 	"github.com/go-jose/go-jose/v4"
@@ -64,7 +65,7 @@ func TestSaveAndOpen(t *testing.T) {
 			require.NoError(t, err)
 			envelope, err := opened.Sign(statement.TypeStatement, []byte(`{}`))
 			require.NoError(t, err)
-			payload, err := statement.Verify(envelope, statement.TypeStatement, credential)
+			payload, err := dsse.Verify(envelope, statement.TypeStatement, credential)
 			require.NoError(t, err)
 			require.Equal(t, `{}`, string(payload))
 

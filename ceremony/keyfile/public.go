@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 	"conclave/custodian/people"
 )
 

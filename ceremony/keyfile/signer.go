@@ -13,8 +13,8 @@ import (
 	"fmt"
 
 	"conclave/ceremony/shamir"
-	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/dsse"
+	"conclave/custodian/jwk"
 	"conclave/hsm/secret"
 )
 
@@ -27,7 +27,7 @@ var (
 	ErrID        = errors.New("custodian id not allowed")
 )
 
-// Signer holds a custodian's private keys while they act. It implements statement.Signer. Wipe it.
+// Signer holds a custodian's private keys while they act. It implements dsse.Signer. Wipe it.
 type Signer struct {
 	id          string
 	development bool
@@ -103,14 +103,14 @@ func (s *Signer) ID() string { return s.id }
 // Development says that the file is marked as demonstration data.
 func (s *Signer) Development() bool { return s.development }
 
-// KeyID implements statement.Signer: the approval key's thumbprint.
+// KeyID implements dsse.Signer: the approval key's thumbprint.
 func (s *Signer) KeyID() string { return s.approval.Kid }
 
-// SignMessage implements statement.Signer.
+// SignMessage implements dsse.Signer.
 func (s *Signer) SignMessage(message []byte) ([]byte, error) {
 	var signature []byte
 	err := s.use(func(key crypto.Signer) error {
-		signer, err := statement.NewSigner(key)
+		signer, err := dsse.NewSigner(key)
 		if err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (s *Signer) SignMessage(message []byte) ([]byte, error) {
 
 // Sign returns a DSSE envelope over payload.
 func (s *Signer) Sign(payloadType string, payload []byte) ([]byte, error) {
-	return statement.Sign(s, payloadType, payload)
+	return dsse.Sign(s, payloadType, payload)
 }
 
 // OpenShare opens a share sealed to this custodian.

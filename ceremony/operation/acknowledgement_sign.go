@@ -14,15 +14,14 @@ import (
 
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/custodian/strictjson"
 	"conclave/policies"
 )
-
-// AcknowledgementPayloadType of the envelope in which a custodian signs people.Terms, in canonical JSON.
-const AcknowledgementPayloadType = "application/vnd.conclave.acknowledgement+json"
 
 type acknowledgementParams struct {
 	Envelope jsontext.Value `json:"envelope"` // DSSE, signed with the person's own approval key
@@ -57,7 +56,7 @@ func (o acknowledgementSign) read(view *store.View, in Input) (*signed, error) {
 	payload, err := o.verify(s.person, p.Envelope)
 	if err != nil {
 		return nil, &custodian.InputError{Field: "envelope", Problem: err.Error(),
-			Allowed: "a DSSE envelope of type " + AcknowledgementPayloadType + ", signed with your own approval key"}
+			Allowed: "a DSSE envelope of type " + statement.TypeAcknowledgement + ", signed with your own approval key"}
 	}
 	if err := json.Unmarshal(payload, &s.terms, json.RejectUnknownMembers(true)); err != nil {
 		return nil, &custodian.InputError{Field: "envelope", Problem: "its payload is not the terms of an acknowledgement", Allowed: "the members of the form"}
@@ -70,24 +69,24 @@ func (o acknowledgementSign) read(view *store.View, in Input) (*signed, error) {
 
 // verify checks form, signature and canonical spelling, and returns what was signed.
 func (acknowledgementSign) verify(p *people.Person, envelope []byte) ([]byte, error) {
-	parsed, err := statement.ParseEnvelope(envelope)
+	parsed, err := dsse.Parse(envelope)
 	if err != nil {
 		return nil, err
 	}
 	i := slices.IndexFunc(p.ApprovalKeys, func(c people.Credential) bool { return c.ID == parsed.KeyID() })
 	if i < 0 {
-		return nil, statement.ErrOtherCredential
+		return nil, dsse.ErrOtherCredential
 	}
-	payload, err := parsed.Verify(AcknowledgementPayloadType, p.ApprovalKeys[i])
+	payload, err := parsed.Verify(statement.TypeAcknowledgement, p.ApprovalKeys[i])
 	if err != nil {
 		return nil, err
 	}
-	canonical, err := statement.Canonical(payload)
+	canonical, err := strictjson.Canonical(payload)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(canonical, payload) {
-		return nil, statement.ErrNotCanonical
+		return nil, strictjson.ErrNotCanonical
 	}
 	return payload, nil
 }

@@ -24,8 +24,8 @@ type custodianSuspendParams struct {
 	Reason string `json:"reason"`
 }
 
-// custodianSuspend takes a person out of every quorum at once. It is never refused for what it costs: whoever
-// acts is warned instead.
+// custodianSuspend takes a person out of every quorum at once. It is refused when nobody could be released any
+// more; for anything else that it costs whoever acts is warned.
 type custodianSuspend struct{}
 
 func (custodianSuspend) Name() string { return "custodian.suspend" }
@@ -43,7 +43,7 @@ func (custodianSuspend) read(view *store.View, in Input) (*people.Person, store.
 	return person, row, reason, err
 }
 
-func (o custodianSuspend) Prepare(_ context.Context, _ Env, view *store.View, in Input) (Plan, error) {
+func (o custodianSuspend) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
 	p, row, reason, err := o.read(view, in)
 	if err != nil {
 		return Plan{}, err
@@ -58,8 +58,10 @@ func (o custodianSuspend) Prepare(_ context.Context, _ Env, view *store.View, in
 		plan.Deny = append(plan.Deny, refusal(people.CodeExcludedSubject, "whom a change is about takes no part in it", "another security officer acts"))
 	case p.Status != people.StatusActive:
 		plan.Deny = append(plan.Deny, refusal("not_active", p.ID+" is "+string(p.Status)+" already", "nothing to do"))
+	default:
+		plan.Deny, err = lockOut(ctx, env, view, p.ID, in)
 	}
-	return plan, nil
+	return plan, err
 }
 
 func (o custodianSuspend) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
@@ -69,7 +71,7 @@ func (o custodianSuspend) Execute(_ context.Context, env Env, tx *store.Tx, in I
 	}
 	warnings := costs(tx.View(), p.ID, in.Now)
 	a := act(env, tx, in, reason)
-	p.Status, p.SuspendedAt, p.SuspendedReason = people.StatusSuspended, &a.at, reason
+	p.Status, p.SuspendedAt, p.SuspendedReason, p.SuspendedBy = people.StatusSuspended, &a.at, reason, in.Requester.ID
 	e := a.event("custodian.suspend", ledger.Target{Type: "person", ID: p.ID}, map[string]any{"warnings": warnings})
 	if err := a.put(tx, custodian.KindPerson, p.ID, p, e); err != nil {
 		return Result{}, err
@@ -169,7 +171,7 @@ func (o custodianResume) Execute(_ context.Context, env Env, tx *store.Tx, in In
 		return Result{}, err
 	}
 	a := act(env, tx, in, finding)
-	p.Status, p.SuspendedAt, p.SuspendedReason = people.StatusActive, nil, ""
+	p.Status, p.SuspendedAt, p.SuspendedReason, p.SuspendedBy = people.StatusActive, nil, "", ""
 	e := a.event("custodian.resume", ledger.Target{Type: "person", ID: p.ID}, nil)
 	if err := a.put(tx, custodian.KindPerson, p.ID, p, e); err != nil {
 		return Result{}, err

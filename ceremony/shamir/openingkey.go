@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 	"conclave/hsm/secret"
 
 	"github.com/go-jose/go-jose/v4"

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"conclave/ceremony/statement"
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
+	"conclave/custodian/strictjson"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
@@ -132,7 +132,7 @@ func serialise(object *jose.JSONWebEncryption, recipients int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("serialising sealed share: %w", err)
 	}
-	canonical, err := statement.Canonical(raw)
+	canonical, err := strictjson.Canonical(raw)
 	if err != nil {
 		return "", fmt.Errorf("serialising sealed share: %w", err)
 	}
@@ -210,7 +210,7 @@ func decodeHeader(protected string, into *protectedHeader) error {
 }
 
 func strictInto(data []byte, into any) error {
-	if err := statement.CheckJSON(data, maxSealed); err != nil {
+	if err := strictjson.Check(data, maxSealed); err != nil {
 		return fmt.Errorf("%w: %w", ErrSealed, err)
 	}
 	if err := json.Unmarshal(data, into, json.RejectUnknownMembers(true)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/strictjson"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -38,8 +39,8 @@ func (s Statement) validate() error {
 	if s.Mode != Production && s.Mode != Development {
 		return fmt.Errorf("%w mode: %q, allowed are production, development", ErrField, clip(string(s.Mode)))
 	}
-	if s.Target.GovRevision > MaxInteger || s.Checkpoint.Size > MaxInteger {
-		return fmt.Errorf("%w target.gov_revision or checkpoint.size: %w", ErrField, ErrNumber)
+	if s.Target.GovRevision > strictjson.MaxInteger || s.Checkpoint.Size > strictjson.MaxInteger {
+		return fmt.Errorf("%w target.gov_revision or checkpoint.size: %w", ErrField, strictjson.ErrNumber)
 	}
 	if err := checkNonce(s.Nonce); err != nil {
 		return err
@@ -54,7 +55,7 @@ func checkParams(params []byte) error {
 	if jsontext.Value(params).Kind() != '{' {
 		return fmt.Errorf("%w params: must be a JSON object", ErrField)
 	}
-	if err := CheckJSON(params, MaxBytes); err != nil {
+	if err := strictjson.Check(params, strictjson.MaxBytes); err != nil {
 		return fmt.Errorf("%w params: %w", ErrField, err)
 	}
 	return nil
@@ -116,7 +117,7 @@ func parseRoot(root *[32]byte, text string) error {
 func requireMembers(data []byte, parent string, names ...string) error {
 	var members map[string]jsontext.Value
 	if err := json.Unmarshal(data, &members); err != nil {
-		return fmt.Errorf("%w %s: %w: %w", ErrField, parent, ErrSyntax, err)
+		return fmt.Errorf("%w %s: %w: %w", ErrField, parent, strictjson.ErrSyntax, err)
 	}
 	for _, name := range names {
 		if v, ok := members[name]; !ok || v.Kind() == 'n' {
@@ -137,7 +138,7 @@ func requireStatementMembers(data []byte) error {
 		Target     jsontext.Value `json:"target"`
 	}
 	if err := json.Unmarshal(data, &parts); err != nil {
-		return fmt.Errorf("%w: %w", ErrSyntax, err)
+		return fmt.Errorf("%w: %w", strictjson.ErrSyntax, err)
 	}
 	if err := requireMembers(parts.Checkpoint, "checkpoint.", "root", "size"); err != nil {
 		return err
@@ -145,11 +146,5 @@ func requireStatementMembers(data []byte) error {
 	return requireMembers(parts.Target, "target.", "gov_revision", "id", "type")
 }
 
-// canonicalEnvelope is Canonical for envelopes, which are larger than what they carry.
-func canonicalEnvelope(raw []byte) ([]byte, error) {
-	v := jsontext.Value(raw)
-	if err := v.Canonicalize(); err != nil {
-		return nil, fmt.Errorf("encoding envelope: %w", err)
-	}
-	return v, nil
-}
+// clip keeps hostile input out of error messages.
+func clip(text string) string { return fmt.Sprintf("%.40s", text) }

@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/dsse"
 	"conclave/custodian/people"
+	"conclave/custodian/strictjson"
 
 	"github.com/go-json-experiment/json"
 )
@@ -70,7 +72,7 @@ type Expected struct {
 
 // SignedRequest is a parsed header: a claim, until Verify.
 type SignedRequest struct {
-	envelope *Envelope
+	envelope *dsse.Envelope
 	claim    Request
 }
 
@@ -81,7 +83,7 @@ func BodyDigest(body []byte) string {
 }
 
 // SignRequest returns the value of the Authorization header. Credential is set to the signer's.
-func SignRequest(signer Signer, r Request) (string, error) {
+func SignRequest(signer dsse.Signer, r Request) (string, error) {
 	r.Credential = signer.KeyID()
 	if err := r.validate(); err != nil {
 		return "", err
@@ -94,10 +96,10 @@ func SignRequest(signer Signer, r Request) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("encoding request: %w", err)
 	}
-	if payload, err = Canonical(payload); err != nil {
+	if payload, err = strictjson.Canonical(payload); err != nil {
 		return "", err
 	}
-	envelope, err := Sign(signer, TypeRequest, payload)
+	envelope, err := dsse.Sign(signer, TypeRequest, payload)
 	if err != nil {
 		return "", err
 	}
@@ -112,7 +114,7 @@ func SignRequest(signer Signer, r Request) (string, error) {
 // nothing is believed before Verify.
 func ParseRequest(header string) (*SignedRequest, error) {
 	if len(header) > MaxHeader {
-		return nil, fmt.Errorf("%w: %w: %d bytes, at most %d are allowed", ErrHeader, ErrTooLarge, len(header), MaxHeader)
+		return nil, fmt.Errorf("%w: %w: %d bytes, at most %d are allowed", ErrHeader, strictjson.ErrTooLarge, len(header), MaxHeader)
 	}
 	scheme, text, found := strings.Cut(header, " ")
 	if !found || !strings.EqualFold(scheme, Scheme) {
@@ -122,15 +124,15 @@ func ParseRequest(header string) (*SignedRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: not base64url: %w", ErrHeader, err)
 	}
-	envelope, err := ParseEnvelope(raw)
+	envelope, err := dsse.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
 	}
-	claim, err := parseRequestPayload(envelope.payload)
+	claim, err := parseRequestPayload(envelope.UnverifiedPayload())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrHeader, err)
 	}
-	if claim.Credential != envelope.keyID {
+	if claim.Credential != envelope.KeyID() {
 		return nil, fmt.Errorf("%w: credential and keyid differ", ErrHeader)
 	}
 	return &SignedRequest{envelope: envelope, claim: claim}, nil
@@ -141,6 +143,9 @@ func (s *SignedRequest) ClaimedPerson() string { return s.claim.Person }
 
 // ClaimedCredential is the credential id the header claims.
 func (s *SignedRequest) ClaimedCredential() string { return s.claim.Credential }
+
+// ClaimedBody is the digest of the body that the header claims.
+func (s *SignedRequest) ClaimedBody() string { return s.claim.BodySHA256 }
 
 // VerifyRequest checks signature, instance, time and that the signed call is the call at hand. Whether
 // the credential belongs to Request.Person, and whether the nonce is new, is for the caller to check.
@@ -167,7 +172,7 @@ func VerifyRequest(s *SignedRequest, credential people.Credential, want Expected
 }
 
 func parseRequestPayload(payload []byte) (Request, error) {
-	if err := checkCanonical(payload); err != nil {
+	if err := strictjson.CheckCanonical(payload); err != nil {
 		return Request{}, err
 	}
 	if err := requireMembers(payload, "", "body_sha256", "credential", "expires_at", "instance", "issued_at",
@@ -176,7 +181,7 @@ func parseRequestPayload(payload []byte) (Request, error) {
 	}
 	var w wireRequest
 	if err := json.Unmarshal(payload, &w, json.RejectUnknownMembers(true)); err != nil {
-		return Request{}, fmt.Errorf("%w: %w", ErrSyntax, err)
+		return Request{}, fmt.Errorf("%w: %w", strictjson.ErrSyntax, err)
 	}
 	if w.Version != Version {
 		return Request{}, fmt.Errorf("%w v: %d, this build reads %d", ErrField, w.Version, Version)

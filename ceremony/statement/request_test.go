@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 
 	"github.com/stretchr/testify/require"
 )
@@ -71,7 +72,7 @@ func TestSignedRequestCoversTheCall(t *testing.T) {
 		parsed, err := statement.ParseRequest(header)
 		require.NoError(t, err)
 		_, err = statement.VerifyRequest(parsed, other, want)
-		require.ErrorIs(t, err, statement.ErrOtherCredential)
+		require.ErrorIs(t, err, dsse.ErrOtherCredential)
 	})
 }
 
@@ -100,7 +101,7 @@ func TestSignRequestNamesTheBadField(t *testing.T) {
 func TestParseRequestRefuses(t *testing.T) {
 	signer, _ := party(t, "EdDSA")
 	wrap := func(payload string) string {
-		envelope, err := statement.Sign(signer, statement.TypeRequest, []byte(payload))
+		envelope, err := dsse.Sign(signer, statement.TypeRequest, []byte(payload))
 		require.NoError(t, err)
 		return "Conclave " + base64.RawURLEncoding.EncodeToString(envelope)
 	}

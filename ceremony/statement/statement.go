@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian/strictjson"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -130,13 +131,13 @@ func (s Statement) Marshal() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding statement: %w", err)
 	}
-	return Canonical(raw)
+	return strictjson.Canonical(raw)
 }
 
 // Parse reads the bytes of a statement. It accepts exactly what Marshal produces: canonical, complete,
 // every field within its rule.
 func Parse(data []byte) (Statement, error) {
-	if err := checkCanonical(data); err != nil {
+	if err := strictjson.CheckCanonical(data); err != nil {
 		return Statement{}, fmt.Errorf("reading statement: %w", err)
 	}
 	if err := requireStatementMembers(data); err != nil {
@@ -144,7 +145,7 @@ func Parse(data []byte) (Statement, error) {
 	}
 	var w wire
 	if err := json.Unmarshal(data, &w, json.RejectUnknownMembers(true)); err != nil {
-		return Statement{}, fmt.Errorf("reading statement: %w: %w", ErrSyntax, err)
+		return Statement{}, fmt.Errorf("reading statement: %w: %w", strictjson.ErrSyntax, err)
 	}
 	if w.Version != Version {
 		return Statement{}, fmt.Errorf("%w v: %d, this build reads %d", ErrField, w.Version, Version)

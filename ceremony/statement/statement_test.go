@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"conclave/ceremony/statement"
+	"conclave/custodian/dsse"
 	"conclave/custodian/people"
 
 	"github.com/stretchr/testify/require"
@@ -33,7 +34,7 @@ func example() statement.Statement {
 }
 
 // party makes a signer with its public credential, for both algorithms.
-func party(t testing.TB, alg string) (statement.Signer, people.Credential) {
+func party(t testing.TB, alg string) (dsse.Signer, people.Credential) {
 	t.Helper()
 	var key crypto.Signer
 	if alg == "EdDSA" {
@@ -45,9 +46,9 @@ func party(t testing.TB, alg string) (statement.Signer, people.Credential) {
 		require.NoError(t, err)
 		key = private
 	}
-	signer, err := statement.NewSigner(key)
+	signer, err := dsse.NewSigner(key)
 	require.NoError(t, err)
-	credential, err := statement.NewCredential(key.Public(), time.Unix(0, 0))
+	credential, err := dsse.NewCredential(key.Public(), time.Unix(0, 0))
 	require.NoError(t, err)
 	require.Equal(t, credential.ID, signer.KeyID())
 	require.Equal(t, alg, credential.Alg)
@@ -102,7 +103,7 @@ func TestInvariant02_EveryFieldIsCovered(t *testing.T) {
 			change(&s)
 			raw, err := s.Marshal()
 			require.NoError(t, err)
-			require.ErrorIs(t, statement.VerifyMessage(credential, raw, signature), statement.ErrSignature)
+			require.ErrorIs(t, dsse.VerifyMessage(credential, raw, signature), dsse.ErrSignature)
 		})
 	}
 }

@@ -2,10 +2,6 @@ package ledger
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +11,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/mod/sumdb/note"
+
+	"conclave/custodian/jwk"
 )
 
 // ErrTrustFile: a trust file that cannot be relied on.
@@ -51,37 +49,20 @@ type NodeKey struct {
 
 // NewNodeKey makes the JWK of a node's public key.
 func NewNodeKey(node string, public crypto.PublicKey) (NodeKey, error) {
-	b64 := base64.RawURLEncoding.EncodeToString
-	switch k := public.(type) {
-	case ed25519.PublicKey:
-		return NodeKey{Kty: "OKP", Crv: "Ed25519", X: b64(k), Kid: node, Alg: "EdDSA", Use: "sig"}, nil
-	case *ecdsa.PublicKey:
-		point, err := k.Bytes()
-		if err != nil || k.Curve != elliptic.P256() {
-			return NodeKey{}, errors.New("node key: allowed: a point on P-256")
-		}
-		return NodeKey{Kty: "EC", Crv: "P-256", X: b64(point[1:33]), Y: b64(point[33:]), Kid: node, Alg: "ES256", Use: "sig"}, nil
-	default:
-		return NodeKey{}, fmt.Errorf("node key of type %T: allowed: P-256 or Ed25519", public)
+	k, err := jwk.New(public, "", "sig")
+	if err != nil {
+		return NodeKey{}, fmt.Errorf("node key: %w", err)
 	}
+	return NodeKey{Kty: k.Kty, Crv: k.Crv, X: k.X, Y: k.Y, Kid: node, Alg: k.SignatureAlg(), Use: k.Use}, nil
 }
 
 // Public returns the key itself, after checking it.
 func (k NodeKey) Public() (crypto.PublicKey, error) {
-	x, errX := base64.RawURLEncoding.Strict().DecodeString(k.X)
-	y, errY := base64.RawURLEncoding.Strict().DecodeString(k.Y)
-	switch {
-	case errX != nil || errY != nil || len(x) != 32:
-	case k.Kty == "OKP" && k.Crv == "Ed25519" && len(y) == 0:
-		return ed25519.PublicKey(x), nil
-	case k.Kty == "EC" && k.Crv == "P-256" && len(y) == 32:
-		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
-		if err != nil {
-			return nil, fmt.Errorf("node key %q: %w", k.Kid, err)
-		}
-		return public, nil
+	public, err := jwk.Key{Kty: k.Kty, Crv: k.Crv, X: k.X, Y: k.Y, Alg: k.Alg, Use: k.Use}.Public()
+	if err != nil {
+		return nil, fmt.Errorf("node key %.60q: %w", k.Kid, err)
 	}
-	return nil, fmt.Errorf("node key %q: allowed: an EC key on P-256 or an OKP key Ed25519", k.Kid)
+	return public, nil
 }
 
 // ParseTrustFile reads and checks a trust file: strict JSON, everything in it well formed and of one

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conclave/custodian/jwk"
 	"conclave/custodian/key"
 	"conclave/custodian/people"
 )
@@ -37,11 +38,11 @@ func edJWK(t *testing.T) json.RawMessage {
 	return json.RawMessage(`{"kty":"OKP","crv":"Ed25519","x":"` + b64(public) + `"}`)
 }
 
-func credential(t *testing.T, jwk json.RawMessage) people.Credential {
+func credential(t *testing.T, raw json.RawMessage) people.Credential {
 	t.Helper()
-	p, err := people.ParseJWK(jwk)
+	p, err := jwk.Parse(raw)
 	require.NoError(t, err)
-	return people.Credential{ID: p.Thumbprint, Alg: p.Alg, Key: jwk, AddedAt: now}
+	return people.Credential{ID: p.Thumbprint(), Alg: p.SignatureAlg(), Key: raw, AddedAt: now}
 }
 
 func acknowledged(at time.Time) *people.Acknowledgement {
@@ -55,9 +56,9 @@ func person(t *testing.T, id string, roles ...people.Role) *people.Person {
 		Status: people.StatusActive, ApprovalKeys: []people.Credential{credential(t, edJWK(t))},
 		Acknowledgement: acknowledged(now.Add(-24 * time.Hour)), AddedAt: now, AddedBy: "genesis"}
 	p.ShareKey = ecJWK(t)
-	share, err := people.ParseJWK(p.ShareKey)
+	share, err := jwk.Parse(p.ShareKey)
 	require.NoError(t, err)
-	p.ShareKeyID = share.Thumbprint
+	p.ShareKeyID = share.Thumbprint()
 	require.NoError(t, p.Validate())
 	return p
 }

@@ -50,6 +50,7 @@ type Person struct {
 	AddedBy         string           `json:"added_by"` // ceremony id, or "genesis"
 	SuspendedAt     *time.Time       `json:"suspended_at,omitempty"`
 	SuspendedReason string           `json:"suspended_reason,omitempty"`
+	SuspendedBy     string           `json:"suspended_by,omitempty"` // person id of who suspended
 	Development     bool             `json:"development,omitempty"` // demo data
 }
 

@@ -162,6 +162,8 @@ func (s *Store) Refresh(ctx context.Context) error {
 	if s.db.driver == SQLite {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
 	var note []byte
 	if err := s.db.read.QueryRowContext(ctx, "SELECT note FROM ledger_head WHERE id = 1").Scan(&note); err != nil {
 		return unavailable("reading ledger head", err)

@@ -98,6 +98,8 @@ func (w *waiting) fail(err error) {
 
 // serve runs one round: tasks, then one commit of control changes and data entries.
 func (c *committer) serve(w *waiting) {
+	c.s.stall.begin()
+	defer c.s.stall.end()
 	ctx, cancel := c.context()
 	defer cancel()
 	for _, t := range w.tasks {

@@ -14,3 +14,6 @@ func ExecWrite(s *Store, query string) error {
 	_, err := s.db.write.ExecContext(context.Background(), query)
 	return err
 }
+
+// CheckStall does at once what the watching goroutine does each second.
+func CheckStall(s *Store) { s.stall.check() }

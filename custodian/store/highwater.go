@@ -39,6 +39,21 @@ func (h *highWater) advance(ctx context.Context, note []byte, prove ledger.Prove
 	return nil
 }
 
+// missing says what a database without a head is: new, or one whose ledger was taken out of it.
+func (h *highWater) missing(err error) error {
+	if h.mark == nil {
+		return err
+	}
+	head, seen, markErr := h.mark.Highest()
+	if markErr != nil {
+		return fmt.Errorf("reading the highest checkpoint seen: %w", markErr)
+	}
+	if seen {
+		return fmt.Errorf("%w: head row is gone, the highest checkpoint seen has %d entries", ErrEdited, head.Size)
+	}
+	return err
+}
+
 // offer says that there is a newer checkpoint.
 func (h *highWater) offer(now bool) {
 	if h.mark == nil {

@@ -160,6 +160,9 @@ func (s *Store) quarantine(snap *snapshot, tampered map[rowKey]Violation, releas
 	s.alertAll(fresh)
 }
 
+// sweepTimeout bounds one sweep: a database that has stopped answering must not end all later ones (ours).
+const sweepTimeout = 10 * time.Minute
+
 // Guard runs Integrity every interval until ctx ends, and logs sweeps that could not be made.
 func (s *Store) Guard(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
@@ -171,11 +174,18 @@ func (s *Store) Guard(ctx context.Context, interval time.Duration) {
 		case <-s.stop:
 			return
 		case <-ticker.C:
-			if _, err := s.Integrity(ctx); err != nil && ctx.Err() == nil && !s.stopping() {
+			if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil && !s.stopping() {
 				s.cfg.Logger.Warn("integrity sweep failed", "error", err)
 			}
 		}
 	}
+}
+
+func (s *Store) sweepOnce(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
+	defer cancel()
+	_, err := s.Integrity(ctx)
+	return err
 }
 
 var (

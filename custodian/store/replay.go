@@ -23,6 +23,9 @@ func (s *Store) replay(ctx context.Context) error {
 	defer tx.Rollback()
 	r := reader{tx}
 	stored, err := r.head(ctx)
+	if errors.Is(err, ErrNotInitialised) {
+		err = s.high.missing(err)
+	}
 	if err != nil {
 		return err
 	}

@@ -72,6 +72,8 @@ func (s *Store) Lease(ctx context.Context, name, holder string, ttl time.Duratio
 		return false, fmt.Errorf("lease %q for %q over %s: allowed are a name, a holder and a positive time", name, holder, ttl)
 	}
 	now := s.cfg.Clock.Now()
+	ctx, cancel := context.WithTimeout(ctx, ttl) // later it would be granted for a time that is over
+	defer cancel()
 	res := s.db.gorm.WithContext(ctx).Exec(
 		"INSERT INTO job_leases (name, holder, until_time) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"+
 			" SET holder = excluded.holder, until_time = excluded.until_time"+

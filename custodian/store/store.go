@@ -80,6 +80,7 @@ type Store struct {
 	cfg   Config
 	db    *database
 	queue *queue
+	stall *stall
 	snap  atomic.Pointer[snapshot]
 	// halt holds the reason why nothing more is written: the database turned out rolled back, forked or edited.
 	halt atomic.Pointer[error]
@@ -130,7 +131,7 @@ func prepare(ctx context.Context, cfg Config, create bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
-	s := &Store{cfg: cfg, db: db, queue: newQueue(), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{cfg: cfg, db: db, queue: newQueue(), stall: newStall(cfg.Clock), stop: make(chan struct{}), done: make(chan struct{})}
 	s.high = newHighWater(s)
 	s.com.s = s
 	return s, nil
@@ -139,6 +140,7 @@ func prepare(ctx context.Context, cfg Config, create bool) (*Store, error) {
 func (s *Store) start() {
 	go s.high.run()
 	go s.com.run()
+	go s.stall.watch(s.stop)
 }
 
 // Close ends the committer after the round under way, answers whoever still waits with [ErrClosed], persists
@@ -159,11 +161,21 @@ func (s *Store) View() *View { return s.snap.Load().view }
 // Checkpoint is the newest signed checkpoint, a C2SP signed note.
 func (s *Store) Checkpoint() []byte { return append([]byte(nil), s.snap.Load().note...) }
 
+// Published is one committed state whole: the rows, and the signed checkpoint of the very ledger head that they
+// project. Whoever proves something to others takes both from here, so that they fit.
+func (s *Store) Published() (*View, []byte) {
+	snap := s.snap.Load()
+	return snap.view, append([]byte(nil), snap.note...)
+}
+
 // Health is nil when the database agrees with the ledger. Otherwise it says why the node must not count as
-// ready: writing has stopped, or rows are quarantined.
+// ready: writing has stopped or hangs, or rows are quarantined.
 func (s *Store) Health() error {
 	if reason := s.halt.Load(); reason != nil {
 		return fmt.Errorf("ledger writing has stopped: %w", *reason)
+	}
+	if err := s.stall.health(); err != nil {
+		return err
 	}
 	if n := len(s.View().tampered); n > 0 {
 		return fmt.Errorf("%d authority rows contradict the ledger and are quarantined", n)
@@ -186,6 +198,9 @@ type Receipt struct {
 // nobody else is affected. A cancelled ctx before the change is taken up changes nothing; later the change
 // may still be committed although an error is returned.
 func (s *Store) Control(ctx context.Context, fn func(tx *Tx) error) (Receipt, error) {
+	if s.stall.stalled() {
+		return Receipt{}, s.stall.refusal("taking a control change")
+	}
 	r := &controlReq{fn: fn, done: make(chan struct{})}
 	if err := s.queue.addControl(r); err != nil {
 		return Receipt{}, err
@@ -193,6 +208,9 @@ func (s *Store) Control(ctx context.Context, fn func(tx *Tx) error) (Receipt, er
 	select {
 	case <-r.done:
 		return r.receipt, r.err
+	case <-s.stall.waiting():
+		r.abandoned.Store(true)
+		return Receipt{}, s.stall.refusal("waiting for control commit")
 	case <-ctx.Done():
 		r.abandoned.Store(true)
 		return Receipt{}, fmt.Errorf("waiting for control commit: %w", ctx.Err())
@@ -202,10 +220,14 @@ func (s *Store) Control(ctx context.Context, fn func(tx *Tx) error) (Receipt, er
 // Append records one data-plane entry; it is durable when Append returns nil. epoch is the authority epoch
 // under which the call was decided: when that is no longer in force, nothing is written and the error is
 // [ErrEpochChanged]. e is copied; its Detail must not be changed afterwards. A zero Salt is filled. A cancelled
-// ctx returns at once; the entry may still be written.
+// ctx returns at once; the entry may still be written. So it may when the database hangs, which is
+// [ErrUnavailable] after some seconds.
 func (s *Store) Append(ctx context.Context, e *ledger.Entry, epoch uint64) (Receipt, error) {
 	if len(e.Rows) > 0 {
 		return Receipt{}, errors.New("data-plane entry carries row changes, allowed are none: use Control")
+	}
+	if s.stall.stalled() { // what is not queued takes no memory
+		return Receipt{}, s.stall.refusal("taking a ledger entry")
 	}
 	r := s.queue.request(e, epoch)
 	if err := fillEntry(&r.entry, s.cfg.Node); err != nil {
@@ -221,6 +243,9 @@ func (s *Store) Append(ctx context.Context, e *ledger.Entry, epoch uint64) (Rece
 		receipt, err := r.receipt, r.err
 		s.queue.recycle(r)
 		return receipt, err
+	case <-s.stall.waiting():
+		r.abandoned.Store(true)
+		return Receipt{}, s.stall.refusal("waiting for ledger commit")
 	case <-ctx.Done():
 		// Not recycled: the committer may hold it.
 		r.abandoned.Store(true)

@@ -226,7 +226,7 @@ func TestInvariant09_LedgerEditedWhileStopped(t *testing.T) {
 				{"count", `UPDATE ledger_batches SET count = 2 WHERE first_seq = 2`, store.ErrEdited},
 				{"head column", `UPDATE ledger_head SET epoch = 99`, store.ErrEdited},
 				{"head note", `UPDATE ledger_head SET note = root`, store.ErrEdited},
-				{"head gone", `DELETE FROM ledger_head`, store.ErrNotInitialised},
+				{"head gone", `DELETE FROM ledger_head`, store.ErrEdited},
 				{"tile edited", `UPDATE ledger_tiles SET body = (SELECT body FROM ledger_tiles t WHERE t.idx = 1 AND t.level = 0) WHERE idx = 0 AND level = 0`, store.ErrEdited},
 				{"tiles gone", `DELETE FROM ledger_tiles`, store.ErrEdited},
 				{"signed older head put back", `UPDATE ledger_head SET note = (SELECT note FROM ledger_checkpoints WHERE size = 3), size = 3`, store.ErrEdited},

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/reports"
 	"conclave/reports/control"
@@ -24,7 +25,7 @@ import (
 type Identity struct {
 	Node   string         // node id
 	Key    ledger.NodeKey // its public key
-	Signer Signer         // its private key at work
+	Signer dsse.Signer    // its private key at work
 }
 
 // Build writes the bundle of a report to w. The report must come from src, at src's checkpoint. Apart from an
@@ -41,7 +42,7 @@ func Build(ctx context.Context, w io.Writer, src reports.Source, r *reports.Repo
 	if err != nil {
 		return fmt.Errorf("building bundle: %w", err)
 	}
-	envelope, err := sign(by.Signer, manifest)
+	envelope, err := dsse.SignUpTo(by.Signer, PayloadType, manifest, maxFile)
 	if err != nil {
 		return fmt.Errorf("building bundle: %w", err)
 	}

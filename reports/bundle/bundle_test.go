@@ -13,10 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/stretchr/testify/require"
 
 	"conclave/custodian"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -93,10 +93,7 @@ func resign(t *testing.T, files map[string][]byte, by bundle.Identity) {
 	}
 	manifest, err := json.Marshal(m)
 	require.NoError(t, err)
-	signature, err := by.Signer.SignMessage(dsse.PAE(bundle.PayloadType, manifest))
-	require.NoError(t, err)
-	envelope, err := json.Marshal(dsse.Envelope{PayloadType: bundle.PayloadType, Payload: base64.StdEncoding.EncodeToString(manifest),
-		Signatures: []dsse.Signature{{KeyID: by.Signer.KeyID(), Sig: base64.StdEncoding.EncodeToString(signature)}}})
+	envelope, err := dsse.SignUpTo(by.Signer, bundle.PayloadType, manifest, 1<<20)
 	require.NoError(t, err)
 	files["MANIFEST.json"], files["MANIFEST.dsse.json"] = manifest, envelope
 }

@@ -3,7 +3,6 @@ package bundle
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/reports"
 )
@@ -115,16 +115,16 @@ func (v *verifier) signature(context.Context) error {
 	if v.trust != nil && v.trust.Mode != v.manifest.Mode {
 		return faultf(fileManifest, ErrForeignInstance, "%s mode, the trust file is of %s mode", clip(v.manifest.Mode), v.trust.Mode)
 	}
-	payload, signature, err := openEnvelope(envelope)
+	signed, err := dsse.ParseUpTo(envelope, maxFile)
 	if err != nil {
-		return fault(fileSignature, err)
+		return fault(fileSignature, fmt.Errorf("%w: %w", ErrSignature, err))
 	}
-	if !bytes.Equal(payload, manifest) {
+	if !bytes.Equal(signed.UnverifiedPayload(), manifest) {
 		return faultf(fileManifest, ErrAltered, "it is not what was signed")
 	}
-	node, err := v.signer(payload, signature)
+	node, err := v.signer(signed)
 	if err != nil {
-		return fault(fileSignature, err)
+		return fault(fileSignature, fmt.Errorf("%w: %w", ErrSignature, err))
 	}
 	m := v.manifest
 	v.result.Instance, v.result.Mode, v.result.Node, v.result.Framework = m.Instance, m.Mode, node, m.Framework
@@ -132,32 +132,26 @@ func (v *verifier) signature(context.Context) error {
 	return nil
 }
 
-// signer finds the node key that made the signature: one that the trust file pins, or without a trust file
-// the one that the bundle names.
-func (v *verifier) signer(payload, signature []byte) (string, error) {
+// signer checks the signature with a node key that the trust file pins, or without a trust file with the one that
+// the bundle names, and returns the node.
+func (v *verifier) signer(signed *dsse.Envelope) (string, error) {
 	keys := []ledger.NodeKey{v.keys.NodeKey}
 	if v.trust != nil {
 		keys = v.trust.NodeKeys
 	}
-	for _, k := range keys {
-		public, err := k.Public()
-		if err != nil {
-			return "", fmt.Errorf("%w: %w", ErrSignature, err)
-		}
-		if !verifies(crypto.PublicKey(public), payload, signature) {
-			continue
-		}
-		if k.Kid != v.manifest.Node {
-			return "", fmt.Errorf("%w: the key of node %s signed for node %s", ErrSignature, clip(k.Kid), clip(v.manifest.Node))
-		}
-		if v.trust != nil {
-			v.say("The manifest is signed by the key of node %s, which the trust file pins.", k.Kid)
-		} else {
-			v.say("The manifest is signed by the key that the bundle itself names for node %s.", k.Kid)
-		}
-		return k.Kid, nil
+	_, node, err := signed.VerifyNode(PayloadType, keys)
+	if err != nil {
+		return "", err
 	}
-	return "", fmt.Errorf("%w: none of %d node keys made the signature", ErrSignature, len(keys))
+	if node != v.manifest.Node {
+		return "", fmt.Errorf("the key of node %s signed for node %s", clip(node), clip(v.manifest.Node))
+	}
+	if v.trust != nil {
+		v.say("The manifest is signed by the key of node %s, which the trust file pins.", node)
+	} else {
+		v.say("The manifest is signed by the key that the bundle itself names for node %s.", node)
+	}
+	return node, nil
 }
 
 // files compares what is there with what the manifest lists.

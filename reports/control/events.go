@@ -145,10 +145,16 @@ func checkValue(e *ledger.Entry) string {
 }
 
 func (ev *Events) use(e *ledger.Entry) {
-	id := key.VersionID(e.Target.ID, e.Target.Version)
+	for _, item := range itemsOf(e) {
+		ev.useOne(e, item)
+	}
+}
+
+func (ev *Events) useOne(e *ledger.Entry, item usedItem) {
+	id := key.VersionID(item.key, item.version)
 	u := ev.uses[id]
 	if u == nil {
-		if e.Target.Version == 0 {
+		if item.version == 0 {
 			return // refused before a version was found
 		}
 		u = &Use{First: e.Seq}
@@ -156,7 +162,7 @@ func (ev *Events) use(e *ledger.Entry) {
 	}
 	u.Last = e.Seq
 	switch {
-	case e.Outcome != ledger.Allow:
+	case item.outcome != ledger.Allow:
 		u.Denied++
 	case protects(e.Type):
 		u.Protects++

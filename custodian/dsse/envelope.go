@@ -1,4 +1,7 @@
-package statement
+// Package dsse signs and verifies envelopes (Dead Simple Signing Envelope v1) with the credentials of people and
+// nodes. The payload type is part of what is signed, so that a signature made for one purpose is worth nothing
+// for another. docs/statement-format.md, section 3.
+package dsse
 
 import (
 	"bytes"
@@ -7,20 +10,18 @@ import (
 	"fmt"
 
 	"conclave/custodian/people"
+	"conclave/custodian/strictjson"
 
 	"github.com/go-json-experiment/json"
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
+	"github.com/go-json-experiment/json/jsontext"
+	spec "github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
-// Payload types signed in this service. They are part of what is signed, so that a signature made for
-// one purpose is worth nothing for another.
-const (
-	TypeStatement = "application/vnd.conclave.statement+json"
-	TypeRequest   = "application/vnd.conclave.request+json"
-)
+// MaxPayload is how many bytes a payload has at most where nothing else is said.
+const MaxPayload = strictjson.MaxBytes
 
-// maxEnvelope holds a payload of MaxBytes in base64 with its signature and names.
-const maxEnvelope = MaxBytes*4/3 + 4096
+// envelopeBytes holds a payload of so many bytes in base64, its signature and names.
+func envelopeBytes(payload int) int { return payload/3*4 + 4096 }
 
 // Reasons why an envelope or its signature is refused.
 var (
@@ -40,12 +41,15 @@ type Envelope struct {
 	signature   []byte
 }
 
-// ParseEnvelope reads an envelope strictly and within bounds. It checks form, not the signature.
-func ParseEnvelope(data []byte) (*Envelope, error) {
-	if err := CheckJSON(data, maxEnvelope); err != nil {
+// Parse reads an envelope strictly, with a payload of at most MaxPayload bytes. It checks form, not the signature.
+func Parse(data []byte) (*Envelope, error) { return ParseUpTo(data, MaxPayload) }
+
+// ParseUpTo is Parse for payloads of at most so many bytes.
+func ParseUpTo(data []byte, most int) (*Envelope, error) {
+	if err := strictjson.Check(data, envelopeBytes(most)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEnvelope, err)
 	}
-	var raw dsse.Envelope
+	var raw spec.Envelope
 	if err := json.Unmarshal(data, &raw, json.RejectUnknownMembers(true)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEnvelope, err)
 	}
@@ -63,8 +67,8 @@ func ParseEnvelope(data []byte) (*Envelope, error) {
 	if e.payload, err = decode64("payload", raw.Payload); err != nil {
 		return nil, err
 	}
-	if len(e.payload) > MaxBytes {
-		return nil, fmt.Errorf("%w: payload: %w: %d bytes, at most %d are allowed", ErrEnvelope, ErrTooLarge, len(e.payload), MaxBytes)
+	if len(e.payload) > most {
+		return nil, fmt.Errorf("%w: payload: %w: %d bytes, at most %d are allowed", ErrEnvelope, strictjson.ErrTooLarge, len(e.payload), most)
 	}
 	if e.signature, err = decode64("sig", raw.Signatures[0].Sig); err != nil {
 		return nil, err
@@ -85,15 +89,15 @@ func (e *Envelope) UnverifiedPayload() []byte { return bytes.Clone(e.payload) }
 // Verify checks type, credential and signature and returns the exact bytes that were signed.
 func (e *Envelope) Verify(payloadType string, credential people.Credential) ([]byte, error) {
 	if e.payloadType != payloadType {
-		return nil, fmt.Errorf("%w: %q, wanted %q", ErrPayloadType, clip(e.payloadType), payloadType)
+		return nil, fmt.Errorf("%w: %.40q, wanted %q", ErrPayloadType, e.payloadType, payloadType)
 	}
 	if e.keyID != credential.ID {
-		return nil, fmt.Errorf("%w: %q, wanted %q", ErrOtherCredential, clip(e.keyID), credential.ID)
+		return nil, fmt.Errorf("%w: %.40q, wanted %q", ErrOtherCredential, e.keyID, credential.ID)
 	}
 	if credential.Revoked {
 		return nil, fmt.Errorf("%w: %s", ErrRevokedCredential, credential.ID)
 	}
-	if err := VerifyMessage(credential, dsse.PAE(e.payloadType, e.payload), e.signature); err != nil {
+	if err := VerifyMessage(credential, spec.PAE(e.payloadType, e.payload), e.signature); err != nil {
 		return nil, err
 	}
 	return bytes.Clone(e.payload), nil
@@ -101,7 +105,7 @@ func (e *Envelope) Verify(payloadType string, credential people.Credential) ([]b
 
 // Verify parses an envelope and checks it against a credential: see Envelope.Verify.
 func Verify(envelope []byte, payloadType string, credential people.Credential) ([]byte, error) {
-	e, err := ParseEnvelope(envelope)
+	e, err := Parse(envelope)
 	if err != nil {
 		return nil, err
 	}
@@ -109,27 +113,36 @@ func Verify(envelope []byte, payloadType string, credential people.Credential) (
 }
 
 // Sign wraps payload in an envelope with one signature over its pre-authentication encoding (PAE), which
-// covers the payload type. The envelope is canonical JSON.
+// covers the payload type. The envelope is canonical JSON. payload has at most MaxPayload bytes.
 func Sign(signer Signer, payloadType string, payload []byte) ([]byte, error) {
+	return SignUpTo(signer, payloadType, payload, MaxPayload)
+}
+
+// SignUpTo is Sign for payloads of at most so many bytes.
+func SignUpTo(signer Signer, payloadType string, payload []byte, most int) ([]byte, error) {
 	if payloadType == "" {
 		return nil, fmt.Errorf("%w: payloadType: missing", ErrEnvelope)
 	}
-	if len(payload) > MaxBytes {
-		return nil, fmt.Errorf("signing %s: %w: %d bytes, at most %d are allowed", payloadType, ErrTooLarge, len(payload), MaxBytes)
+	if len(payload) > most {
+		return nil, fmt.Errorf("signing %s: %w: %d bytes, at most %d are allowed", payloadType, strictjson.ErrTooLarge, len(payload), most)
 	}
-	signature, err := signer.SignMessage(dsse.PAE(payloadType, payload))
+	signature, err := signer.SignMessage(spec.PAE(payloadType, payload))
 	if err != nil {
 		return nil, fmt.Errorf("signing %s: %w", payloadType, err)
 	}
-	raw, err := json.Marshal(dsse.Envelope{
+	raw, err := json.Marshal(spec.Envelope{
 		PayloadType: payloadType,
 		Payload:     base64.StdEncoding.EncodeToString(payload),
-		Signatures:  []dsse.Signature{{KeyID: signer.KeyID(), Sig: base64.StdEncoding.EncodeToString(signature)}},
+		Signatures:  []spec.Signature{{KeyID: signer.KeyID(), Sig: base64.StdEncoding.EncodeToString(signature)}},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encoding envelope: %w", err)
 	}
-	return canonicalEnvelope(raw)
+	v := jsontext.Value(raw)
+	if err := v.Canonicalize(); err != nil {
+		return nil, fmt.Errorf("encoding envelope: %w", err)
+	}
+	return v, nil
 }
 
 func decode64(field, text string) ([]byte, error) {

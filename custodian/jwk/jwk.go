@@ -149,6 +149,14 @@ func (k Key) ECDSA() (*ecdsa.PublicKey, error) {
 	return p, nil
 }
 
+// SignatureAlg is the one signature algorithm that fits the key's curve.
+func (k Key) SignatureAlg() string {
+	if k.Crv == "Ed25519" {
+		return EdDSA
+	}
+	return ES256
+}
+
 // JSON returns the canonical JSON of the key.
 func (k Key) JSON() ([]byte, error) {
 	b, err := json.Marshal(k)
@@ -177,11 +185,10 @@ func (k Key) Fingerprint() string {
 
 // digest hashes the required members in lexicographic order, without white space (RFC 7638 section 3).
 func (k Key) digest() [sha256.Size]byte {
-	required := Key{Crv: k.Crv, Kty: k.Kty, X: k.X, Y: k.Y}
 	var b strings.Builder
-	fmt.Fprintf(&b, `{"crv":%q,"kty":%q,"x":%q`, required.Crv, required.Kty, required.X)
-	if required.Y != "" {
-		fmt.Fprintf(&b, `,"y":%q`, required.Y)
+	fmt.Fprintf(&b, `{"crv":%q,"kty":%q,"x":%q`, k.Crv, k.Kty, k.X)
+	if k.Y != "" {
+		fmt.Fprintf(&b, `,"y":%q`, k.Y)
 	}
 	b.WriteByte('}')
 	return sha256.Sum256([]byte(b.String()))

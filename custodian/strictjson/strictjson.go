@@ -1,4 +1,6 @@
-package statement
+// Package strictjson is the one rule for JSON that is signed or hashed: strict to read (RFC 7493 and more) and
+// canonical to write (RFC 8785). docs/statement-format.md, section 1.
+package strictjson
 
 import (
 	"bytes"
@@ -6,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -29,11 +30,11 @@ var (
 	ErrNotCanonical = errors.New("not in canonical form (RFC 8785)")
 )
 
-// CheckJSON checks that data is one JSON value fit to be signed or hashed: at most limit bytes, MaxDepth
+// Check checks that data is one JSON value fit to be signed or hashed: at most limit bytes, MaxDepth
 // levels, valid UTF-8, no duplicate names, only integers up to 2^53, and neither bidirectional controls
 // (U+202A–202E, U+2066–2069, U+200E, U+200F, U+061C), which make text read differently from what it
 // says, nor terminal controls (all of C0 and C1 but tab and line feed) in any name or string.
-func CheckJSON(data []byte, limit int) error {
+func Check(data []byte, limit int) error {
 	if len(data) > limit {
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), limit)
 	}
@@ -65,9 +66,9 @@ func CheckJSON(data []byte, limit int) error {
 	return nil
 }
 
-// Canonical returns the RFC 8785 form of one JSON value, after CheckJSON. data is not changed.
+// Canonical returns the RFC 8785 form of one JSON value, after Check. data is not changed.
 func Canonical(data []byte) ([]byte, error) {
-	if err := CheckJSON(data, MaxBytes); err != nil {
+	if err := Check(data, MaxBytes); err != nil {
 		return nil, err
 	}
 	v := jsontext.Value(bytes.Clone(data))
@@ -77,8 +78,8 @@ func Canonical(data []byte) ([]byte, error) {
 	return v, nil
 }
 
-// checkCanonical refuses any spelling but the canonical one, so that one meaning has one byte string.
-func checkCanonical(data []byte) error {
+// CheckCanonical refuses any spelling but the canonical one, so that one meaning has one byte string.
+func CheckCanonical(data []byte) error {
 	canonical, err := Canonical(data)
 	if err != nil {
 		return err
@@ -99,7 +100,7 @@ func unexpected(err error) error {
 func checkNumber(text string) error {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n > MaxInteger || n < -MaxInteger {
-		return fmt.Errorf("%w: %s", ErrNumber, clip(text))
+		return fmt.Errorf("%w: %.40s", ErrNumber, text)
 	}
 	return nil
 }
@@ -123,17 +124,4 @@ func isControl(r rune) bool {
 		return true
 	}
 	return r == 0x200e || r == 0x200f || r == 0x061c
-}
-
-// clip keeps hostile input out of error messages.
-func clip(text string) string {
-	const most = 40
-	if len(text) <= most {
-		return text
-	}
-	cut := most
-	for cut > 0 && !utf8.RuneStart(text[cut]) {
-		cut--
-	}
-	return text[:cut] + "…"
 }

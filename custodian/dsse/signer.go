@@ -1,4 +1,4 @@
-package statement
+package dsse
 
 import (
 	"crypto"
@@ -13,7 +13,7 @@ import (
 	"math/big"
 	"time"
 
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 	"conclave/custodian/people"
 )
 
@@ -83,10 +83,10 @@ func rawSignature(der []byte) ([]byte, error) {
 func VerifyMessage(credential people.Credential, message, signature []byte) error {
 	key, err := jwk.Parse(credential.Key)
 	if err != nil {
-		return fmt.Errorf("credential %q: %w", clip(credential.ID), err)
+		return fmt.Errorf("credential %.60q: %w", credential.ID, err)
 	}
 	if key.Thumbprint() != credential.ID {
-		return fmt.Errorf("credential %q: id is not the thumbprint of its key: %w", clip(credential.ID), ErrSignature)
+		return fmt.Errorf("credential %.60q: id is not the thumbprint of its key: %w", credential.ID, ErrSignature)
 	}
 	if key.Use == "enc" {
 		return fmt.Errorf("%w: credential %q is an encryption key", ErrAlgorithm, credential.ID)
@@ -102,12 +102,12 @@ func VerifyMessage(credential people.Credential, message, signature []byte) erro
 	switch p := public.(type) {
 	case ed25519.PublicKey:
 		if credential.Alg != jwk.EdDSA {
-			return fmt.Errorf("%w: credential %q is an Ed25519 key with alg %q", ErrAlgorithm, credential.ID, clip(credential.Alg))
+			return fmt.Errorf("%w: credential %q is an Ed25519 key with alg %.40q", ErrAlgorithm, credential.ID, credential.Alg)
 		}
 		good = ed25519.Verify(p, message, signature)
 	case *ecdsa.PublicKey:
 		if credential.Alg != jwk.ES256 {
-			return fmt.Errorf("%w: credential %q is a P-256 key with alg %q", ErrAlgorithm, credential.ID, clip(credential.Alg))
+			return fmt.Errorf("%w: credential %q is a P-256 key with alg %.40q", ErrAlgorithm, credential.ID, credential.Alg)
 		}
 		digest := sha256.Sum256(message)
 		r := new(big.Int).SetBytes(signature[:signatureBytes/2])

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"conclave/ceremony/statement/jwk"
+	"conclave/custodian/jwk"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/require"
@@ -87,6 +87,7 @@ func TestParseRefuses(t *testing.T) {
 		"wrong kid":      `{"kty":"OKP","crv":"Ed25519","x":"` + x + `","kid":"me"}`,
 		"wrong alg":      `{"kty":"OKP","crv":"Ed25519","x":"` + x + `","alg":"ES256"}`,
 		"wrong use":      `{"kty":"OKP","crv":"Ed25519","x":"` + x + `","use":"both"}`,
+		"key_ops":        `{"kty":"OKP","crv":"Ed25519","x":"` + x + `","key_ops":["verify"]}`,
 		"huge":           `{"kty":"` + strings.Repeat("a", 4096) + `"}`,
 		"trailing":       rfc8037Key + `1`,
 	} {

@@ -1,0 +1,20 @@
+// Package person is a human at work through the API with nothing but a key file and a pinned trust file. It signs
+// only what it has checked: that the statement says what the ceremony shows, for the pinned instance, on the ledger
+// that was seen before. Shares never leave it in the clear.
+package person
+
+import (
+	"conclave/app/client"
+	"conclave/ceremony/keyfile"
+	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
+)
+
+// Person acts with their own credentials. All fields are needed.
+type Person struct {
+	API      *client.Client // opened with Signer
+	Signer   *keyfile.Signer
+	Trust    *ledger.TrustFile
+	StateDir string // keeps the highest checkpoint seen: see client.CheckLedger
+	Clock    clock.Clock
+}

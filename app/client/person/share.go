@@ -1,0 +1,96 @@
+package person
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"conclave/app/api"
+	"conclave/app/client"
+	"conclave/ceremony/shamir"
+	"conclave/ceremony/statement"
+)
+
+// ErrNoShare says that the person holds no share of a set.
+var ErrNoShare = errors.New("no share held")
+
+// OpenShare opens one's own sealed share and names it when it is not the one that the register knows. The share is
+// the caller's to wipe.
+func (p *Person) OpenShare(line api.Share) (*shamir.Share, error) {
+	share, err := p.Signer.OpenShare(line.Sealed)
+	if err != nil {
+		return nil, err
+	}
+	err = shamir.CheckShare(share, shamir.Register{
+		Set: shamir.Set{ID: line.Set, Epoch: line.Epoch}, Commitments: map[int][]byte{line.Index: line.Commitment},
+	})
+	if err != nil {
+		share.Wipe()
+		return nil, err
+	}
+	return share, nil
+}
+
+// ShareOf opens the person's share of a set's newest epoch. The error wraps ErrNoShare where they hold none.
+func (p *Person) ShareOf(ctx context.Context, set string) (*shamir.Share, error) {
+	lines, err := p.API.MyShares(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var own *api.Share
+	for i := range lines {
+		if x := &lines[i]; x.Set == set && (own == nil || x.Epoch > own.Epoch) {
+			own = x
+		}
+	}
+	if own == nil {
+		return nil, fmt.Errorf("%w: %s, of set %s", ErrNoShare, p.Signer.ID(), set)
+	}
+	return p.OpenShare(*own)
+}
+
+// ProveShare opens a share and signs its challenge with it: the parameters of share.confirm and share.drill. The
+// share stays here.
+func (p *Person) ProveShare(line api.Share) (map[string]any, error) {
+	share, err := p.OpenShare(line)
+	if err != nil {
+		return nil, err
+	}
+	defer share.Wipe()
+	challenge, err := base64.StdEncoding.DecodeString(line.Challenge)
+	if err != nil {
+		return nil, fmt.Errorf("challenge of %s: %w", share, err)
+	}
+	signature, err := share.Sign(challenge)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{
+		"set": line.Set, "epoch": line.Epoch, "index": line.Index, "challenge": line.Challenge,
+		"signature": base64.StdEncoding.EncodeToString(signature),
+	}, nil
+}
+
+// Collector returns the key that shares are sealed to now, signed by a node that the trust file pins.
+func (p *Person) Collector(ctx context.Context) (api.CollectorKey, shamir.Recipient, error) {
+	collector, err := p.API.Collector(ctx)
+	if err != nil {
+		return api.CollectorKey{}, shamir.Recipient{}, err
+	}
+	return client.VerifyCollector(p.Trust, collector)
+}
+
+// BringShare signs the approval of an activation, as Sign does, and hands it in together with the share, sealed to
+// the collector.
+func (p *Person) BringShare(ctx context.Context, c *api.Ceremony, share *shamir.Share, collector shamir.Recipient, review Review) (api.Ceremony, error) {
+	envelope, err := p.Sign(ctx, c, statement.Approve, review)
+	if err != nil {
+		return api.Ceremony{}, err
+	}
+	sealed, err := shamir.Seal(share, collector)
+	if err != nil {
+		return api.Ceremony{}, err
+	}
+	return p.API.SubmitShare(ctx, c.ID, api.ShareSubmission{Envelope: envelope, Sealed: sealed})
+}

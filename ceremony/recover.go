@@ -1,0 +1,131 @@
+package ceremony
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"conclave/ceremony/operation"
+	"conclave/custodian/identity"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/hsm/secret"
+	"conclave/policies"
+)
+
+// claim makes sure that one process runs an effect once at a time.
+func (e *Engine) claim(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running[id] {
+		return false
+	}
+	e.running[id] = true
+	return true
+}
+
+func (e *Engine) release(id string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, id)
+}
+
+func (e *Engine) executor() string { return e.door.Node() + "/" + e.boot }
+
+// Recover looks after ceremonies whose effect a process that has ended left open: it adopts the effect,
+// begins it again under the same id where it did not happen, or shows the ceremony as indeterminate.
+func (e *Engine) Recover(ctx context.Context) error {
+	var errs []error
+	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+		if (c.State != Executing && c.State != Indeterminate) || !e.orphaned(c) {
+			continue
+		}
+		if err := e.recoverOne(ctx, c.ID); err != nil {
+			errs = append(errs, fmt.Errorf("recovering %s: %w", c.ID, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// orphanAfter is when another node's effect counts as left behind.
+const orphanAfter = 10 * time.Minute
+
+// orphaned: no living process is at it. A process knows its own; of others it knows only the time.
+func (e *Engine) orphaned(c *Ceremony) bool {
+	if strings.HasPrefix(c.Executor, e.door.Node()+"/") {
+		return true // this node, this or an earlier process: claim keeps the present one's apart
+	}
+	return c.ExecutingAt == nil || e.clock.Now().Sub(*c.ExecutingAt) > orphanAfter
+}
+
+func (e *Engine) recoverOne(ctx context.Context, id string) error {
+	if !e.claim(id) {
+		return nil
+	}
+	defer e.release(id)
+	c, err := e.Get(id) // anew: whoever had claimed it may have brought it to an end
+	if err != nil || (c.State != Executing && c.State != Indeterminate) {
+		return err
+	}
+	op, ok := e.ops[c.Operation].(operation.Effectful)
+	if !ok {
+		return fmt.Errorf("operation %s is unknown to this program", c.Operation)
+	}
+	p := e.self()
+	in := e.input(c, c.requester(), e.clock.Now(), c.Approvers)
+	effect, found, err := op.Recover(ctx, e.env, in, c.EffectID)
+	switch {
+	case errors.Is(err, hsm.ErrInactive):
+		return err // its custodians have not opened it yet: nothing can be said before
+	case err != nil:
+		if c.State != Indeterminate {
+			e.endEffect(ctx, p, id, Indeterminate, "indeterminate", err)
+		}
+		return fmt.Errorf("%w: %w", ErrIndeterminate, err)
+	case found:
+		return e.adoptLate(ctx, p, id, op, in, effect)
+	case c.ShareSet != "":
+		e.endEffect(ctx, p, id, Failed, "fail", errors.New("the process ended before it was done; nothing was changed, the shares must be brought again"))
+		return nil
+	}
+	return e.beginAgain(ctx, p, c, op, in)
+}
+
+// beginAgain runs an effect that did not happen, under the id of its intent. It is an execution like the first:
+// people, policy and target are judged anew, and nothing begins while the clock is distrusted.
+func (e *Engine) beginAgain(ctx context.Context, p identity.Principal, c *Ceremony, op operation.Effectful, in operation.Input) error {
+	if problem := e.guard.problem(); problem != "" && c.Class != string(policies.Protective) {
+		return fmt.Errorf("%w: %s", ErrClockDisagrees, problem)
+	}
+	_, err := e.ready(ctx, e.store.View(), c, e.clock.Now())
+	if waitsForKeystore(err) || errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
+		return err
+	}
+	effect := operation.Effect{}
+	if err == nil {
+		effect, err = op.Effect(ctx, e.env, in, c.EffectID, nil)
+	}
+	switch {
+	case errors.Is(err, hsm.ErrInactive):
+		return err
+	case err != nil: // it did not happen, and is not to happen now
+		e.endEffect(ctx, p, c.ID, Failed, "fail", err)
+		return err
+	}
+	return e.adoptLate(ctx, p, c.ID, op, in, effect)
+}
+
+// adoptLate records an effect when nobody waits for its answer any more.
+func (e *Engine) adoptLate(ctx context.Context, p identity.Principal, id string, op operation.Effectful, in operation.Input, effect operation.Effect) error {
+	_, once, err := e.adopt(ctx, p, id, op, in, effect)
+	wipe(once)
+	return err
+}
+
+func wipe(s *secret.Bytes) {
+	if s != nil {
+		s.Wipe()
+	}
+}

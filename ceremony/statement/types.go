@@ -1,0 +1,12 @@
+package statement
+
+// Payload types that people and nodes sign in this service, beside the evidence manifest of reports/bundle. They are
+// part of what is signed, so that a signature made for one purpose is worth nothing for another.
+const (
+	TypeStatement       = "application/vnd.conclave.statement+json"
+	TypeRequest         = "application/vnd.conclave.request+json"
+	TypeAcknowledgement = "application/vnd.conclave.acknowledgement+json" // people.Terms
+	TypeGenesis         = "application/vnd.conclave.genesis+json"
+	TypeCollector       = "application/vnd.conclave.collector+json"  // by a node
+	TypeTranscript      = "application/vnd.conclave.transcript+json" // by a node
+)

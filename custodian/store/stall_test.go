@@ -1,0 +1,94 @@
+package store_test
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/custodian/store"
+	"conclave/custodian/store/storetest"
+)
+
+// handClock is a clock whose monotonic part is moved by hand.
+type handClock struct{ elapsed atomic.Int64 }
+
+func (*handClock) Now() time.Time           { return time.Now() }
+func (c *handClock) Elapsed() time.Duration { return time.Duration(c.elapsed.Load()) }
+
+// A database that neither answers nor refuses holds nobody: who waits is sent away, who comes is not queued, and
+// service goes on by itself when it answers again.
+func TestADatabaseThatHangsHoldsNobody(t *testing.T) {
+	cfg := storetest.Config(t, store.SQLite, schema())
+	clk := &handClock{}
+	cfg.Clock = clk
+	storetest.Genesis(t, cfg, seed)
+	s := storetest.Open(t, cfg)
+	epoch := s.View().Epoch()
+
+	hangs, release := make(chan struct{}), make(chan struct{})
+	var group sync.WaitGroup
+	group.Go(func() {
+		_, err := s.Control(context.Background(), func(*store.Tx) error {
+			close(hangs)
+			<-release
+			return nil
+		})
+		require.ErrorIs(t, err, store.ErrUnavailable)
+	})
+	<-hangs
+	group.Go(func() {
+		_, err := s.Append(context.Background(), use(), epoch)
+		require.ErrorIs(t, err, store.ErrUnavailable)
+	})
+	require.Eventually(t, func() bool { return store.Waiting(s) == 1 }, 10*time.Second, time.Millisecond)
+	store.CheckStall(s)
+	require.NoError(t, s.Health(), "a round may take its time")
+
+	clk.elapsed.Add(int64(time.Minute))
+	store.CheckStall(s)
+	require.Error(t, s.Health())
+	group.Wait()
+	_, err := s.Append(context.Background(), use(), epoch)
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	_, err = put(s, "note", "n", note{Text: "x"})
+	require.ErrorIs(t, err, store.ErrUnavailable)
+	require.Equal(t, 1, store.Waiting(s), "nothing more is kept in memory")
+
+	close(release)
+	require.Eventually(t, func() bool {
+		store.CheckStall(s)
+		return s.Health() == nil
+	}, 10*time.Second, time.Millisecond)
+	_, err = s.Append(context.Background(), use(), epoch)
+	require.NoError(t, err)
+	require.Len(t, requireWhole(t, s), 2, "genesis and the one that was acknowledged")
+}
+
+// Rows and checkpoint of one answer belong together, whatever is committed meanwhile.
+func TestPublishedStateIsOne(t *testing.T) {
+	cfg := storetest.Config(t, store.SQLite, schema())
+	storetest.Genesis(t, cfg, seed)
+	s := storetest.Open(t, cfg)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 50 {
+			_, err := s.Append(context.Background(), use(), s.View().Epoch())
+			require.NoError(t, err)
+		}
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		view, signed := s.Published()
+		require.Contains(t, string(signed), "\n"+strconv.FormatUint(view.Head().Size, 10)+"\n")
+	}
+}
