@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"conclave/ceremony/operation"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
@@ -224,8 +222,4 @@ func put(tx *store.Tx, c *Ceremony, entry ledger.Entry) error {
 // self is this node acting by itself.
 func (e *Engine) self() identity.Principal {
 	return identity.Principal{Kind: identity.Node, ID: e.door.Node()}
-}
-
-func decodeStrict(data []byte, into any) error {
-	return json.Unmarshal(data, into, json.RejectUnknownMembers(true))
 }

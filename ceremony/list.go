@@ -3,6 +3,7 @@ package ceremony
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -68,6 +69,12 @@ type transcriptEntry struct {
 	Leaf string `json:"leaf"` // hex
 }
 
+// leafHex is an entry's leaf hash in hexadecimal. The hash itself prints as base64, so its bytes are taken.
+func leafHex(raw []byte) string {
+	h := ledger.LeafHash(raw)
+	return hex.EncodeToString(h[:])
+}
+
 // Transcript is the signed record of a ceremony: a DSSE envelope by the node key.
 func (e *Engine) Transcript(ctx context.Context, id string) ([]byte, error) {
 	view, checkpoint := e.store.Published()
@@ -78,7 +85,7 @@ func (e *Engine) Transcript(ctx context.Context, id string) ([]byte, error) {
 	t := transcript{Instance: e.door.Instance().ID, Ceremony: c, Standing: e.Standing(c), Checkpoint: string(checkpoint)}
 	err = e.store.ControlEntries(ctx, c.FirstSeq, func(entry *ledger.Entry, raw []byte) error {
 		if entry.Ceremony == id && entry.Seq < view.Head().Size { // nothing that the checkpoint does not hold
-			t.Entries = append(t.Entries, transcriptEntry{Seq: entry.Seq, Type: entry.Type, Leaf: fmt.Sprintf("%x", ledger.LeafHash(raw))})
+			t.Entries = append(t.Entries, transcriptEntry{Seq: entry.Seq, Type: entry.Type, Leaf: leafHex(raw)})
 		}
 		return nil
 	})

@@ -42,7 +42,7 @@ func floor(mode custodian.Mode) int {
 func (e *Engine) tally(view *store.View, c *Ceremony, takes policies.QuorumDecision, now time.Time) Standing {
 	find := person(view)
 	excluded := exclusions(c)
-	var s Standing
+	s := Standing{Approved: []string{}}
 	var approvals, attended []people.Voice
 	rejected := map[string]bool{}
 	for _, v := range c.Votes {

@@ -53,6 +53,8 @@ type counter struct {
 	subjects []string
 	deny     atomic.Bool
 	fail     atomic.Bool
+	// precedent is the governed decision that it cites.
+	precedent string
 }
 
 func (o *counter) Name() string { return o.name }
@@ -64,6 +66,7 @@ func (o *counter) Prepare(_ context.Context, _ operation.Env, view *store.View, 
 	}
 	plan := operation.Plan{Target: operation.Target{Type: "key", ID: custodiantest.KeyID, GovRevision: row.Revision}, Title: "count one up",
 		Subjects: o.subjects, Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "key", ID: custodiantest.KeyID, Owner: "demo-ada", Classifications: []string{"internal"}}}}
+	plan.Quorum.Precedent = o.precedent
 	if o.deny.Load() {
 		plan.Deny = []policies.Reason{{Rule: "test", Code: "placement", Message: "not here", Remedy: "elsewhere"}}
 	}
@@ -97,6 +100,7 @@ type effectOp struct {
 	undone   atomic.Int64
 	shareSet string
 	keystore hsm.Keystore
+	during   func() // runs while the effect is under way
 }
 
 func (o *effectOp) Prepare(ctx context.Context, env operation.Env, view *store.View, in operation.Input) (operation.Plan, error) {
@@ -111,6 +115,9 @@ func (o *effectOp) Prepare(ctx context.Context, env operation.Env, view *store.V
 func (o *effectOp) Effect(ctx context.Context, _ operation.Env, _ operation.Input, effectID string, shares *secret.Bytes) (operation.Effect, error) {
 	if o.fail.Load() {
 		return operation.Effect{}, errors.New("the device is on fire")
+	}
+	if o.during != nil {
+		o.during()
 	}
 	if o.keystore != nil {
 		if err := o.keystore.Activate(ctx, shares); err != nil {
@@ -150,6 +157,8 @@ type rig struct {
 	alone     *pureOp   // key.suspend: one person, at once
 	effect    *effectOp // key.create: two approvals, an effect outside
 	attended  *effectOp // keystore.activate: shares
+	destroys  *pureOp   // key.destroy: two approvals, a witness, a wait
+	scheduled *pureOp   // key.rotate: by the node, citing a decision
 	nodeKey   dsse.Signer
 	challenge []byte
 }
@@ -162,6 +171,8 @@ func newRig(t *testing.T, mode custodian.Mode) *rig {
 	rand.Read(r.challenge)
 	r.governed = &pureOp{&counter{name: "key.resume"}}
 	r.alone = &pureOp{&counter{name: "key.suspend"}}
+	r.destroys = &pureOp{&counter{name: "key.destroy"}}
+	r.scheduled = &pureOp{&counter{name: "key.rotate"}}
 	r.effect = &effectOp{counter: &counter{name: "key.create"}, made: map[string]bool{}}
 	r.attended = &effectOp{counter: &counter{name: "keystore.activate"}, made: map[string]bool{}, shareSet: "demo-shares", keystore: r.Soft}
 	node, err := keyfile.Generate("node-1", "ES256")
@@ -175,11 +186,25 @@ func newRig(t *testing.T, mode custodian.Mode) *rig {
 // restart is a new process on the same ledger.
 func (r *rig) restart(t *testing.T) {
 	t.Helper()
-	var err error
-	r.engine, err = ceremony.New(ceremony.Config{Custodian: r.Service, NodeSigner: r.nodeKey, ChallengeKey: r.challenge, Clock: r.Clock,
-		Operations: []operation.Operation{r.governed, r.alone, r.effect, r.attended},
+	r.engine = r.engineOn(t, r.Service)
+}
+
+func (r *rig) engineOn(t *testing.T, door *custodian.Service) *ceremony.Engine {
+	t.Helper()
+	engine, err := ceremony.New(ceremony.Config{Custodian: door, NodeSigner: r.nodeKey, ChallengeKey: r.challenge, Clock: r.Clock,
+		Operations: []operation.Operation{r.governed, r.alone, r.effect, r.attended, r.destroys, r.scheduled},
 		Drivers:    func(*key.Keystore) (hsm.Keystore, error) { return nil, hsm.ErrUnsupported }})
 	require.NoError(t, err)
+	return engine
+}
+
+// replica is another node's engine on the same ledger.
+func (r *rig) replica(t *testing.T) *ceremony.Engine {
+	t.Helper()
+	door, err := custodian.New(t.Context(), custodian.Config{Store: r.Store, Policies: r.Policies, Node: "node-2",
+		Keystores: map[string]hsm.Keystore{custodiantest.KeystoreID: r.Soft}, AuditKey: r.AuditKey, Clock: r.Clock})
+	require.NoError(t, err)
+	return r.engineOn(t, door)
 }
 
 // enrol gives the demo people keys, teams and acknowledgements, and shares of the keystore.
@@ -315,4 +340,9 @@ func tick(t *testing.T, r *rig, d time.Duration) {
 	t.Helper()
 	r.Clock.Advance(d)
 	require.NoError(t, r.engine.Tick(t.Context()))
+}
+
+func demoEntry(id string) ledger.Entry {
+	return ledger.Entry{Type: "demo.put", Actor: identity.Principal{Kind: identity.Node, ID: custodiantest.NodeID},
+		Target: ledger.Target{Type: "ceremony", ID: id}, Outcome: ledger.Done}
 }

@@ -22,7 +22,7 @@ type BatchItem struct {
 // fail alone; an error of UseBatch itself means that nothing was done or answered.
 func (s *Service) UseBatch(ctx context.Context, p identity.Principal, uses []Use) ([]BatchItem, error) {
 	if len(uses) == 0 || len(uses) > MaxBatch {
-		return nil, &InputError{"items", fmt.Sprintf("%d items", len(uses)), fmt.Sprintf("1 to %d", MaxBatch)}
+		return nil, invalid("items", fmt.Sprintf("%d items", len(uses)), fmt.Sprintf("1 to %d", MaxBatch))
 	}
 	kind := useType(uses[0].Operation)
 	if kind == "" {
@@ -38,7 +38,7 @@ func (s *Service) UseBatch(ctx context.Context, p identity.Principal, uses []Use
 	}()
 	for i := range uses {
 		if uses[i].Operation != uses[0].Operation {
-			return nil, &InputError{fmt.Sprintf("items[%d]", i), "another operation than the first item", "one operation a batch"}
+			return nil, invalid(fmt.Sprintf("items[%d]", i), "another operation than the first item", "one operation a batch")
 		}
 		b.calls[i], b.refused[i] = s.begin(p, &uses[i])
 	}

@@ -58,11 +58,11 @@ func (u *Use) validate() error {
 	switch u.Operation {
 	case access.DataKey:
 		if u.Bytes < MinDataKey || u.Bytes > MaxDataKey {
-			return &InputError{"bytes", fmt.Sprintf("%d", u.Bytes), fmt.Sprintf("%d to %d", MinDataKey, MaxDataKey)}
+			return invalid("bytes", fmt.Sprintf("%d", u.Bytes), fmt.Sprintf("%d to %d", MinDataKey, MaxDataKey))
 		}
 	case access.Encrypt:
 		if len(u.Plaintext) > MaxPlaintext {
-			return &InputError{"plaintext", fmt.Sprintf("%d bytes", len(u.Plaintext)), fmt.Sprintf("at most %d bytes; encrypt larger data with a data key", MaxPlaintext)}
+			return invalid("plaintext", fmt.Sprintf("%d bytes", len(u.Plaintext)), fmt.Sprintf("at most %d bytes; encrypt larger data with a data key", MaxPlaintext))
 		}
 	case access.Decrypt, access.Rewrap:
 		if err := checkContext("new_context", u.NewContext); err != nil {
@@ -83,7 +83,7 @@ func (u *Use) validate() error {
 }
 
 func unknownOperation(op access.Operation) error {
-	return &InputError{"operation", fmt.Sprintf("%q is unknown", targetName(string(op))), "datakey, encrypt, decrypt, rewrap"}
+	return invalid("operation", fmt.Sprintf("%q is unknown", targetName(string(op))), "datakey, encrypt, decrypt, rewrap")
 }
 
 func checkContext(field string, encryption map[string]string) error {
@@ -93,7 +93,7 @@ func checkContext(field string, encryption map[string]string) error {
 	}
 	var fe *dek.FieldError
 	if errors.As(err, &fe) {
-		return &InputError{field + fe.Field[len("context"):], fe.Problem, fe.Allowed}
+		return invalid(field+fe.Field[len("context"):], fe.Problem, fe.Allowed)
 	}
 	return err
 }

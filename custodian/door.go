@@ -9,6 +9,7 @@ import (
 
 	"conclave/custodian/access"
 	"conclave/custodian/clock"
+	"conclave/custodian/key"
 	"conclave/custodian/store"
 	"conclave/hsm"
 	"conclave/policies"
@@ -47,6 +48,10 @@ var (
 // InputError names the field of a request that is wrong, and what is allowed: the one type for it, from records
 // to requests. Field is a path as in JSON, e.g. "bytes", "context.patient".
 type InputError = key.FieldError
+
+func invalid(field, problem, allowed string) *InputError {
+	return &InputError{Field: field, Problem: problem, Allowed: allowed}
+}
 
 // Use is one data-plane request on one key. Which fields matter depends on Operation.
 type Use struct {

@@ -157,7 +157,7 @@ func TestOutcomeOfErrors(t *testing.T) {
 		})
 	}
 	input := outcome{}
-	input.fail(&InputError{"plaintext", "5 bytes", "at most 4"})
+	input.fail(invalid("plaintext", "5 bytes", "at most 4"))
 	require.Equal(t, failed, input.result)
 	require.Equal(t, "invalid_field", input.reason())
 }

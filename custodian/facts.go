@@ -59,7 +59,7 @@ func (s *Service) gather(d *derived, c *call, keyID string, now time.Time) error
 // keyFacts reads the key, the versions that the call uses, and their keystores.
 func (s *Service) keyFacts(view *store.View, c *call, keyID string) error {
 	f := &c.facts
-	k, err := peek[key.Key](view, KindKey, keyID)
+	k, err := store.Peek[key.Key](view, KindKey, keyID)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (f *facts) versions(view *store.View, c *call) error {
 // peekVersion reads a version whose record says that it is that version.
 func peekVersion(view *store.View, keyID string, number uint32) (*key.Version, error) {
 	id := key.VersionID(keyID, number)
-	v, err := peek[key.Version](view, KindKeyVersion, id)
+	v, err := store.Peek[key.Version](view, KindKeyVersion, id)
 	if err == nil && (v.Key != keyID || v.Version != number) {
 		return nil, &store.TamperedError{Kind: KindKeyVersion, ID: id}
 	}
@@ -140,7 +140,7 @@ func (s *Service) keystoreFacts(view *store.View, f *facts) error {
 		if use.version == nil {
 			continue
 		}
-		record, err := peek[key.Keystore](view, KindKeystore, use.version.Keystore)
+		record, err := store.Peek[key.Keystore](view, KindKeystore, use.version.Keystore)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (s *Service) principalFacts(view *store.View, p identity.Principal, out *po
 	*out = policies.Principal{Kind: string(p.Kind), ID: p.ID, Status: string(people.StatusLeft)}
 	switch p.Kind {
 	case identity.Application:
-		app, err := peek[access.Application](view, KindApplication, p.ID)
+		app, err := store.Peek[access.Application](view, KindApplication, p.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -170,7 +170,7 @@ func (s *Service) principalFacts(view *store.View, p identity.Principal, out *po
 		}
 		out.Status, out.Environment = app.Status, app.Environment
 	case identity.Human, identity.Auditor:
-		person, err := peek[people.Person](view, KindPerson, p.ID)
+		person, err := store.Peek[people.Person](view, KindPerson, p.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
@@ -195,7 +195,7 @@ func (s *Service) credentialFacts(view *store.View, p identity.Principal, out *p
 	if p.Kind != identity.Application && p.Kind != identity.Auditor {
 		return nil
 	}
-	token, err := peek[access.Token](view, KindToken, p.Credential)
+	token, err := store.Peek[access.Token](view, KindToken, p.Credential)
 	if errors.Is(err, store.ErrNotFound) {
 		out.CredentialRevoked = true
 		return nil

@@ -81,7 +81,7 @@ func (d *derived) covers(view *store.View) bool {
 
 func derive(view *store.View, digest string) *derived {
 	d := &derived{view: view, seed: maphash.MakeSeed(), grants: make(map[grantKey][]heldGrant)}
-	instance, err := peek[Instance](view, KindInstance, InstanceRow)
+	instance, err := store.Peek[Instance](view, KindInstance, InstanceRow)
 	switch {
 	case err != nil: // not there at all is a contradiction too: there is no ledger without it
 		d.fault = &store.TamperedError{Kind: KindInstance, ID: InstanceRow}

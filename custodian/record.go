@@ -126,7 +126,7 @@ func DecisionID(r store.Receipt) string {
 // ParseDecisionID splits an id into the entry's position and the leaf-hash prefix it must have. It accepts the
 // one spelling that DecisionID gives.
 func ParseDecisionID(id string) (seq uint64, leaf [4]byte, err error) {
-	bad := &InputError{"decision", fmt.Sprintf("%q is not a decision id", targetName(id)), "an id as answers carry it, e.g. d1k-00ff00ff"}
+	bad := invalid("decision", fmt.Sprintf("%q is not a decision id", targetName(id)), "an id as answers carry it, e.g. d1k-00ff00ff")
 	position, prefix, found := strings.Cut(strings.TrimPrefix(id, "d"), "-")
 	if !found || len(prefix) != 8 || len(position) > 13 {
 		return 0, leaf, bad

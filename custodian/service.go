@@ -131,7 +131,7 @@ func (s *Service) Forget(keyID string, version uint32) { s.ring.Drop(keyID, vers
 
 // exists reports whether a key version still has material, by the newest committed state.
 func (s *Service) exists(keyID string, version uint32) bool {
-	v, err := peek[key.Version](s.store.View(), KindKeyVersion, key.VersionID(keyID, version))
+	v, err := store.Peek[key.Version](s.store.View(), KindKeyVersion, key.VersionID(keyID, version))
 	return err == nil && v.State.HasMaterial()
 }
 
@@ -143,17 +143,4 @@ func (s *Service) authority() *derived {
 		s.ring.Sweep()
 	}
 	return d
-}
-
-// peek returns a row's decoded value without copying it; it is shared and must not be changed.
-func peek[T any](view *store.View, kind store.Kind, id string) (*T, error) {
-	row, err := view.Get(kind, id)
-	if err != nil {
-		return nil, err
-	}
-	v, ok := row.Value.(*T)
-	if !ok {
-		return nil, fmt.Errorf("%s %q holds %T", kind, id, row.Value)
-	}
-	return v, nil
 }

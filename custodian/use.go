@@ -189,7 +189,7 @@ func (s *Service) perform(ctx context.Context, c *call, o *outcome) error {
 	}
 	o.used = Used{Key: f.key.ID, Version: f.protect.Version, Ciphertext: sealed, Warning: expiryWarning(f.protect, o.at)}
 	if keep {
-		o.used.Plaintext, o.used.CacheFor = plaintext, cacheFor(f.key.Classification)
+		o.used.Plaintext, o.used.CacheFor = plaintext, s.policies.CacheFor(string(f.key.Classification))
 	}
 	return nil
 }
@@ -202,7 +202,7 @@ func (s *Service) seal(ctx context.Context, c *call, at time.Time, plaintext []b
 	}
 	sealed, err := s.ring.Seal(ctx, f.protectIn, f.protect, sealing, plaintext)
 	if errors.Is(err, hsm.ErrTooLarge) {
-		return nil, &InputError{"plaintext", fmt.Sprintf("%d bytes", len(plaintext)), fmt.Sprintf("at most %d bytes in this key's keystore; encrypt larger data with a data key", f.protectIn.Capabilities().MaxMessage)}
+		return nil, invalid("plaintext", fmt.Sprintf("%d bytes", len(plaintext)), fmt.Sprintf("at most %d bytes in this key's keystore; encrypt larger data with a data key", f.protectIn.Capabilities().MaxMessage))
 	}
 	return sealed, err
 }
@@ -216,14 +216,4 @@ func expiryWarning(v *key.Version, now time.Time) string {
 	}
 	return fmt.Sprintf("key version %s stops protecting in %d days, on %s", key.VersionID(v.Key, v.Version),
 		int(left/key.Day), v.OUPEnd.Format(time.DateOnly))
-}
-
-// cacheFor is how long a client may reuse one data key: not at all where the data is regulated, so that
-// every use is on record; five minutes elsewhere (ours).
-func cacheFor(c key.Classification) time.Duration {
-	switch c {
-	case key.Public, key.Internal, key.Confidential:
-		return 5 * time.Minute
-	}
-	return 0
 }

@@ -29,6 +29,7 @@ type Engine struct {
 	queries  map[Point]rego.PreparedEvalQuery
 	timeout  time.Duration
 	memo     memo
+	caching  map[string]time.Duration // by classification
 }
 
 // New compiles the bundle once. A bundle that does not compile, lacks a decision point or reads an input
@@ -54,6 +55,9 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 	}
 	e := &Engine{bundle: b, compiler: compiler, store: b.store(), timeout: opts.Timeout}
 	if e.memo, err = b.readMemo(compiler); err != nil {
+		return nil, err
+	}
+	if e.caching, err = b.readCaching(); err != nil {
 		return nil, err
 	}
 	if e.queries, err = e.prepare(ctx); err != nil {

@@ -273,5 +273,5 @@ type (
 type ReportRequest struct {
 	Framework string    `json:"framework"` // "pci-dss-4.0.1"
 	From      time.Time `json:"from"`
-	To        time.Time `json:"to"`
+	To        time.Time `json:"to,omitzero"` // none: now
 }

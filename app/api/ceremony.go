@@ -42,7 +42,7 @@ type (
 		LastSeq      uint64          `json:"last_seq"`
 		Cites        string          `json:"cites,omitempty"`
 		Approvers    []string        `json:"approvers,omitempty"` // whose approvals counted when it ran
-		// Standing is how the votes count now: GET of one ceremony that is not yet executed carries it.
+		// Standing is how the votes count now; of ceremonies not yet executed, and not in lists.
 		Standing *Standing `json:"standing,omitempty"`
 	}
 	// Standing is how a ceremony's votes count at this moment, by the people, roles and acknowledgements in force.

@@ -153,7 +153,7 @@ func (a *Authenticator) token(r *http.Request, text string) (Caller, error) {
 		return a.refuse(r, refusal("token_malformed", notAccepted))
 	}
 	view := a.door.View()
-	row, err := peek[access.Token](view, custodian.KindToken, presented.ID)
+	row, err := store.Peek[access.Token](view, custodian.KindToken, presented.ID)
 	if errors.Is(err, store.ErrNotFound) {
 		return a.refuse(r, refusal("token_unknown", notAccepted))
 	}
@@ -190,7 +190,7 @@ func tokenRefusal(err error) *Refusal {
 func subject(view *store.View, p identity.Principal) (*Refusal, error) {
 	switch p.Kind {
 	case identity.Application:
-		app, err := peek[access.Application](view, custodian.KindApplication, p.ID)
+		app, err := store.Peek[access.Application](view, custodian.KindApplication, p.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			return refusal("application_unknown", notAccepted), nil
 		}
@@ -201,7 +201,7 @@ func subject(view *store.View, p identity.Principal) (*Refusal, error) {
 			return refusal("application_suspended", "the application is suspended"), nil
 		}
 	case identity.Auditor:
-		who, err := peek[people.Person](view, custodian.KindPerson, p.ID)
+		who, err := store.Peek[people.Person](view, custodian.KindPerson, p.ID)
 		if errors.Is(err, store.ErrNotFound) {
 			return refusal("person_unknown", notAccepted), nil
 		}
@@ -224,7 +224,7 @@ func (a *Authenticator) signed(r *http.Request, header string) (Caller, error) {
 		return a.refuse(r, refusal("request_malformed", err.Error()))
 	}
 	view := a.door.View()
-	who, err := peek[people.Person](view, custodian.KindPerson, claim.ClaimedPerson())
+	who, err := store.Peek[people.Person](view, custodian.KindPerson, claim.ClaimedPerson())
 	if errors.Is(err, store.ErrNotFound) {
 		return a.refuse(r, refusal("person_unknown", notAccepted))
 	}
@@ -288,17 +288,4 @@ func approvalKey(who *people.Person, id string) *people.Credential {
 func (a *Authenticator) broken(r *http.Request, err error) (Caller, error) {
 	a.failures.count(r.Context(), Origin(r), "integrity")
 	return Caller{}, fmt.Errorf("authenticating: %w", err)
-}
-
-// peek returns a row's decoded value without copying it; it is shared and must not be changed.
-func peek[T any](view *store.View, kind store.Kind, id string) (*T, error) {
-	row, err := view.Get(kind, id)
-	if err != nil {
-		return nil, err
-	}
-	v, ok := row.Value.(*T)
-	if !ok {
-		return nil, fmt.Errorf("%s %q holds %T", kind, id, row.Value)
-	}
-	return v, nil
 }

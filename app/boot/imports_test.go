@@ -34,7 +34,8 @@ func arrows() map[string][]string {
 
 // apart are packages inside custodian that know nothing of the database, the hot path or the door.
 func apart() []string {
-	return []string{"custodian/identity", "custodian/clock", "custodian/key", "custodian/people", "custodian/access", "custodian/ledger"}
+	return []string{"custodian/identity", "custodian/clock", "custodian/key", "custodian/people", "custodian/access", "custodian/ledger",
+		"custodian/jwk", "custodian/strictjson", "custodian/dsse"}
 }
 
 // reserved says which folders alone may import a library.

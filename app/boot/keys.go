@@ -7,18 +7,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"syscall"
 
 	"github.com/go-jose/go-jose/v4"
-	"golang.org/x/sys/unix"
 
 	"conclave/app/config"
+	"conclave/custodian"
 	"conclave/custodian/dsse"
 	"conclave/custodian/jwk"
-	"conclave/custodian"
 	"conclave/custodian/ledger"
 	"conclave/hsm/secret"
 )
@@ -177,41 +173,11 @@ func loadSymmetric(path string) ([]byte, error) {
 	return key[:n], nil
 }
 
-// readPrivate reads a small file that belongs to who runs this and that nobody else may touch.
+// readPrivate reads a key file of the node. A file that is not private is an ErrKeyFile.
 func readPrivate(path string) ([]byte, error) {
-	// NONBLOCK: opening a named pipe must not wait for its other end; NOFOLLOW: a link is no key file.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
+	data, err := secret.ReadFile(path, maxKeyFile)
+	if errors.Is(err, secret.ErrFile) {
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrKeyFile, err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if err := onlyOwner(info); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if len(data) > maxKeyFile {
-		secret.Wipe(data)
-		return nil, fmt.Errorf("%s: %w: over %d bytes", path, ErrKeyFile, maxKeyFile)
-	}
-	return data, nil
-}
-
-func onlyOwner(info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%w: not a regular file", ErrKeyFile)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return fmt.Errorf("%w: mode %04o lets others in; allowed: 0600 or 0400", ErrKeyFile, perm)
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("%w: owned by user %d, not by %d who runs this", ErrKeyFile, stat.Uid, os.Geteuid())
-	}
-	return nil
+	return data, err
 }

@@ -19,13 +19,18 @@ import (
 // reporter makes reports from the newest checkpoint and signs bundles with the node key.
 type reporter struct{ *service }
 
-// Report implements httpapi.Reporter.
+// Report implements httpapi.Reporter. That somebody asked was recorded just before (report.create), so the newest
+// checkpoint, as of which state is judged, is of now even where nothing else happened for days.
 func (r reporter) Report(ctx context.Context, req api.ReportRequest, format string, w io.Writer) error {
 	source, err := reports.FromStore(ctx, r.store, r.logKey.VerifierKey)
 	if err != nil {
 		return fmt.Errorf("opening the evidence: %w", err)
 	}
-	report, err := reports.Generate(ctx, source, reports.Request{Framework: req.Framework, From: req.From, To: req.To}, r.clock.Now())
+	now := r.clock.Now()
+	if req.To.IsZero() {
+		req.To = now
+	}
+	report, err := reports.Generate(ctx, source, reports.Request{Framework: req.Framework, From: req.From, To: req.To}, now)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
@@ -77,7 +78,7 @@ func reportCommand() *cobra.Command {
 	f := c.Flags()
 	framework := f.String("framework", "", "framework, as pci-dss-4.0.1")
 	from := f.String("from", "", "beginning: a day or instant")
-	to := f.String("to", "", "end, exclusive: a day or instant")
+	to := f.String("to", "", "end, exclusive: a day or instant that is not in the future; default: now")
 	format := f.String("format", "json", "json, html or bundle")
 	out := f.StringP("out", "o", "", "file to write; must not exist")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
@@ -85,14 +86,18 @@ func reportCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		end, err := parseTime("to", *to)
-		if err != nil {
-			return err
+		var end time.Time // zero: the service takes its own now
+		until := "now"
+		if *to != "" {
+			if end, err = parseTime("to", *to); err != nil {
+				return err
+			}
+			until = when(end)
 		}
 		if err := s.connectAny(); err != nil {
 			return err
 		}
-		s.say("Asking for a %s report as %s for %s to %s.", *framework, *format, when(begin), when(end))
+		s.say("Asking for a %s report as %s for %s to %s.", *framework, *format, when(begin), until)
 		err = newFile(*out, func(w io.Writer) error {
 			return s.client.Report(s.ctx, *framework, begin, end, client.ReportFormat(*format), w)
 		})
@@ -102,7 +107,7 @@ func reportCommand() *cobra.Command {
 		s.say("Written to %s.", *out)
 		return nil
 	})
-	return must(c, "framework", "from", "to", "out")
+	return must(c, "framework", "from", "out")
 }
 
 // newFile streams into a file that appears only when it is whole and whose name was free.
@@ -138,6 +143,7 @@ func ledgerVerify() *cobra.Command {
 		Long: "Verifies every entry, the hash tree, the signature, and that the ledger contains every checkpoint known\n" +
 			"before. With --dir the service is not asked. Without --trust a copy is only compared with itself.",
 	}
+	older := c.Flags().Bool("older", false, "accept that the copy was made before the newest ledger seen here")
 	dir := c.Flags().String("dir", "", "exported copy to verify; default: the service's ledger, with credentials of an auditor")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
 		in, err := s.verifyInput()
@@ -146,7 +152,7 @@ func ledgerVerify() *cobra.Command {
 		}
 		var report *ledger.VerifyReport
 		if *dir != "" {
-			report, err = ledger.VerifyDir(s.ctx, *dir, in)
+			report, err = s.verifyCopy(*dir, in, *older)
 		} else {
 			if err := s.connectAny(); err != nil {
 				return err
@@ -164,6 +170,21 @@ func ledgerVerify() *cobra.Command {
 		})
 	})
 	return c
+}
+
+// verifyCopy verifies an exported copy. One that was made earlier is honestly older than what this client has
+// seen since: only where the caller says so is it held against the trust file alone.
+func (s *session) verifyCopy(dir string, in ledger.VerifyInput, older bool) (*ledger.VerifyReport, error) {
+	report, err := ledger.VerifyDir(s.ctx, dir, in)
+	if !errors.Is(err, ledger.ErrRollback) || len(in.Known) == 0 {
+		return report, err
+	}
+	if !older {
+		return report, fmt.Errorf("%w\nA copy made before that is older without harm: --older then holds it against the trust file alone", err)
+	}
+	s.say("Older than the ledger of %d entries seen here: that the newer one continues this copy was not checked.", in.Known[0].Size)
+	in.Known = nil
+	return ledger.VerifyDir(s.ctx, dir, in)
 }
 
 // verifyInput is what a ledger is held against: the trust file, where there is one, and with it the highest

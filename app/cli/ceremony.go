@@ -173,15 +173,16 @@ func (s *session) propose(operation string, params any, reason string) error {
 	if err := s.connectPerson(); err != nil {
 		return err
 	}
-	return s.proposeConnected(operation, params, reason)
-}
-
-func (s *session) proposeConnected(operation string, params any, reason string) error {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return fmt.Errorf("encoding params: %w", err)
 	}
 	s.say("Asking for %s as %s: %s", operation, s.signer.ID(), raw)
+	return s.proposeConnected(operation, params, reason)
+}
+
+// proposeConnected asks for what the person has been shown already.
+func (s *session) proposeConnected(operation string, params any, reason string) error {
 	p, err := s.client.Propose(s.ctx, operation, params, reason)
 	if err != nil {
 		return err

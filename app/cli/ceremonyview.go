@@ -40,6 +40,11 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	for _, x := range c.Shares {
 		fmt.Fprintf(w, "Share %d brought by %s at %s\n", x.Index, clean(x.Person), when(x.At))
 	}
+	if c.Standing != nil {
+		for _, why := range c.Standing.Refused {
+			fmt.Fprintf(w, "Does not count: %s\n", clean(why))
+		}
+	}
 	if m := missing(c); len(m) > 0 {
 		fmt.Fprintf(w, "Missing: %s.\n", clean(strings.Join(m, "; ")))
 	}
@@ -49,7 +54,7 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 func writeOutcome(w io.Writer, c *api.Ceremony) {
 	fmt.Fprintf(w, "%s\n", clean(c.Title))
 	for _, l := range c.Lines {
-		if l.Before != "" {
+		if c.State == "completed" && l.Before != "" {
 			fmt.Fprintf(w, "  %s: %s, was %s\n", cell(l.Label), cell(orDash(l.After)), cell(l.Before))
 		}
 	}
@@ -135,8 +140,8 @@ func plural(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// missing says what an open ceremony still waits for. Which signatures count in the end is decided by the
-// service when it executes.
+// missing says what an open ceremony still waits for: as the service counts now, where it said so. Lists do not
+// carry that, and signatures are counted as given.
 func missing(c *api.Ceremony) []string {
 	if c.Ended() || c.State == "executing" || c.State == "indeterminate" {
 		return nil
@@ -151,6 +156,9 @@ func missing(c *api.Ceremony) []string {
 		}
 	}
 	var out []string
+	if c.Standing != nil {
+		return append(append(out, c.Standing.Missing...), waiting(c)...)
+	}
 	if c.Takes.Shares {
 		if n := c.Threshold - len(c.Shares); n > 0 {
 			out = append(out, plural(n, "share")+" of set "+c.ShareSet)
@@ -161,10 +169,14 @@ func missing(c *api.Ceremony) []string {
 	if c.Takes.Witness && !attended {
 		out = append(out, "a witness")
 	}
-	if c.WaitLeft > 0 {
-		out = append(out, "the rest of the waiting period, "+time.Duration(c.WaitLeft).Round(time.Second).String())
+	return append(out, waiting(c)...)
+}
+
+func waiting(c *api.Ceremony) []string {
+	if c.WaitLeft <= 0 {
+		return nil
 	}
-	return out
+	return []string{"the rest of the waiting period, " + time.Duration(c.WaitLeft).Round(time.Second).String()}
 }
 
 func writeCeremonies(w io.Writer, list []api.Ceremony) {

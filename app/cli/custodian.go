@@ -69,6 +69,6 @@ func (s *session) showPublic(p keyfile.Public) error {
 			fmt.Fprintln(w, "marked as development data")
 		}
 		fmt.Fprintf(w, "\nRead aloud and compare, all of it:\n  approval  %s\n  share     %s\n", p.ApprovalFingerprint, p.ShareFingerprint)
-		fmt.Fprintln(w, "\nFor the genesis file or the register: --output yaml")
+		fmt.Fprintln(w, "\nFor the genesis file or the register: --output json")
 	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	_ "embed" // for the template
 	"errors"
 	"fmt"
@@ -10,10 +11,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
 
 	"conclave/app/client"
 	"conclave/ceremony/genesis"
+	"conclave/ceremony/keyfile"
+	"conclave/custodian/jwk"
+	"conclave/custodian/ledger"
 	"conclave/policies"
 )
 
@@ -24,8 +29,15 @@ const (
 	maxSignatureBytes = 128 << 10
 )
 
+// Where the template wants people's keys, each with the person's id behind it.
+const (
+	approvalPlace  = "APPROVAL-KEY-OF-"
+	sharePlace     = "SHARE-KEY-OF-"
+	maxPublicBytes = 16 << 10
+)
+
 func genesisCommand() *cobra.Command {
-	return parent("genesis", "Begin an instance: write, sign and check the genesis file", genesisTemplate(), genesisSign(), genesisCheck())
+	return parent("genesis", "Begin an instance: write, sign and check the genesis file", genesisTemplate(), genesisFill(), genesisSign(), genesisCheck())
 }
 
 //go:embed genesis-template.yaml
@@ -35,7 +47,7 @@ func genesisTemplate() *cobra.Command {
 	return &cobra.Command{
 		Use: "template", Short: "Print a genesis file to start from, with comments", Args: exactly(),
 		Long: "Prints a genesis file with comments. The digest of the policy that this program carries is filled in; the\n" +
-			"keys are for you to paste.",
+			"keys are put in by genesis fill, or by hand.",
 		RunE: action(func(s *session, _ *cobra.Command, _ []string) error {
 			engine, err := policies.New(s.ctx, policies.Options{})
 			if err != nil {
@@ -45,6 +57,54 @@ func genesisTemplate() *cobra.Command {
 			return err
 		}),
 	}
+}
+
+func genesisFill() *cobra.Command {
+	return &cobra.Command{
+		Use: "fill FILE PUBLIC…", Short: "Put people's public keys in the places that the template left for them",
+		Long: "Puts the keys of each PUBLIC, which is what custodian show --output json prints, into FILE where it says\n" +
+			"APPROVAL-KEY-OF-<id> and SHARE-KEY-OF-<id>. Compare the fingerprints that it shows with their owners.",
+		Args: cobra.MinimumNArgs(2),
+		RunE: action(func(s *session, _ *cobra.Command, args []string) error {
+			file, err := readSmall(args[0], genesis.MaxFile)
+			if err != nil {
+				return fmt.Errorf("reading genesis file: %w", err)
+			}
+			for _, path := range args[1:] {
+				if file, err = fillPerson(file, path, s); err != nil {
+					return err
+				}
+			}
+			return ledger.WriteFileAtomic(args[0], file, 0o644)
+		}),
+	}
+}
+
+// fillPerson puts one person's keys in their places.
+func fillPerson(file []byte, path string, s *session) ([]byte, error) {
+	raw, err := readSmall(path, maxPublicBytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading public keys: %w", err)
+	}
+	var p keyfile.Public
+	if err := json.Unmarshal(raw, &p, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("public keys in %s: %w", path, err)
+	}
+	if err := p.Check(); err != nil {
+		return nil, fmt.Errorf("public keys in %s: %w", path, err)
+	}
+	if !bytes.Contains(file, []byte(approvalPlace+p.ID+"\n")) {
+		return nil, usagef("%s: the genesis file has no place for %s; it would say approval_key: %s%s", path, p.ID, approvalPlace, p.ID)
+	}
+	for place, key := range map[string]jwk.Key{approvalPlace: p.ApprovalKey, sharePlace: p.ShareKey} {
+		text, err := json.Marshal(key) // JSON is YAML
+		if err != nil {
+			return nil, fmt.Errorf("public keys in %s: %w", path, err)
+		}
+		file = bytes.ReplaceAll(file, []byte(place+p.ID+"\n"), append(text, '\n'))
+	}
+	s.say("%s\n  approval  %s\n  share     %s", p.ID, p.ApprovalFingerprint, p.ShareFingerprint)
+	return file, nil
 }
 
 func genesisSign() *cobra.Command {
@@ -60,6 +120,9 @@ func genesisSign() *cobra.Command {
 		file, err := readSmall(args[0], genesis.MaxFile)
 		if err != nil {
 			return fmt.Errorf("reading genesis file: %w", err)
+		}
+		if bytes.Contains(file, []byte(approvalPlace)) || bytes.Contains(file, []byte(sharePlace)) {
+			return usagef("%s still has places for keys, %s…; use: conclave genesis fill %s PUBLIC…", args[0], approvalPlace, args[0])
 		}
 		if _, err := genesis.Load(file); err != nil {
 			return err

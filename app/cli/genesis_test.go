@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conclave/app/cli"
+	"conclave/ceremony/genesis"
 	"conclave/ceremony/keyfile"
 	"conclave/custodian/jwk"
 	"conclave/hsm/secret"
@@ -65,4 +67,44 @@ func TestGenesisFromTheTemplate(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(file, append([]byte(text), "# one more word\n"...), 0o644))
 	require.NotZero(t, check().code, "signatures cover the exact bytes")
+}
+
+// The template, filled with everybody's public keys, is a genesis file; unfilled it is not signed.
+func TestGenesisFill(t *testing.T) {
+	dir := t.TempDir()
+	phrase, file := filepath.Join(dir, "phrase"), filepath.Join(dir, "genesis.yaml")
+	require.NoError(t, os.WriteFile(phrase, []byte("correct horse battery"), 0o600))
+	template := run(t, "genesis", "template")
+	require.Zero(t, template.code)
+	require.NoError(t, os.WriteFile(file, []byte(template.out), 0o600))
+
+	fill := []string{"genesis", "fill", file}
+	var key string
+	for _, id := range []string{"alice", "bruno", "chen", "dana", "emil", "fatima"} {
+		key = filepath.Join(dir, id+".key")
+		made := run(t, "custodian", "keygen", "--id", id, "--out", key, "--output", "json", "--passphrase-file", phrase)
+		require.Zero(t, made.code, made.err)
+		public := filepath.Join(dir, id+".json")
+		require.NoError(t, os.WriteFile(public, []byte(made.out), 0o600))
+		fill = append(fill, public)
+	}
+	early := run(t, "genesis", "sign", "--yes", "--key-file", key, "--passphrase-file", phrase, file)
+	require.Equal(t, cli.ExitUsage, early.code)
+	require.Contains(t, early.err, "genesis fill")
+
+	filled := run(t, fill...)
+	require.Zero(t, filled.code, filled.err)
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	parsed, err := genesis.Load(data)
+	require.NoError(t, err)
+	require.Len(t, parsed.People, 6)
+	require.NotNil(t, parsed.People[0].ShareKey)
+	require.Nil(t, parsed.People[5].ShareKey, "who holds no share has no share key")
+
+	again := run(t, fill...)
+	require.Equal(t, cli.ExitUsage, again.code)
+	require.Contains(t, again.err, "no place for alice")
+	signed := run(t, "genesis", "sign", "--yes", "--key-file", key, "--passphrase-file", phrase, file)
+	require.Zero(t, signed.code, signed.err)
 }

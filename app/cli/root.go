@@ -6,6 +6,7 @@ package cli
 import (
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,9 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usagef("%s", err) })
 	addSettings(root.PersistentFlags())
+	// The settings are the same everywhere: the root's help lists them, the others' point there.
+	const inherited = "Global Flags:\n{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}"
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), inherited, "Global Flags: who you are and where the service is; see conclave --help", 1))
 	root.AddGroup(
 		&cobra.Group{ID: "people", Title: "For custodians and officers:"},
 		&cobra.Group{ID: "keys", Title: "Keys and who may use them:"},

@@ -59,8 +59,9 @@ type cached struct {
 
 // flight is one request for a data key that several callers wait for.
 type flight struct {
-	done chan struct{}
-	err  error
+	done  chan struct{}
+	err   error
+	alone bool // policy forbids reuse: every caller asks for a key of their own
 }
 
 // NewDataKeyCache returns an empty cache in front of a client.
@@ -178,6 +179,10 @@ func (c *DataKeyCache) fetch(ctx context.Context, id, key string, encryptionCont
 		if fl.err != nil && !errors.Is(fl.err, context.Canceled) && !errors.Is(fl.err, context.DeadlineExceeded) {
 			return nil, fl.err
 		}
+		if fl.alone { // not one after the other
+			dk, err := c.client.DataKey(ctx, key, dataKeyBytes, encryptionContext)
+			return &dk, err
+		}
 		return nil, nil // look again: a caller who gave up took nobody else's chance
 	}
 	fl := &flight{done: make(chan struct{})}
@@ -189,15 +194,15 @@ func (c *DataKeyCache) fetch(ctx context.Context, id, key string, encryptionCont
 	if err == nil && dk.Plaintext == nil {
 		err = errNoPlaintext
 	}
+	age := min(c.limits.MaxAge, dk.CacheFor)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	fl.err = err
+	fl.err, fl.alone = err, err == nil && age <= 0
 	delete(c.flights, id)
 	close(fl.done)
 	if err != nil {
 		return nil, err
 	}
-	age := min(c.limits.MaxAge, dk.CacheFor)
 	if age <= 0 || c.closed {
 		return &dk, nil
 	}

@@ -192,8 +192,12 @@ func TestConnectionRefusedIsRepeated(t *testing.T) {
 
 func TestStrangeAnswersAreErrors(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"proxy's page": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>\x1b[2Jbad gateway", 502) },
-		"redirect":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.example/", 307) },
+		"proxy's page": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "<html>\x1b[2Jbad gateway", http.StatusBadGateway)
+		},
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
+		},
 		"problem without code": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(500)

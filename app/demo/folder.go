@@ -3,7 +3,6 @@ package demo
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -30,36 +29,43 @@ func (d *demo) hold() (release func() error, err error) {
 	return nil, errors.Join(fmt.Errorf("holding %s: %w", d.dir, err), f.Close())
 }
 
-// unfinished says that an earlier demonstration was ended before its story was told.
-func (d *demo) unfinished() bool {
-	if d.state != nil {
-		return !d.state.Told
+// marker is the first file of a demonstration: only what holds it is ever removed.
+const marker = ".conclave-demonstration"
+
+// check refuses a folder that holds something else, and says whether an earlier demonstration was ended
+// before its story was told.
+func (d *demo) check() (unfinished bool, err error) {
+	entries, err := os.ReadDir(d.dir)
+	if err != nil {
+		return false, fmt.Errorf("reading %s: %w", d.dir, err)
 	}
-	_, err := os.Lstat(filepath.Join(d.dir, "people"))
-	return err == nil
+	if len(entries) == 0 {
+		return false, nil
+	}
+	if _, err := os.Lstat(filepath.Join(d.dir, marker)); err != nil {
+		return false, fmt.Errorf("%s holds something that is not a demonstration; it is left alone: give another --data-dir", d.dir)
+	}
+	return d.state == nil || !d.state.Told, nil
 }
 
-// reset empties the folder of what an earlier demonstration made, and of nothing that does not look like one.
+// reset empties the folder of an earlier demonstration.
 func (d *demo) reset() error {
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", d.dir, err)
 	}
-	if len(entries) == 0 {
-		return nil
-	}
-	for _, made := range []string{"people", "genesis.yaml"} {
-		_, err := os.Lstat(filepath.Join(d.dir, made))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("looking into %s: %w", d.dir, err)
-		}
-		for _, e := range entries {
+	for _, e := range entries {
+		if e.Name() != marker { // last, so that what is half removed is still known for what it is
 			err = errors.Join(err, os.RemoveAll(filepath.Join(d.dir, e.Name())))
 		}
+	}
+	if err != nil || len(entries) == 0 {
 		return err
 	}
-	return fmt.Errorf("%s holds something that is not a demonstration; it is left alone: give another --data-dir", d.dir)
+	return os.Remove(filepath.Join(d.dir, marker))
+}
+
+// mark makes the folder known as a demonstration's.
+func (d *demo) mark() error {
+	return os.WriteFile(filepath.Join(d.dir, marker), []byte("Made by `conclave demo`, which may empty this folder.\n"), 0o600)
 }

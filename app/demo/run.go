@@ -45,10 +45,10 @@ func Command() *cobra.Command {
 
 // Options of Run.
 type Options struct {
-	Dir     string
-	Listen  string
-	Reset   bool
-	Once    bool
+	Dir    string
+	Listen string
+	Reset  bool
+	Once   bool
 }
 
 // Run makes or finds the demonstration, tells its story where it has not been told, and serves until ctx ends.
@@ -63,11 +63,6 @@ func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	if o.Reset {
-		if err := d.reset(); err != nil {
-			return err
-		}
-	}
 	address, err := freeAddress(o.Listen)
 	if err != nil {
 		return err
@@ -76,20 +71,36 @@ func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if d.state, err = loadState(dir); err != nil {
+	if err := d.find(o.Reset); err != nil {
 		return err
-	}
-	if d.unfinished() {
-		fmt.Fprintf(out, "An earlier demonstration in %s was ended before its story was told: starting over.\n", dir)
-		if err := d.reset(); err != nil {
-			return err
-		}
-		d.state = nil
 	}
 	if d.state == nil {
 		return d.first(ctx, cfg, o)
 	}
 	return d.again(ctx, cfg, o)
+}
+
+// find looks for what an earlier run left, and starts over where that is asked for or there is no going on.
+func (d *demo) find(reset bool) error {
+	state, damaged := loadState(d.dir)
+	d.state = state
+	unfinished, err := d.check()
+	if err != nil {
+		return err
+	}
+	if !reset && damaged != nil {
+		return damaged
+	}
+	if !reset && unfinished {
+		fmt.Fprintf(d.out, "An earlier demonstration in %s was ended before its story was told: starting over.\n", d.dir)
+	}
+	if reset || unfinished {
+		if err := d.reset(); err != nil {
+			return err
+		}
+		d.state = nil
+	}
+	return d.mark()
 }
 
 // first makes the instance and tells the whole story.

@@ -27,7 +27,7 @@ func (s *server) propose(x *exchange) error {
 		if err != nil {
 			return reply{}, err
 		}
-		raw, err := json.Marshal(c)
+		raw, err := json.Marshal(s.view(c))
 		if err != nil {
 			once.Wipe()
 			return reply{}, err
@@ -76,7 +76,11 @@ func (s *server) getCeremony(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	return x.json(http.StatusOK, ceremonyView{c, s.engine.Standing(c)})
+	return x.json(http.StatusOK, s.view(c))
+}
+
+func (s *server) view(c *ceremony.Ceremony) ceremonyView {
+	return ceremonyView{c, s.engine.Standing(c)}
 }
 
 // ceremonyView is a ceremony and how its votes count now.
@@ -104,7 +108,7 @@ func (x *exchange) step(act func() (*ceremony.Ceremony, error)) error {
 		if err != nil {
 			return reply{}, err
 		}
-		return newReply(http.StatusOK, c, nil)
+		return newReply(http.StatusOK, x.s.view(c), nil)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/stretchr/testify/require"
@@ -283,6 +284,17 @@ func TestIdempotencyKeyRepeatsTheAnswer(t *testing.T) {
 	require.Equal(t, made, e.size(), "nothing happened twice")
 	p := send("k1", strings.Replace(body, "demo-dan", "demo-eve", 1)).problem(t)
 	require.Equal(t, "conflict", p.Code)
+
+	// A crash before the answer was kept: the ceremony itself remembers its key.
+	_, err := e.Store.PurgeIdempotency(t.Context(), e.Clock.Now().Add(time.Hour))
+	require.NoError(t, err)
+	again = send("k1", body)
+	require.Equal(t, http.StatusCreated, again.status)
+	require.Empty(t, again.header.Get("Idempotent-Replay"))
+	require.Equal(t, made, e.size(), "nothing happened twice")
+	_, err = e.Store.PurgeIdempotency(t.Context(), e.Clock.Now().Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, "conflict", send("k1", strings.Replace(body, "demo-dan", "demo-eve", 1)).problem(t).Code)
 	require.Equal(t, "Idempotency-Key", send("two words", body).problem(t).Field)
 }
 
@@ -322,9 +334,19 @@ func TestInvariant01_RestrictAloneReleaseTogether(t *testing.T) {
 	var after api.Ceremony
 	e.decide(t, "demo-ada", c.ID, "approve").into(t, &after)
 	require.Equal(t, "proposed", after.State)
+	after = api.Ceremony{}
+	e.as(t, "demo-cleo", http.MethodGet, "/v1/ceremonies/"+c.ID, "").into(t, &after)
+	require.NotNil(t, after.Standing)
+	require.Equal(t, []string{"demo-ada"}, after.Standing.Approved)
+	require.NotEmpty(t, after.Standing.Missing)
+	require.False(t, after.Standing.Met)
+	require.True(t, after.Standing.Reachable)
+	after = api.Ceremony{}
 	require.Equal(t, "conflict", e.as(t, "demo-ada", http.MethodGet, "/v1/ceremonies/"+c.ID+"/statement?decision=approve", "").problem(t).Code)
 	e.decide(t, "demo-ben", c.ID, "approve").into(t, &after)
 	require.Equal(t, "completed", after.State)
+	require.Nil(t, after.Standing)
+	require.Equal(t, []string{"demo-ada", "demo-ben"}, after.Approvers)
 	require.Equal(t, http.StatusOK, e.app(t, http.MethodPost, keyPath+"/datakeys", `{"bytes":32}`).status)
 
 	require.Equal(t, "ceremony_ended", e.as(t, "demo-cleo", http.MethodPost, "/v1/ceremonies/"+c.ID+"/cancel", `{"reason":"too late"}`).problem(t).Code)

@@ -124,6 +124,9 @@ func (x *exchange) run(r *route, limit, running int64) error {
 	if caller.Kind == identity.Human { // whose calls are those of the control plane
 		limit = min(limit, x.s.limits.ControlBody)
 	}
+	if r.method == "" { // no such path or method, whatever the body is
+		return r.handle(x)
+	}
 	if err := x.read(limit); err != nil {
 		return err
 	}

@@ -48,10 +48,7 @@ func Prepare(file []byte, envelopes [][]byte, node custodian.Node, at time.Time)
 	return b, nil
 }
 
-// InstanceID is the digest of the file.
-func (b *Beginning) InstanceID() string { return b.instance.ID }
-
-// Instance is the record that Apply writes.
+// Instance is the record that Apply writes. Its id is the digest of the file.
 func (b *Beginning) Instance() custodian.Instance { return b.instance }
 
 func (b *Beginning) makeKeystore(in *Keystore) error {

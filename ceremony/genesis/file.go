@@ -14,8 +14,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"conclave/custodian/jwk"
 	"conclave/custodian"
+	"conclave/custodian/jwk"
 	"conclave/custodian/people"
 	"conclave/hsm"
 )

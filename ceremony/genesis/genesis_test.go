@@ -67,10 +67,10 @@ func TestGenesisFromFileToShares(t *testing.T) {
 	require.NoError(t, err)
 	begin, err := genesis.Prepare(file, c.sign(t, file), custodian.Node{ID: "node-1", PublicKey: []byte("{}")}, custodiantest.Start())
 	require.NoError(t, err)
-	require.Equal(t, genesis.Digest(file), begin.InstanceID())
+	require.Equal(t, genesis.Digest(file), begin.Instance().ID)
 
 	dir := t.TempDir()
-	origin, err := ledger.Origin(begin.InstanceID())
+	origin, err := ledger.Origin(begin.Instance().ID)
 	require.NoError(t, err)
 	logKey, err := ledger.GenerateLogKey(filepath.Join(dir, "log.key"), origin)
 	require.NoError(t, err)
@@ -90,7 +90,7 @@ func TestGenesisFromFileToShares(t *testing.T) {
 	_, first, err := s.EntryAt(ctx, 0)
 	require.NoError(t, err)
 	require.Equal(t, "genesis", first.Type)
-	require.Equal(t, begin.InstanceID(), first.Target.ID)
+	require.Equal(t, begin.Instance().ID, first.Target.ID)
 
 	// Three holders open their shares with their own keys; together they open the keystore.
 	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, "soft-shares")

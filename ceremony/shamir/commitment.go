@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -63,13 +62,6 @@ func (s *Share) Commitment() ([]byte, error) {
 		return nil, fmt.Errorf("commitment of %s: %w", s, err)
 	}
 	return commitment, nil
-}
-
-// NewChallenge returns 32 random bytes for a share to sign.
-func NewChallenge() []byte {
-	b := make([]byte, 32)
-	rand.Read(b) // never fails: crypto/rand ends the process instead
-	return b
 }
 
 // Sign proves possession: it signs the challenge, bound to set, epoch and index, with the share's key.

@@ -46,7 +46,8 @@ func (w *HighWater) Highest() (Head, bool, error) {
 	}
 	h, err := OpenHead(data, w.origin, w.verifiers...)
 	if err != nil {
-		return Head{}, false, fmt.Errorf("reading high-water mark %s: %w", w.path, err)
+		return Head{}, false, fmt.Errorf("what this reader saw of the instance before, %s, does not fit the trust file "+
+			"(remove it only if you know that the instance was made anew): %w", w.path, err)
 	}
 	return h, true, nil
 }

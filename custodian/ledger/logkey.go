@@ -6,14 +6,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/sys/unix"
 
 	"conclave/hsm/secret"
 )
@@ -115,7 +110,10 @@ func encodeLogKey(key *LogKey, private ed25519.PrivateKey) []byte {
 // LoadLogKey reads a log key file. It refuses one that anybody but its owner may read or write, one
 // that belongs to another user, and anything that is not a regular file: [ErrLogKey].
 func LoadLogKey(path string) (*LogKey, error) {
-	text, err := readPrivate(path, maxLogKeyFile)
+	text, err := secret.ReadFile(path, maxLogKeyFile)
+	if errors.Is(err, secret.ErrFile) {
+		err = fmt.Errorf("%w: %w", ErrLogKey, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("loading log key %s: %w", path, err)
 	}
@@ -153,43 +151,4 @@ func parseLogKey(text []byte) (origin string, hash uint32, private ed25519.Priva
 		return "", 0, nil, errors.New("not an Ed25519 key in base64")
 	}
 	return string(parts[0]), uint32(h), ed25519.NewKeyFromSeed(raw[1:n]), nil
-}
-
-// readPrivate reads a small file that only its owner may touch.
-func readPrivate(path string, limit int64) ([]byte, error) {
-	// NONBLOCK: opening a named pipe must not wait for its other end; NOFOLLOW: a link is no key file.
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, fmt.Errorf("opening: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("reading permissions: %w", err)
-	}
-	if err := onlyOwner(info); err != nil {
-		return nil, err
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading: %w", err)
-	}
-	if int64(len(data)) > limit {
-		secret.Wipe(data)
-		return nil, fmt.Errorf("%w: over %d bytes", ErrLogKey, limit)
-	}
-	return data, nil
-}
-
-func onlyOwner(info fs.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%w: not a regular file", ErrLogKey)
-	}
-	if perm := info.Mode().Perm(); perm&0o077 != 0 {
-		return fmt.Errorf("%w: mode %04o lets others in; allowed: 0600 or 0400", ErrLogKey, perm)
-	}
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
-		return fmt.Errorf("%w: owned by user %d, not by %d who runs this", ErrLogKey, stat.Uid, os.Geteuid())
-	}
-	return nil
 }

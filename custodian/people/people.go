@@ -51,7 +51,7 @@ type Person struct {
 	SuspendedAt     *time.Time       `json:"suspended_at,omitempty"`
 	SuspendedReason string           `json:"suspended_reason,omitempty"`
 	SuspendedBy     string           `json:"suspended_by,omitempty"` // person id of who suspended
-	Development     bool             `json:"development,omitempty"` // demo data
+	Development     bool             `json:"development,omitempty"`  // demo data
 }
 
 // Credential is one public approval key.

@@ -205,22 +205,3 @@ func (c *committer) refresh(ctx context.Context) error {
 	}
 	return nil
 }
-
-// Follow keeps the View fresh on a replica until ctx ends: a revocation made elsewhere is seen after at most
-// interval, and in any case before the next entry is acknowledged.
-func (s *Store) Follow(ctx context.Context, interval time.Duration) {
-	ticker := time.NewTicker(interval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-s.stop:
-			return
-		case <-ticker.C:
-			if err := s.Refresh(ctx); err != nil && ctx.Err() == nil && !s.stopping() {
-				s.cfg.Logger.Warn("following the ledger failed", "error", err)
-			}
-		}
-	}
-}

@@ -72,7 +72,7 @@ func (s *Store) Lease(ctx context.Context, name, holder string, ttl time.Duratio
 		return false, fmt.Errorf("lease %q for %q over %s: allowed are a name, a holder and a positive time", name, holder, ttl)
 	}
 	now := s.cfg.Clock.Now()
-	ctx, cancel := context.WithTimeout(ctx, ttl) // later it would be granted for a time that is over
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	res := s.db.gorm.WithContext(ctx).Exec(
 		"INSERT INTO job_leases (name, holder, until_time) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"+

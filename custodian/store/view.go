@@ -79,6 +79,21 @@ func (v *View) Tampered(kind Kind) []Violation {
 // Get returns a row decoded as T. The struct is the caller's own copy; what its slices, maps and pointers
 // lead to is shared and must not be changed.
 func Get[T any](v *View, kind Kind, id string) (*T, Row, error) {
+	value, row, err := peek[T](v, kind, id)
+	if err != nil {
+		return nil, Row{}, err
+	}
+	own := *value
+	return &own, row, nil
+}
+
+// Peek is Get without the copy: the value is shared and must not be changed.
+func Peek[T any](v *View, kind Kind, id string) (*T, error) {
+	value, _, err := peek[T](v, kind, id)
+	return value, err
+}
+
+func peek[T any](v *View, kind Kind, id string) (*T, Row, error) {
 	row, err := v.Get(kind, id)
 	if err != nil {
 		return nil, Row{}, err
@@ -87,8 +102,7 @@ func Get[T any](v *View, kind Kind, id string) (*T, Row, error) {
 	if !ok {
 		return nil, Row{}, fmt.Errorf("%s %q holds %T, not the type asked for", kind, id, row.Value)
 	}
-	own := *value
-	return &own, row, nil
+	return value, row, nil
 }
 
 // All walks the rows of a kind decoded as T, in order of id, under the same rules as [Get] and [View.List].

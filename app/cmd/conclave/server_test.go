@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -27,8 +26,6 @@ import (
 
 // patience bounds every wait. It is far beyond what anything takes, so that a slow machine fails no test.
 const patience = 2 * time.Minute
-
-func contextForSetup() context.Context { return context.Background() }
 
 // node is one `conclave server` process.
 type node struct {
@@ -141,8 +138,7 @@ func (n *node) hangUp() {
 	n.clients = nil
 }
 
-func (n *node) ca() string     { return filepath.Join(n.dir, "tls", "ca.pem") }
-func (n *node) trust0() string { return filepath.Join(n.dir, "trust.json") }
+func (n *node) ca() string { return filepath.Join(n.dir, "tls", "ca.pem") }
 
 func (n *node) dial(cfg client.Config) (*client.Client, error) {
 	cfg.URL, cfg.CAFile = n.url, n.ca()
@@ -249,17 +245,4 @@ func problem(t *testing.T, err error) *client.Problem {
 	var p *client.Problem
 	require.ErrorAs(t, err, &p)
 	return p
-}
-
-func hasPrefix(err error, codes ...string) bool {
-	var p *client.Problem
-	if !errors.As(err, &p) {
-		return false
-	}
-	for _, c := range codes {
-		if strings.HasPrefix(p.Code, c) {
-			return true
-		}
-	}
-	return false
 }
