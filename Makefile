@@ -5,8 +5,6 @@ export GOFIPS140 := certified
 export GOFLAGS := -buildvcs=false
 export CGO_ENABLED := 1
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-
 .PHONY: build run reset test bench fmt clean preflight
 
 build: ## the one binary, server and command line, into bin/

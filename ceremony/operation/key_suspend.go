@@ -49,7 +49,7 @@ func (o keySuspend) Prepare(ctx context.Context, env Env, view *store.View, in I
 	if p.Suspected {
 		cause = "compromise is suspected: nothing is processed either"
 	}
-	plan.Lines = append(plan.Lines, Line{Label: "cause", After: cause}, Line{Label: "reviewed by", After: by.Format(time.RFC3339)})
+	plan.Lines = append(plan.Lines, Line{Label: "cause", After: cause}, Line{Label: "review due", After: by.Format(time.RFC3339)})
 	return plan, nil
 }
 
