@@ -24,9 +24,9 @@ import (
 	"conclave/hsm/secret"
 )
 
-// gcPercent trades about 25 MiB of memory for a tenth of the CPU time of a busy service (docs/benchmarks.md): what
-// lives long is little, what a call needs is short-lived.
-const gcPercent = 200
+// gcPercent trades some 20 MiB of memory for several per cent of the CPU time of a busy service: what lives long is
+// little, what a call needs is short-lived.
+const gcPercent = 150
 
 // Running is a service at work.
 type Running struct {
