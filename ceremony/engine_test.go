@@ -312,6 +312,18 @@ func TestInvariant04_SharesOfAnEndedProcessAreVoidApprovalsAreNot(t *testing.T) 
 	require.Equal(t, ceremony.Completed, c.State)
 }
 
+func TestSharesOfAKeystoreAreGatheredInOnePlace(t *testing.T) {
+	r := newRig(t, custodian.Production)
+	require.NoError(t, r.Soft.Deactivate(t.Context()))
+	nodes, err := r.engine.ActivationFor(t.Context(), custodiantestKeystore)
+	require.NoError(t, err)
+	size := r.Store.View().Head().ControlCount
+	called, _, err := r.engine.Propose(t.Context(), human("demo-ada"), ceremony.Proposal{Operation: "keystore.activate", Params: nodes.Params})
+	require.NoError(t, err)
+	require.Equal(t, nodes.ID, called.ID, "whoever calls finds the ceremony that is open")
+	require.Equal(t, size, r.Store.View().Head().ControlCount)
+}
+
 func TestInvariant04_UnconfirmedSharesOpenNothing(t *testing.T) {
 	r := newRig(t, custodian.Production)
 	for _, id := range []int{1, 2} {

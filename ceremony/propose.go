@@ -68,6 +68,10 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 		if err := e.draft(ctx, view, p, op, c); err != nil {
 			return nil, err
 		}
+		if open := e.gatheringFor(view, c); open != nil { // one place to bring shares to, whoever called for it
+			c, repeated = open, true
+			return nil, nil
+		}
 		return func(tx *store.Tx) error {
 			c.FirstSeq = tx.View().Head().Size
 			return put(tx, c, e.entry("propose", p, c, map[string]any{"class": c.Class, "title": c.Title, "params_sha256": digest(c.Params)}))

@@ -1,6 +1,7 @@
 package ceremony
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -49,21 +50,29 @@ func (e *Engine) Challenge(p identity.Principal, set string, epoch uint32, index
 	return e.env.Challenges.New(p.ID, set, epoch, index, e.clock.Now())
 }
 
-// ActivationFor returns the open activation ceremony of a keystore, or proposes one in the node's name.
+// ActivationFor returns the open activation ceremony of a keystore on this node, or proposes one in its name.
 func (e *Engine) ActivationFor(ctx context.Context, keystore string) (*Ceremony, error) {
-	now := e.clock.Now()
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
-		open := c.State == Gathering && now.Before(c.ExpiresAt) && c.PolicyDigest == e.policies.Digest() && c.Requester.ID == e.door.Node()
-		if open && c.Operation == "keystore.activate" && c.Target.ID == keystore {
-			return c, nil
-		}
-	}
 	params, err := json.Marshal(map[string]string{"keystore": keystore})
 	if err != nil {
 		return nil, fmt.Errorf("encoding activation of %q: %w", keystore, err)
 	}
 	c, _, err := e.Propose(ctx, e.self(), Proposal{Operation: "keystore.activate", Params: params, Reason: "the keystore is inactive"})
 	return c, err
+}
+
+// gatheringFor is the open ceremony of this node that gathers shares for the same as c would; nil for none.
+func (e *Engine) gatheringFor(view *store.View, c *Ceremony) *Ceremony {
+	if c.State != Gathering {
+		return nil
+	}
+	now := e.clock.Now()
+	for _, open := range store.All[Ceremony](view, Kind) {
+		same := open.State == Gathering && open.Operation == c.Operation && open.Target == c.Target && bytes.Equal(open.Params, c.Params)
+		if same && now.Before(open.ExpiresAt) && open.PolicyDigest == c.PolicyDigest && open.Requester.ID == c.Requester.ID {
+			return open
+		}
+	}
+	return nil
 }
 
 // register is what the custody register says about the current shares of a set.
