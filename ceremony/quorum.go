@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -60,7 +61,7 @@ func (e *Engine) tally(view *store.View, c *Ceremony, takes policies.QuorumDecis
 			rejected[v.Person] = true
 		}
 	}
-	counted := s.count(approvals, excluded, takes, requesterPerson(c, find), find, now)
+	counted := s.count(view, approvals, excluded, takes, requesterPerson(c, find), now)
 	for _, w := range people.Count(attended, people.RoleWitness, excluded, now).Counted {
 		if !slices.ContainsFunc(counted, func(p *people.Person) bool { return p.ID == w.ID }) {
 			s.Witnesses = append(s.Witnesses, w.ID)
@@ -108,14 +109,14 @@ func requesterPerson(c *Ceremony, find people.Lookup) *people.Person {
 }
 
 // count is the approvals that count.
-func (s *Standing) count(voices []people.Voice, excluded map[string]string, takes policies.QuorumDecision, requester *people.Person, find people.Lookup, now time.Time) []*people.Person {
+func (s *Standing) count(view *store.View, voices []people.Voice, excluded map[string]string, takes policies.QuorumDecision, requester *people.Person, now time.Time) []*people.Person {
 	t := people.Count(voices, "", excluded, now)
 	for _, r := range t.Refused {
 		s.Refused = append(s.Refused, r.Error())
 	}
 	var counted []*people.Person
 	for _, p := range t.Counted {
-		if why := unfit(p, takes, requester, find, now); why != "" {
+		if why := unfit(view, p, takes, requester, now); why != "" {
 			s.Refused = append(s.Refused, p.ID+": "+why)
 			continue
 		}
@@ -126,14 +127,24 @@ func (s *Standing) count(voices []people.Voice, excluded map[string]string, take
 }
 
 // unfit says why an otherwise eligible person's approval does not count for this operation; "" when it does.
-func unfit(p *people.Person, takes policies.QuorumDecision, requester *people.Person, find people.Lookup, now time.Time) string {
+func unfit(view *store.View, p *people.Person, takes policies.QuorumDecision, requester *people.Person, now time.Time) string {
 	if len(takes.ApproverRoles) > 0 && !slices.ContainsFunc(takes.ApproverRoles, func(r string) bool {
 		return people.Eligible(p, people.Role(r), now) == nil
 	}) {
 		return "holds none of the roles " + strings.Join(takes.ApproverRoles, ", ")
 	}
-	if takes.Diversity.ReportingLine && requester != nil && slices.Contains(people.Line(p, find), requester.ID) {
+	if !takes.Diversity.ReportingLine || requester == nil {
+		return ""
+	}
+	line := people.Line(p, person(view))
+	if slices.Contains(line, requester.ID) {
 		return "reports to the requester"
+	}
+	for _, manager := range line { // beyond a record that is not to be believed the requester may stand
+		var tampered *store.TamperedError
+		if _, err := view.Get(custodian.KindPerson, manager); errors.As(err, &tampered) {
+			return "reports to " + manager + ", whose record contradicts the ledger"
+		}
 	}
 	return ""
 }
@@ -176,7 +187,8 @@ func plural(n int, word string) string {
 	return word + "s"
 }
 
-// reach finds who could still approve, and whether the quorum can be reached with them.
+// reach finds who could still approve, and whether the quorum can be reached with them. While records of people
+// contradict the ledger that cannot be denied: editing the database must not turn one rejection into an end.
 func (s *Standing) reach(view *store.View, c *Ceremony, counted []*people.Person, rejected map[string]bool, excluded map[string]string, takes policies.QuorumDecision, need int, now time.Time) {
 	find := person(view)
 	requester := requesterPerson(c, find)
@@ -187,12 +199,13 @@ func (s *Standing) reach(view *store.View, c *Ceremony, counted []*people.Person
 			continue
 		}
 		witness = witness || people.Eligible(p, people.RoleWitness, now) == nil
-		if people.Eligible(p, "", now) == nil && unfit(p, takes, requester, find, now) == "" {
+		if people.Eligible(p, "", now) == nil && unfit(view, p, takes, requester, now) == "" {
 			possible = append(possible, p)
 			s.Eligible = append(s.Eligible, p.ID)
 		}
 	}
-	s.Reachable = len(missing(possible, requester, takes, need, now)) == 0 && (witness || !takes.Witness)
+	s.Reachable = len(missing(possible, requester, takes, need, now)) == 0 && (witness || !takes.Witness) ||
+		len(view.Tampered(custodian.KindPerson)) > 0
 }
 
 // verifyVote checks a stored vote against the then current register: the signature, and that it covers

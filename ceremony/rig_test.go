@@ -1,6 +1,7 @@
 package ceremony_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -55,6 +56,7 @@ type counter struct {
 	fail     atomic.Bool
 	// precedent is the governed decision that it cites.
 	precedent string
+	class     string // of the key; internal where empty
 }
 
 func (o *counter) Name() string { return o.name }
@@ -65,7 +67,7 @@ func (o *counter) Prepare(_ context.Context, _ operation.Env, view *store.View, 
 		return operation.Plan{}, err
 	}
 	plan := operation.Plan{Target: operation.Target{Type: "key", ID: custodiantest.KeyID, GovRevision: row.Revision}, Title: "count one up",
-		Subjects: o.subjects, Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "key", ID: custodiantest.KeyID, Owner: "demo-ada", Classifications: []string{"internal"}}}}
+		Subjects: o.subjects, Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "key", ID: custodiantest.KeyID, Owner: "demo-ada", Classifications: []string{cmp.Or(o.class, "internal")}}}}
 	plan.Quorum.Precedent = o.precedent
 	if o.deny.Load() {
 		plan.Deny = []policies.Reason{{Rule: "test", Code: "placement", Message: "not here", Remedy: "elsewhere"}}

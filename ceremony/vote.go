@@ -80,7 +80,7 @@ func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d 
 		return ineligible(err)
 	}
 	if d == statement.Approve {
-		if why := unfit(find(p.ID), c.Takes, requesterPerson(c, find), find, now); why != "" {
+		if why := unfit(view, find(p.ID), c.Takes, requesterPerson(c, find), now); why != "" {
 			return &IneligibleError{p.ID, people.CodeWrongRole, why}
 		}
 	}

@@ -100,6 +100,48 @@ func violations() []judged {
 		{"key operation without ceremony", "3.7.6", control.Violated, "no ceremony is cited", func(h *history) {
 			h.Events = append(h.Events, fixture.Event{At: fixture.Days(7), Type: "key.compromise", Actor: fixture.Human("dana"), Target: ledger.Target{Type: "key", ID: "cards", Version: 1}})
 		}},
+		{"ceremony that does not exist", "3.7.6", control.Violated, "there is no ceremony cer-none", func(h *history) {
+			h.Events = append(h.Events, fixture.Event{At: fixture.Days(7), Type: "key.destroy", Actor: fixture.Human("dana"), Ceremony: "cer-none", Target: ledger.Target{Type: "key", ID: "cards", Version: 1}})
+		}},
+		{"a node acts for people", "3.7.6", control.Violated, "no ceremony is cited", func(h *history) {
+			h.Events = append(h.Events, fixture.Event{At: fixture.Days(7), Type: "grant.create", Target: ledger.Target{Type: "grant", ID: "g1"}})
+		}},
+		{"approval that did not count", "3.7.6", control.Violated, "1 different people approved, 2 were demanded", func(h *history) {
+			h.Ceremonies[1]["approvers"] = []string{"dana"}
+		}},
+		{"caller approves", "3.7.6", control.Violated, "approved what they had called for", func(h *history) {
+			h.Ceremonies[1]["requester"] = map[string]any{"kind": "node", "id": "node-1", "called_by": "dana"}
+		}},
+		{"direct on account data", "3.7.6", control.Violated, "done by one person on a key for account data", func(h *history) {
+			h.Ceremonies[3]["class"] = "D"
+			h.Ceremonies[3]["target"] = map[string]any{"type": "grant", "id": "g1"}
+		}},
+		{"direct enrolment with a grant on account data", "3.7.6", control.Violated, "done by one person on a key for account data", func(h *history) {
+			h.Ceremonies[2]["class"] = "D"
+			h.Grants[0].CreatedBy = "cer-enrol"
+		}},
+		{"outcome not known", "3.7.6", control.NeedsHuman, "its outcome is not known", func(h *history) { h.Ceremonies[2]["state"] = "indeterminate" }},
+		{"made in the period, weak and gone", "3.7.1", control.Violated, "strength of 112 bits", func(h *history) {
+			h.Versions[0].StrengthBits = 112
+			h.Leave(0, key.Destroyed, fixture.Days(20), false)
+		}},
+		{"suspicion decided late", "3.7.5", control.Violated, "decided upon later than 24 hours", func(h *history) {
+			v := &h.Versions[0]
+			v.History = append(v.History, key.Transition{ID: "T6", From: key.Active, To: key.Suspended, At: fixture.Days(12), Suspected: true, Actor: "human:dana", Reason: "x"},
+				key.Transition{ID: "T9", From: key.Suspended, To: key.Active, At: fixture.Days(15), Actor: "human:dana", Reason: "x"})
+		}},
+		{"compromised and replaced late", "3.7.5", control.Violated, "replaced later than 24 hours", func(h *history) {
+			h.Leave(0, key.Compromised, fixture.Days(10), false)
+			v := h.Versions[0]
+			v.Version, v.State, v.CheckValue, v.Material.Version, v.Material.CheckValue = 2, key.Active, "1111111111", 2, "1111111111"
+			v.GeneratedAt, v.ActivationAt = fixture.Days(20), fixture.Days(20)
+			v.History = []key.Transition{{ID: "T4", From: key.PreActivation, To: key.Active, At: v.GeneratedAt, Actor: "human:efua", Reason: "due"}}
+			h.Versions = append(h.Versions, v)
+			h.Keys[0].Current, h.Keys[0].Versions = 2, 2
+		}},
+		{"protect before activation", "3.7.5", control.Violated, "2 protecting calls while it was not active", func(h *history) {
+			h.Versions[0].History[1].At = fixture.Days(5).Add(time.Hour)
+		}},
 		{"integrity violation", "3.7.7", control.Violated, "an integrity violation was recorded", func(h *history) {
 			h.Events = append(h.Events, fixture.Event{At: fixture.Days(7), Type: "integrity.violation", Target: ledger.Target{Type: "person", ID: "ada"}, Outcome: ledger.Failed})
 		}},
@@ -199,13 +241,30 @@ func TestAcknowledgementRenewedAfterThePeriod(t *testing.T) {
 	require.Equal(t, control.Satisfied, verdicts(r)["3.7.8"])
 }
 
+// A row that contradicts the ledger is left out of what is judged, so nothing may be satisfied by its absence.
+func TestDamagedRowsAreNoHopefulPass(t *testing.T) {
+	t.Parallel()
+	src := damaged{fixture.New(t, custodian.Production).Source(t)}
+	r, err := reports.Generate(t.Context(), src, fixture.Request(), fixture.Now())
+	require.NoError(t, err)
+	require.Zero(t, r.Counts[string(control.Satisfied)])
+	require.Equal(t, control.Violated, resultOf(t, r, "3.7.7").Verdict)
+	require.Contains(t, resultOf(t, r, "3.7.4").Question, "contradict the ledger, and were left out")
+}
+
+type damaged struct{ reports.Source }
+
+func (damaged) Damaged() []control.Ref { return []control.Ref{{Kind: "key", ID: "cards-2"}} }
+
 func TestDevelopmentFloor(t *testing.T) {
 	t.Parallel()
 	w := fixture.New(t, custodian.Development, func(h *history) {
 		h.Ceremonies[1] = fixture.Governed("cer-key-cards", "key.create", "cards", fixture.Days(2), "efua", "dana")
 		h.Ceremonies[1]["takes"] = map[string]any{"approvals": 1}
 	})
-	require.Equal(t, control.Satisfied, verdicts(w.Report(t))["3.7.6"])
+	r := resultOf(t, w.Report(t), "3.7.6")
+	require.Equal(t, control.NeedsHuman, r.Verdict, "one approver is no hopeful pass")
+	require.Contains(t, r.Question, "lowered floor")
 }
 
 // An allowed decryption with a deactivated version is what a retired key is kept for.

@@ -142,11 +142,26 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("judging control %s: %w", c.ID, err)
 		}
-		result := evaluate(ctx, ev)
+		result := doubtDamaged(evaluate(ctx, ev), ev.Damaged)
 		r.Counts[string(result.Verdict)]++
 		r.Controls = append(r.Controls, Judgement{Control: c, Result: result})
 	}
 	return r, nil
+}
+
+// doubtDamaged takes back a verdict that rests on rows being absent or in order where rows were left out because
+// they contradict the ledger: what such a row should say is not known.
+func doubtDamaged(r control.Result, damaged []control.Ref) control.Result {
+	if len(damaged) == 0 || r.Verdict == control.Violated {
+		return r
+	}
+	r.Verdict = control.NeedsHuman
+	question := fmt.Sprintf("Rows in the database that contradict the ledger, and were left out of what was judged here: %d (3.7.7 names them). What do they say once they are restored from the ledger?", len(damaged))
+	if r.Question != "" {
+		question = r.Question + " " + question
+	}
+	r.Question = question
+	return r
 }
 
 // framework finds the catalogue and evaluators of a framework.

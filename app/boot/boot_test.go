@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"database/sql"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -288,6 +289,27 @@ func TestNodeRecordsItsStartAndStop(t *testing.T) {
 	require.True(t, recorded(t, r, "node.start"))
 	stop(t, r)
 	require.True(t, recorded(t, started(t, cfg), "node.stop"))
+}
+
+// A start without the checkpoint of an earlier run could be one on an older database: that is on record.
+func TestInvariant09_AStartWithoutACheckpointIsRecorded(t *testing.T) {
+	cfg, _, _ := made(t)
+	for _, anchored := range []bool{true, false} {
+		if !anchored {
+			require.NoError(t, os.Remove(cfg.HighWaterFile()))
+		}
+		r := started(t, cfg)
+		last := ""
+		err := r.Custodian.Store().ControlEntries(t.Context(), 0, func(e *ledger.Entry, _ []byte) error {
+			if e.Type == "node.start" {
+				last = string(e.Detail)
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		require.Contains(t, last, fmt.Sprintf(`"anchored":%v`, anchored))
+		stop(t, r)
+	}
 }
 
 func TestRunStopsWhenTold(t *testing.T) {

@@ -196,8 +196,11 @@ func (s *service) recover(ctx context.Context) error {
 
 // recordStart records that this process serves from now on, with what program and module.
 func (s *service) recordStart(ctx context.Context) error {
+	if !s.store.Anchored() {
+		s.log.Warn("this node kept no earlier checkpoint: it could not tell whether the database is an older one", "file", s.cfg.HighWaterFile())
+	}
 	return s.recordNode(ctx, "node.start", map[string]any{"version": s.version, "go": runtime.Version(), "fips_140": fips(),
-		"policy_digest": s.door.Policies().Digest()})
+		"policy_digest": s.door.Policies().Digest(), "anchored": s.store.Anchored()})
 }
 
 func (s *service) recordNode(ctx context.Context, event string, detail map[string]any) error {

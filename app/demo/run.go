@@ -175,11 +175,12 @@ func (d *demo) serve(ctx context.Context, cfg *config.Config, o Options, work fu
 	if err := errors.Join(work(ctx), d.state.save(d.dir)); err != nil {
 		return err
 	}
+	if o.Once {
+		fmt.Fprintf(d.out, "\nWithout --once the service stays up, to be tried by hand. The auditor's report is %s.\n", d.shown(reportPage))
+		return nil
+	}
 	if err := d.farewell(); err != nil {
 		return err
-	}
-	if o.Once {
-		return nil
 	}
 	select {
 	case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 	"conclave/ceremony"
 	"conclave/custodian"
 	"conclave/custodian/identity"
+	"conclave/custodian/store"
 	"conclave/hsm/secret"
 )
 
@@ -55,6 +56,9 @@ func (s *server) listCeremonies(x *exchange) error {
 	}
 	if err := x.authorise(readCeremonies, "ceremony", ""); err != nil {
 		return err
+	}
+	if bad := s.door.View().Tampered(ceremony.Kind); len(bad) > 0 { // as with every other register: page
+		return &store.TamperedError{Kind: ceremony.Kind, ID: bad[0].ID}
 	}
 	items, next := s.engine.List(ceremony.Filter{Open: state != "all", Limit: min(limit, 200), Cursor: cursor})
 	out := api.Page[*ceremony.Ceremony]{Items: items}

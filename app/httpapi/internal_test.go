@@ -3,12 +3,14 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/api"
+	"conclave/app/auth"
 	"conclave/ceremony"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
@@ -50,6 +52,21 @@ func TestRefusedSharesAreNamed(t *testing.T) {
 	}
 	stale := &ceremony.ShareError{Denied: &custodian.Denied{}, Err: fmt.Errorf("%w: %w", ceremony.ErrCollector, shamir.ErrNotFor)}
 	require.Equal(t, "share_stale", s.describe(stale, true).Code, "sealed to the collector key of a process that has ended")
+}
+
+// The document of the API names every code that errors known by identity are answered with.
+func TestOpenAPINamesEveryCode(t *testing.T) {
+	_, after, found := strings.Cut(string(openAPISource), "Stable. Of the request:")
+	require.True(t, found)
+	list, _, _ := strings.Cut(after, "A denial (403)")
+	words := strings.FieldsFunc(list, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
+	codes := []string{"internal", "integrity", "invalid_field", auth.CodeUnauthenticated, auth.CodeTokenExpired, auth.CodeTokenRevoked, auth.CodeRateLimited}
+	for _, s := range sentinels() {
+		codes = append(codes, s.code)
+	}
+	for _, code := range codes {
+		require.Contains(t, words, code)
+	}
 }
 
 func TestSecretDeliveredOnceIsNotKept(t *testing.T) {

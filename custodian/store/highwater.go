@@ -39,6 +39,18 @@ func (h *highWater) advance(ctx context.Context, note []byte, prove ledger.Prove
 	return nil
 }
 
+// seen reports whether there is a mark of an earlier run.
+func (h *highWater) seen() (bool, error) {
+	if h.mark == nil {
+		return false, nil
+	}
+	_, seen, err := h.mark.Highest()
+	if err != nil {
+		return false, fmt.Errorf("reading the highest checkpoint seen: %w", err)
+	}
+	return seen, nil
+}
+
 // missing says what a database without a head is: new, or one whose ledger was taken out of it.
 func (h *highWater) missing(err error) error {
 	if h.mark == nil {

@@ -138,9 +138,14 @@ func (s *Store) confirmHead(ctx context.Context, tx *sql.Tx) error {
 		return err
 	}
 	if snap := s.snap.Load(); bytes.Equal(stored.note, snap.note) {
-		return stored.matches(snap.view.head)
+		err = stored.matches(snap.view.head)
+	} else {
+		err = s.catchUp(ctx, tx, stored)
 	}
-	return s.catchUp(ctx, tx, stored)
+	if err != nil {
+		return err
+	}
+	return reader{tx}.nothingBeyond(ctx, stored.size)
 }
 
 // quarantine publishes the View with exactly these violations, and alerts of the new ones.
@@ -160,10 +165,13 @@ func (s *Store) quarantine(snap *snapshot, tampered map[rowKey]Violation, releas
 	s.alertAll(fresh)
 }
 
+var errUnswept = errors.New("the database could not be held against the ledger")
+
 // sweepTimeout bounds one sweep: a database that has stopped answering must not end all later ones (ours).
 const sweepTimeout = 10 * time.Minute
 
-// Guard runs Integrity every interval until ctx ends, and logs sweeps that could not be made.
+// Guard runs Integrity every interval until ctx ends. A sweep that could not be made is logged, and the node does
+// not count as healthy until one has been: whoever can stop the sweep could edit unseen.
 func (s *Store) Guard(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -175,7 +183,7 @@ func (s *Store) Guard(ctx context.Context, interval time.Duration) {
 			return
 		case <-ticker.C:
 			if err := s.sweepOnce(ctx); err != nil && ctx.Err() == nil && !s.stopping() {
-				s.cfg.Logger.Warn("integrity sweep failed", "error", err)
+				s.cfg.Logger.Error("integrity sweep failed", "error", err)
 			}
 		}
 	}
@@ -185,6 +193,7 @@ func (s *Store) sweepOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	_, err := s.Integrity(ctx)
+	s.unswept.Store(err != nil)
 	return err
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"fmt"
 
 	"gorm.io/gorm"
@@ -13,13 +14,37 @@ import (
 type rowModel struct {
 	Kind     string `gorm:"primaryKey"`
 	ID       string `gorm:"primaryKey"`
-	Revision uint64
-	Seq      uint64
+	Revision number
+	Seq      number
 	Body     []byte
 }
 
 // TableName implements gorm's Tabler.
 func (rowModel) TableName() string { return "authority_rows" }
+
+// number is a stored count or position. Whatever else somebody wrote into its column reads as notANumber, which
+// nothing in a ledger equals, so that the edit is found as one: an error here would look like a database that
+// does not answer, and end the sweep before it has seen the rest.
+type number uint64
+
+const notANumber = ^number(0)
+
+// Scan implements [sql.Scanner].
+func (n *number) Scan(src any) error {
+	*n = notANumber
+	if v, ok := src.(int64); ok && v >= 0 {
+		*n = number(v)
+	}
+	return nil
+}
+
+// Value implements [driver.Valuer].
+func (n number) Value() (driver.Value, error) {
+	if n > 1<<63-1 {
+		return nil, fmt.Errorf("number %d does not fit the database", uint64(n))
+	}
+	return int64(n), nil
+}
 
 // eachRow walks all authority rows.
 func (d *database) eachRow(ctx context.Context, tx *sql.Tx, fn func(*rowModel) error) error {
@@ -62,7 +87,7 @@ func writeRow(g *gorm.DB, row *Row) error {
 	if row.deleted() {
 		err = g.Where("kind = ? AND id = ?", string(row.Kind), row.ID).Delete(&rowModel{}).Error
 	} else {
-		m := &rowModel{Kind: string(row.Kind), ID: row.ID, Revision: row.Revision, Seq: row.Seq, Body: row.Body}
+		m := &rowModel{Kind: string(row.Kind), ID: row.ID, Revision: number(row.Revision), Seq: number(row.Seq), Body: row.Body}
 		err = g.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "kind"}, {Name: "id"}},
 			DoUpdates: clause.AssignmentColumns([]string{"revision", "seq", "body"}),

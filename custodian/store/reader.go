@@ -27,7 +27,7 @@ type storedHead struct {
 
 func scanHead(row *sql.Row) (*storedHead, error) {
 	h := &storedHead{}
-	err := row.Scan(&h.size, &h.root, &h.epoch, &h.controlCount, &h.controlLast, &h.note)
+	err := row.Scan((*number)(&h.size), &h.root, (*number)(&h.epoch), (*number)(&h.controlCount), (*number)(&h.controlLast), &h.note)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, ErrNotInitialised
 	}
@@ -138,8 +138,8 @@ func (r reader) page(ctx context.Context, query string, from, to uint64) ([]*sto
 	var page []*storedBatch
 	for rows.Next() {
 		b := &storedBatch{}
-		var control int
-		if err := rows.Scan(&b.first, &b.count, &control, &b.body); err != nil {
+		var control number
+		if err := rows.Scan((*number)(&b.first), (*number)(&b.count), &control, &b.body); err != nil {
 			return nil, unavailable("reading batches", err)
 		}
 		b.control = control == 1
@@ -149,6 +149,32 @@ func (r reader) page(ctx context.Context, query string, from, to uint64) ([]*sto
 		return nil, unavailable("reading batches", err)
 	}
 	return page, nil
+}
+
+// tileLevels is more than a ledger of 2^53 entries has.
+const tileLevels = 7
+
+// nothingBeyond refuses batches and tiles after the end of a ledger of size entries, which nobody but an intruder
+// wrote: commits would run into them, and readers take them for entries.
+func (r reader) nothingBeyond(ctx context.Context, size uint64) error {
+	var n int64
+	if err := r.q.QueryRowContext(ctx, "SELECT COUNT(*) FROM ledger_batches WHERE first_seq >= $1", size).Scan(&n); err != nil {
+		return unavailable("reading batches", err)
+	}
+	if n > 0 {
+		return fmt.Errorf("%w: %d batches stand beyond the signed head of %d entries", ErrEdited, n, size)
+	}
+	for level := range tileLevels {
+		full := size >> (8 * (level + 1)) // tiles of height 8
+		err := r.q.QueryRowContext(ctx, "SELECT COUNT(*) FROM ledger_tiles WHERE level = $1 AND idx >= $2", level, full).Scan(&n)
+		if err != nil {
+			return unavailable("reading tiles", err)
+		}
+		if n > 0 {
+			return fmt.Errorf("%w: %d tiles of level %d stand beyond the signed head of %d entries", ErrEdited, n, level, size)
+		}
+	}
+	return nil
 }
 
 // contiguous walks all entries from ≤ seq < to and refuses a gap.

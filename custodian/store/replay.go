@@ -37,7 +37,13 @@ func (s *Store) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := r.nothingBeyond(ctx, head.Size); err != nil {
+		return err
+	}
 	snap := &snapshot{tree: tree, note: stored.note}
+	if s.anchored, err = s.high.seen(); err != nil {
+		return err
+	}
 	if err := s.high.advance(ctx, stored.note, prover(tree, r)); err != nil {
 		return err
 	}
@@ -274,10 +280,10 @@ func (s *Store) checkRow(m *rowModel, b bound, now time.Time) (*Row, *Violation)
 	if b.revision == 0 || b.deleted() {
 		return bad(ProblemExtra, "the ledger does not know it")
 	}
-	if m.Revision != b.revision || m.Seq != b.seq {
-		return bad(ProblemEdited, fmt.Sprintf("revision %d of entry %d, the ledger says %d of entry %d", m.Revision, m.Seq, b.revision, b.seq))
+	if uint64(m.Revision) != b.revision || uint64(m.Seq) != b.seq {
+		return bad(ProblemEdited, fmt.Sprintf("revision %d of entry %d, the ledger says %d of entry %d", uint64(m.Revision), uint64(m.Seq), b.revision, b.seq))
 	}
-	row, err := s.cfg.Schema.makeRow(k.kind, k.id, m.Revision, m.Seq, m.Body)
+	row, err := s.cfg.Schema.makeRow(k.kind, k.id, b.revision, b.seq, m.Body)
 	if err != nil {
 		return bad(ProblemEdited, "content cannot be read")
 	}

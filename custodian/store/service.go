@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -22,7 +23,8 @@ type IdempotentReply struct {
 // TableName implements gorm's Tabler.
 func (IdempotentReply) TableName() string { return "idempotency" }
 
-// Idempotency returns the answer saved under a principal's key, [ErrNotFound] when there is none.
+// Idempotency returns the answer saved under a principal's key, [ErrNotFound] when there is none, a
+// [*TamperedError] for one that this instance did not give.
 func (s *Store) Idempotency(ctx context.Context, principal, key string) (*IdempotentReply, error) {
 	var found []IdempotentReply
 	err := s.db.session(ctx, s.db.read).Where("principal = ? AND key = ?", principal, key).Limit(1).Find(&found).Error
@@ -32,7 +34,34 @@ func (s *Store) Idempotency(ctx context.Context, principal, key string) (*Idempo
 	if len(found) == 0 {
 		return nil, fmt.Errorf("idempotency key %q: %w", key, ErrNotFound)
 	}
-	return &found[0], nil
+	reply := &found[0]
+	sealed := reply.Body
+	if len(sealed) >= sealSize {
+		reply.Body = sealed[sealSize:]
+		if s.cfg.LogKey.Verifier.Verify(s.sealed(reply), sealed[:sealSize]) {
+			return reply, nil
+		}
+	}
+	s.cfg.Alert(Violation{Object: replyObject, Problem: ProblemEdited, ID: key, Detail: "the answer is not one that this instance gave", FoundAt: s.cfg.Clock.Now()})
+	return nil, &TamperedError{Kind: replyObject, ID: key}
+}
+
+// Answers are not bound by the ledger, so the log key, which is not in the database, signs each: what somebody
+// wrote into the table is nobody's answer. The signature (Ed25519) stands before the body.
+const (
+	sealSize    = 64
+	replyObject = "idempotent-reply"
+)
+
+// sealed is what is signed of an answer. Its first bytes are no note's: a note has no control characters.
+func (s *Store) sealed(r *IdempotentReply) []byte {
+	out := []byte("conclave idempotent reply v1\x00")
+	for _, part := range [][]byte{[]byte(s.cfg.LogKey.Origin), []byte(r.Principal), []byte(r.Key), r.RequestHash, r.Body} {
+		out = binary.BigEndian.AppendUint64(out, uint64(len(part)))
+		out = append(out, part...)
+	}
+	out = binary.BigEndian.AppendUint64(out, uint64(r.Status))
+	return binary.BigEndian.AppendUint64(out, uint64(r.CreatedAt))
 }
 
 // SaveIdempotency keeps an answer. The first one stays: saving again under the same key returns the answer
@@ -42,6 +71,11 @@ func (s *Store) SaveIdempotency(ctx context.Context, reply IdempotentReply) (*Id
 		return nil, fmt.Errorf("idempotency key has %d bytes for principal %q, allowed are 1 to %d for a named one", len(reply.Key), reply.Principal, maxRowID)
 	}
 	reply.CreatedAt = s.cfg.Clock.Now().UnixMicro()
+	seal, err := s.cfg.LogKey.Signer.Sign(s.sealed(&reply))
+	if err != nil {
+		return nil, fmt.Errorf("sealing idempotent reply: %w", err)
+	}
+	reply.Body = append(seal, reply.Body...)
 	if err := s.db.gorm.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&reply).Error; err != nil {
 		return nil, unavailable("saving idempotent reply", err)
 	}
@@ -65,8 +99,9 @@ func (s *Store) PurgeIdempotency(ctx context.Context, before time.Time) (int64, 
 }
 
 // Lease takes or prolongs the named lease for holder until ttl from now, and reports whether holder has it. A
-// lease whose time is over may be taken by anybody; replicas' clocks are trusted to agree within a fraction of
-// ttl, and what runs under a lease must bear running twice.
+// lease whose time is over may be taken by anybody, and so may one with more than twice ttl left: nobody takes one
+// for so long, and written into the table by hand it would stop the work for ever. Replicas' clocks are trusted to
+// agree within a fraction of ttl, and what runs under a lease must bear running twice.
 func (s *Store) Lease(ctx context.Context, name, holder string, ttl time.Duration) (bool, error) {
 	if name == "" || holder == "" || ttl <= 0 {
 		return false, fmt.Errorf("lease %q for %q over %s: allowed are a name, a holder and a positive time", name, holder, ttl)
@@ -77,8 +112,8 @@ func (s *Store) Lease(ctx context.Context, name, holder string, ttl time.Duratio
 	res := s.db.gorm.WithContext(ctx).Exec(
 		"INSERT INTO job_leases (name, holder, until_time) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE"+
 			" SET holder = excluded.holder, until_time = excluded.until_time"+
-			" WHERE job_leases.holder = excluded.holder OR job_leases.until_time <= ?",
-		name, holder, now.Add(ttl).UnixMicro(), now.UnixMicro())
+			" WHERE job_leases.holder = excluded.holder OR job_leases.until_time <= ? OR job_leases.until_time > ?",
+		name, holder, now.Add(ttl).UnixMicro(), now.UnixMicro(), now.Add(2*ttl).UnixMicro())
 	if res.Error != nil {
 		return false, unavailable("taking lease", res.Error)
 	}

@@ -83,9 +83,12 @@ type Store struct {
 	stall *stall
 	snap  atomic.Pointer[snapshot]
 	// halt holds the reason why nothing more is written: the database turned out rolled back, forked or edited.
-	halt atomic.Pointer[error]
-	high *highWater
-	com  committer
+	halt    atomic.Pointer[error]
+	unswept atomic.Bool // the last integrity sweep could not be made
+	high    *highWater
+	// anchored: at start there was a mark to hold the ledger against.
+	anchored bool
+	com      committer
 
 	closing sync.Once
 	stop    chan struct{}
@@ -158,6 +161,10 @@ func (s *Store) Close() error {
 // View is the newest committed state.
 func (s *Store) View() *View { return s.snap.Load().view }
 
+// Anchored reports whether the ledger was held against a checkpoint that this node kept of an earlier run. Without
+// one, as on a new replica or after the file was removed, an older database is not recognised as such here.
+func (s *Store) Anchored() bool { return s.anchored }
+
 // Checkpoint is the newest signed checkpoint, a C2SP signed note.
 func (s *Store) Checkpoint() []byte { return append([]byte(nil), s.snap.Load().note...) }
 
@@ -169,7 +176,7 @@ func (s *Store) Published() (*View, []byte) {
 }
 
 // Health is nil when the database agrees with the ledger. Otherwise it says why the node must not count as
-// ready: writing has stopped or hangs, or rows are quarantined.
+// ready: writing has stopped or hangs, rows are quarantined, or the last sweep could not be made.
 func (s *Store) Health() error {
 	if reason := s.halt.Load(); reason != nil {
 		return fmt.Errorf("ledger writing has stopped: %w", *reason)
@@ -179,6 +186,9 @@ func (s *Store) Health() error {
 	}
 	if n := len(s.View().tampered); n > 0 {
 		return fmt.Errorf("%d authority rows contradict the ledger and are quarantined", n)
+	}
+	if s.unswept.Load() {
+		return errUnswept // why is in the log: health is public, what a driver says is not
 	}
 	return nil
 }

@@ -7,9 +7,12 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +24,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/reports"
 	"conclave/reports/bundle"
 	"conclave/reports/internal/fixture"
 )
@@ -109,6 +113,8 @@ func TestInvariant09_BundleVerifiesOffline(t *testing.T) {
 	require.Equal(t, 14, len(r.Report.Controls))
 	require.Positive(t, r.Withheld)
 	require.GreaterOrEqual(t, len(r.Checked), 6)
+	require.Contains(t, r.Checked, "The page report.html says what report.json says.")
+	require.Contains(t, r.Checked, "Every key, key version, keystore and share set that the ledger knows is among the rows.")
 	require.Contains(t, r.Words(), "genuine")
 	require.NotContains(t, r.Words(), "DEVELOPMENT")
 }
@@ -226,6 +232,7 @@ func TestInvariant09_EveryAlterationOfABundleIsNamed(t *testing.T) {
 		}), bundle.ErrSignature, "checkpoint"},
 		"report cites too much":    {resigned(replace("report.json", `"ledger":[]`, `"ledger":[999999]`)), bundle.ErrCitation, "report.json"},
 		"report counts wrong":      {resigned(replace("report.json", `"satisfied":10`, `"satisfied":14`)), bundle.ErrCitation, "report.json"},
+		"verdict against its rows": {resigned(replace("report.json", `"state":"ok"`, `"state":"violating"`)), bundle.ErrCitation, "report.json"},
 		"report of another period": {resigned(replace("report.json", `"from":"2026-03-01`, `"from":"2026-02-01`)), bundle.ErrCitation, "report.json"},
 		"another catalogue":        {resigned(replace("catalogue.json", `"version":"2026`, `"version":"2025`)), bundle.ErrCitation, "catalogue.json"},
 	}
@@ -246,6 +253,59 @@ func TestInvariant09_EveryAlterationOfABundleIsNamed(t *testing.T) {
 func copyInto(to, from map[string][]byte) {
 	for k, v := range from {
 		to[k] = v
+	}
+}
+
+// A page that the node signed and that says something else than the report is named.
+func TestInvariant09_PageThatSaysOtherwiseIsNamed(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	files := unpack(t, b.path)
+	replace("report.html", "needs a human", "satisfied")(t, b, files)
+	resign(t, files, b.world.Node)
+	r, err := bundle.Verify(t.Context(), pack(t, files), b.world.Trust(t))
+	require.NoError(t, err)
+	require.Contains(t, r.Checked[len(r.Checked)-1], "is NOT what this version")
+}
+
+// A report that passes over a key is caught by the ledger, which knows it: here the key is of after the period.
+func TestInvariant09_KeyThatTheReportPassesOverIsNamed(t *testing.T) {
+	t.Parallel()
+	w := fixture.New(t, custodian.Production)
+	src := w.Source(t)
+	request := fixture.Request()
+	request.To = fixture.Days(1)
+	report, err := reports.Generate(t.Context(), src, request, fixture.Now())
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "evidence.zip")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	require.NoError(t, bundle.Build(t.Context(), f, src, report, w.Node))
+	require.NoError(t, f.Close())
+	r, err := bundle.Verify(t.Context(), path, w.Trust(t))
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(r.Checked, "\n"), "that the report does not read: key cards, key_version cards/1.")
+}
+
+// What a node leaves out of the control plane is named, whether the report cites it or not.
+func TestInvariant09_LeftOutControlEntryIsNamed(t *testing.T) {
+	t.Parallel()
+	b := build(t)
+	whole := unpack(t, b.path)
+	for _, name := range slices.Sorted(maps.Keys(whole)) {
+		e, err := ledger.Decode(whole[name])
+		if !strings.HasPrefix(name, "entries/") || err != nil || e.Link == nil || e.Seq == 0 {
+			continue
+		}
+		files := maps.Clone(whole)
+		delete(files, name)
+		delete(files, fmt.Sprintf("proofs/%012d.tlog-proof", e.Seq))
+		resign(t, files, b.world.Node)
+		_, err = bundle.Verify(t.Context(), pack(t, files), b.world.Trust(t))
+		require.ErrorIs(t, err, bundle.ErrMissing)
+		var file *bundle.FileError
+		require.ErrorAs(t, err, &file)
+		require.Equal(t, name, file.File)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/reports"
 	"conclave/reports/control"
+	"conclave/reports/render"
 )
 
 // proofs checks every entry in the bundle: its form, its place, and its inclusion in the checkpoint.
@@ -96,7 +97,7 @@ func (v *verifier) controlPlane(context.Context) error {
 			continue
 		}
 		if e.Link.Number != number || e.Link.Prev != last {
-			return nil // one is not in the bundle
+			return v.partial(number, e.Link.Prev)
 		}
 		number, last = number+1, seq
 		for _, r := range e.Rows {
@@ -104,10 +105,22 @@ func (v *verifier) controlPlane(context.Context) error {
 		}
 	}
 	if number != v.head.ControlCount || last != v.head.ControlLast {
-		return nil
+		return v.partial(number, v.head.ControlLast)
 	}
 	v.newest, v.result.Complete = newest, true
 	v.say("The bundle holds all %d control-plane entries, in an unbroken chain up to the checkpoint.", number)
+	return nil
+}
+
+// partial is what a bundle without the whole control plane gets: refused where the format demands the whole of
+// it, so that nobody can leave out what changed a row since; otherwise said.
+func (v *verifier) partial(number, missing uint64) error {
+	if v.head.ControlCount <= maxControl {
+		return faultf(entryFile(missing), ErrMissing, "after %d of %d control-plane entries the chain is broken, and a bundle holds all of them up to %d",
+			number, v.head.ControlCount, maxControl)
+	}
+	v.say("The ledger has %d control-plane entries, more than a bundle carries (%d): that the rows are the newest, and that no row was left out, is NOT shown.",
+		v.head.ControlCount, maxControl)
 	return nil
 }
 
@@ -142,7 +155,41 @@ func (v *verifier) rows(context.Context) error {
 	}
 	v.say("Each of %d authority rows is bound by its hash to a ledger entry%s. The content of %d of them is withheld, as it holds wrapped keys or sealed shares: for those, the report's word is the node's.",
 		len(v.index.Rows), newest, v.result.Withheld)
+	if v.result.Complete {
+		v.unread()
+	}
 	return nil
+}
+
+// unread says which keys, key versions, keystores and share sets the ledger knows and the report does not read:
+// a report could look good by passing over what is not. Some are passed over rightly, such as what was made after
+// the period.
+func (v *verifier) unread() {
+	read := map[rowName]bool{}
+	for _, r := range v.index.Rows {
+		read[rowName{r.Kind, r.ID}] = true
+	}
+	var passed []string
+	for name, change := range v.newest {
+		switch name.kind {
+		case "key", "key_version", "keystore", "share_set":
+			if deleted := change.Hash == [32]byte{}; !deleted && !read[name] {
+				passed = append(passed, clip(name.kind)+" "+clip(name.id))
+			}
+		}
+	}
+	if len(passed) == 0 {
+		v.say("Every key, key version, keystore and share set that the ledger knows is among the rows.")
+		return
+	}
+	slices.Sort(passed)
+	const named = 10
+	more := ""
+	if n := len(passed) - named; n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	v.say("The ledger knows %d keys, key versions, keystores or share sets that the report does not read: %s%s.",
+		len(passed), strings.Join(passed[:min(named, len(passed))], ", "), more)
 }
 
 func (v *verifier) row(r RowFile) error {
@@ -185,7 +232,8 @@ func (v *verifier) report(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := v.archive.read(filePage); err != nil {
+	page, err := v.archive.read(filePage)
+	if err != nil {
 		return err
 	}
 	r, err := reports.Parse(data)
@@ -217,6 +265,9 @@ func (v *verifier) report(context.Context) error {
 	counts := map[string]int{}
 	for _, c := range r.Controls {
 		counts[string(c.Result.Verdict)]++
+		if why := contradiction(c.Result); why != "" {
+			return faultf(fileReport, ErrCitation, "control %s is %s and %s", clip(c.ID), clip(string(c.Result.Verdict)), why)
+		}
 	}
 	for verdict, n := range r.Counts {
 		if counts[verdict] != n {
@@ -224,8 +275,42 @@ func (v *verifier) report(context.Context) error {
 		}
 	}
 	v.result.Counts, v.result.Report = r.Counts, r
-	v.say("The report judges %d controls of %s and cites nothing that the bundle does not hold.", len(r.Controls), r.Framework)
+	v.say("The report judges %d controls of %s, no verdict contradicts its rows, and it cites nothing that the bundle does not hold.", len(r.Controls), r.Framework)
+	var own bytes.Buffer
+	if err := render.HTML(&own, r); err != nil {
+		return fault(fileReport, fmt.Errorf("%w: %w", ErrFormat, err))
+	}
+	if bytes.Equal(own.Bytes(), page) {
+		v.say("The page report.html says what report.json says.")
+	} else {
+		v.say("The page report.html is NOT what this version of the program makes of report.json: go by report.json.")
+	}
 	return nil
+}
+
+// contradiction says how a verdict goes against its own rows; "" where it does not.
+func contradiction(r control.Result) string {
+	for _, t := range r.Tables {
+		violating, attention := t.Violating, t.Attention
+		for _, row := range t.Rows {
+			switch row.State {
+			case control.Violating:
+				violating++
+			case control.Attention:
+				attention++
+			}
+		}
+		switch {
+		case violating > 0 && r.Verdict != control.Violated:
+			return "has a violating row"
+		case attention > 0 && r.Verdict == control.Satisfied:
+			return "has a row that needs attention"
+		}
+	}
+	if r.Verdict == control.Satisfied && r.Question != "" {
+		return "asks a question"
+	}
+	return ""
 }
 
 // catalogue checks that the report judges the catalogue that is in the bundle.

@@ -24,3 +24,20 @@ func TestBatchesCountItemByItem(t *testing.T) {
 	require.Equal(t, 3, two.Protects)
 	require.Equal(t, 1, ev.UseOf(key.Version{Key: "mail", Version: 1}).Denied)
 }
+
+// A batch on record by its digest only, of several keys, cannot be counted: it is said, never passed over.
+func TestUnreadableBatchesAreCounted(t *testing.T) {
+	ev := control.NewEvents(nil)
+	digest := []byte(`{"bytes":20000,"digest":"sha256:00"}`)
+	ev.Observe(&ledger.Entry{Type: "key.use.encrypt", Seq: 7, Outcome: ledger.Allow, Target: ledger.Target{Type: "key"}, Detail: digest})
+	ev.Observe(&ledger.Entry{Type: "key.use.decrypt", Seq: 8, Outcome: ledger.Allow, Target: ledger.Target{Type: "key"}, Detail: digest})
+	ev.Observe(&ledger.Entry{Type: "key.use.encrypt", Seq: 9, Outcome: ledger.Allow, Target: ledger.Target{Type: "key", ID: "cards", Version: 2}, Detail: digest})
+	require.Equal(t, 1, ev.UnreadBatches())
+	require.Equal(t, 1, ev.UseOf(key.Version{Key: "cards", Version: 2}).Protects)
+
+	table := control.NewTable("t", control.Column{Name: "c"})
+	table.Add(control.OK, nil, control.Proof{}, "x")
+	r := control.Conclude(control.Finding{Tables: []*control.Table{table}, Good: "good", Unread: ev.UnreadBatches()})
+	require.Equal(t, control.NeedsHuman, r.Verdict)
+	require.Contains(t, r.Question, "digest of their list only: 1.")
+}

@@ -65,6 +65,7 @@ type Events struct {
 	counts  map[string]int
 	uses    map[string]*Use
 	limits  map[string]limit
+	unread  int
 }
 
 type limit struct {
@@ -79,9 +80,19 @@ func NewEvents(versions []Record[key.Version]) *Events {
 		uses: map[string]*Use{}, limits: map[string]limit{},
 	}
 	for _, v := range versions {
-		ev.limits[key.VersionID(v.Value.Key, v.Value.Version)] = limit{end: v.Value.OUPEnd, inactive: Inactive(v.Value)}
+		ev.limits[key.VersionID(v.Value.Key, v.Value.Version)] = limit{end: v.Value.OUPEnd, inactive: append(beforeActive(v.Value), Inactive(v.Value)...)}
 	}
 	return ev
+}
+
+// beforeActive is the span before a version first became active; open where it never did.
+func beforeActive(v key.Version) []Span {
+	for _, t := range v.History {
+		if t.To == key.Active {
+			return []Span{{Until: t.At, State: key.PreActivation}}
+		}
+	}
+	return []Span{{State: key.PreActivation}}
 }
 
 // Before takes in a control-plane entry from before the period: it is kept, not counted.
@@ -145,6 +156,9 @@ func checkValue(e *ledger.Entry) string {
 }
 
 func (ev *Events) use(e *ledger.Entry) {
+	if protects(e.Type) && unreadable(e) {
+		ev.unread++
+	}
 	for _, item := range itemsOf(e) {
 		ev.useOne(e, item)
 	}
@@ -205,6 +219,10 @@ func (ev *Events) Dropped(kinds ...string) int {
 	}
 	return n
 }
+
+// UnreadBatches is the number of protecting batches of the period whose list gave way to its digest, and that
+// used more than one key version: whoever judges by uses has not seen all of them.
+func (ev *Events) UnreadBatches() int { return ev.unread }
 
 // Counts is how many entries of each type the period has.
 func (ev *Events) Counts() map[string]int { return ev.counts }

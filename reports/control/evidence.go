@@ -51,6 +51,8 @@ type Ceremony struct {
 	Requester struct {
 		Kind string `json:"kind,case:ignore"`
 		ID   string `json:"id,case:ignore"`
+		// CalledBy is the person who called for a node's ceremony.
+		CalledBy string `json:"called_by"`
 	} `json:"requester"`
 	Takes struct {
 		Approvals int `json:"approvals"`
@@ -67,6 +69,8 @@ type Ceremony struct {
 		Person string `json:"person"`
 		Index  int    `json:"index"`
 	} `json:"shares"`
+	// Approvers are the people whose approvals counted when it ran, by the roles and acknowledgements of then.
+	Approvers  []string   `json:"approvers"`
 	ProposedAt time.Time  `json:"proposed_at"`
 	EndedAt    *time.Time `json:"ended_at"`
 	Deviations []string   `json:"deviations"`
@@ -136,6 +140,9 @@ func (ev *Evidence) ShareSet(id string) *Record[people.ShareSet] { return find(e
 
 // Key finds a key; nil when there is none.
 func (ev *Evidence) Key(id string) *Record[key.Key] { return find(ev.Keys, id) }
+
+// Ceremony finds a ceremony; nil when there is none.
+func (ev *Evidence) Ceremony(id string) *Record[Ceremony] { return find(ev.Ceremonies, id) }
 
 // CurrentShares lists the shares of a set's current epoch, in order of index.
 func (ev *Evidence) CurrentShares(set people.ShareSet) []Record[people.Share] {

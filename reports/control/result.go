@@ -156,6 +156,8 @@ type Finding struct {
 	// Unseen is how many entries could not be looked at one by one (see Events.Dropped): such a result is
 	// never satisfied.
 	Unseen int
+	// Unread is how many batches of uses are on record by their digest only (see Events.UnreadBatches).
+	Unread int
 }
 
 // Conclude gives the verdict that the rows allow: violated before needs a human before satisfied, and no
@@ -178,6 +180,9 @@ func Conclude(f Finding) Result {
 	}
 	if f.Unseen > 0 {
 		r.Question = join(r.Question, fmt.Sprintf("The period has %d more entries than this report reads one by one. What do reports over shorter periods say?", f.Unseen))
+	}
+	if f.Unread > 0 {
+		r.Question = join(r.Question, fmt.Sprintf("Large batches of protecting calls that are on record by the digest of their list only: %d. Which key versions did they use, and when?", f.Unread))
 	}
 	switch {
 	case violating > 0:

@@ -46,6 +46,7 @@ func startNode(w *workshop, dir string, args ...string) (*node, error) {
 	n := &node{dir: dir, exited: make(chan struct{})}
 	n.cmd = exec.Command(w.binary, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
 	n.cmd.Env = cleanEnviron()
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a run that is cut short leaves no server behind
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ func Architecture(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{keys, stores},
-		Good: fmt.Sprintf("%s and %s, each listed with what is demanded: algorithm, strength, use, expiry, owner, location. No check value occurs in two environments.",
+		Good: fmt.Sprintf("%s and %s, each listed with what is demanded: algorithm, strength, use, expiry, owner, location. No check value occurs in two environments of this instance; keys of other instances are not seen here.",
 			count(keys.Total, "key version"), count(stores.Total, "keystore")),
 		Bad:   bad,
 		Empty: "There is neither a key nor a keystore to list.",

@@ -30,7 +30,8 @@ func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
 		Good:   fmt.Sprintf("%s, each in a permitted form; no key left a keystore in the clear.", count(forms.Total, "key version")),
 		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear.",
 			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export")),
-		Empty: "Keys for account data have no version that is not destroyed.",
+		Empty:  "Keys for account data have no version that is not destroyed.",
+		Unseen: ev.Events.Dropped("key.export"),
 	})
 }
 

@@ -48,18 +48,14 @@ func FewestPlaces(_ context.Context, ev *control.Evidence) control.Result {
 			continue // all versions destroyed: the key lives nowhere
 		}
 		f.Check(len(stores) <= maxPlaces, fmt.Sprintf("%d keystores, at most %d are allowed", len(stores), maxPlaces))
-		state := control.OK
-		if outside {
-			state = control.Attention
-		}
-		t.Add(state, f, control.Proves(proof...), k.Value.ID, list(stores), strings.Join(locations, "; "), list(reasons), yes(outside))
+		t.Add(control.Attention, f, control.Proves(proof...), k.Value.ID, list(stores), strings.Join(locations, "; "), list(reasons), yes(outside))
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
 		Good:   fmt.Sprintf("%s, each in at most %d keystores that have a location and a recorded registration.", count(t.Total, "key"), maxPlaces),
 		Bad:    fmt.Sprintf("%s in too many places, or in places that nobody described.", of(t.Violating, t.Total, "key")),
 		Empty:  "Keys for account data have no version that is not destroyed.",
-		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, backups and snapshots of that database exist, " +
-			"where is each, who can read it, and what is the reason for each of them?",
+		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, backups and snapshots exist of that database, and of " +
+			"any device that stores keys itself; where is each, who can read it, and what is the reason for each of them, and for each keystore above?",
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/key"
 	"conclave/reports/control"
 )
 
@@ -22,8 +23,11 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		control.Column{Name: "generator", Type: control.Text}, control.Column{Name: "module", Type: control.Text},
 		control.Column{Name: "module claim", Type: control.Text}, control.Column{Name: "check value", Type: control.Text})
 	made := 0
-	for _, s := range versions(ev, false) {
+	for _, s := range versions(ev, true) {
 		v := s.version.Value
+		if s.state == key.Destroyed && !ev.InPeriod(v.GeneratedAt) {
+			continue // what was made in the period is judged even where it is gone by now
+		}
 		if ev.InPeriod(v.GeneratedAt) {
 			made++
 		}
@@ -49,7 +53,7 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		Good: fmt.Sprintf("%s, each generated in a keystore with a named generator and at least %d bits of strength; %d of them in the period.",
 			count(t.Total, "key version"), minStrength, made),
 		Bad:    fmt.Sprintf("%s not shown to be strong.", of(t.Violating, t.Total, "key version")),
-		Empty:  "Keys for account data have no version that is not destroyed.",
+		Empty:  "Keys for account data have no version that is not destroyed, and none was made in the period.",
 		Doubt:  "Some versions were made by a module without a validation claim. Is the generator named there an approved one (SP 800-90A), and how is that shown?",
 		Unseen: ev.Events.Dropped("key.create", "key.rotate"),
 	})

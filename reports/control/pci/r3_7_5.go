@@ -29,7 +29,7 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 		control.Column{Name: "protected while not active", Type: control.Integer}, control.Column{Name: "current version", Type: control.Integer})
 	active := 0
 	for _, s := range versions(ev, true) {
-		if spans := control.Inactive(s.version.Value); len(spans) == 0 && s.state != key.Compromised {
+		if spans := control.Inactive(s.version.Value); len(spans) == 0 && s.state != key.Compromised && ev.Events.UseOf(s.version.Value).WhileInactive.Count == 0 {
 			active++
 			continue
 		}
@@ -38,7 +38,7 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 	weakened := weakenedSets(ev)
 	kept := control.NewTable("Key versions that never left the active state", control.Column{Name: "count", Type: control.Integer})
 	if active > 0 {
-		kept.Note(control.OK, "no trigger occurred for them", control.Proof{}, control.Int(active))
+		kept.Note(control.OK, "none of them was suspended, compromised, deactivated or destroyed while active", control.Proof{}, control.Int(active))
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{retired, weakened, kept},
@@ -46,8 +46,9 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 			count(retired.Total, "version")),
 		Bad: fmt.Sprintf("%s not retired as demanded; %s not answered in time.",
 			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share")),
-		Empty: "Keys for account data have no version.",
-		Doubt: "Some triggers are not answered yet, though their time has not run out. What is being done about each of them?",
+		Empty:  "Keys for account data have no version.",
+		Doubt:  "Some triggers are not answered yet, though their time has not run out. What is being done about each of them?",
+		Unread: ev.Events.UnreadBatches(),
 	})
 }
 
@@ -57,6 +58,7 @@ func addRetired(ev *control.Evidence, t *control.Table, s scoped) {
 	last := lastTransition(v, ev.Now)
 	var f control.Faults
 	f.Check(u.WhileInactive.Count == 0, fmt.Sprintf("%s while it was not active", count(u.WhileInactive.Count, "protecting call")))
+	f = append(f, answeredLate(ev, s)...)
 	state := control.OK
 	switch {
 	case s.state == key.Suspended && v.Suspected:
@@ -74,6 +76,40 @@ func addRetired(ev *control.Evidence, t *control.Table, s scoped) {
 	}
 	t.Add(state, f, control.Proves(s.key.Ref, s.version.Ref).And(u.WhileInactive.Seqs...), s.id(), string(s.state), control.Time(last.At),
 		last.Reason, control.Int(u.WhileInactive.Count), control.Int(s.key.Value.Current))
+}
+
+// answeredLate says which triggers of a version were answered within the period, and too late.
+func answeredLate(ev *control.Evidence, s scoped) control.Faults {
+	var f control.Faults
+	v := s.version.Value
+	late := func(at, answered time.Time, within time.Duration) bool {
+		return !answered.IsZero() && !answered.After(ev.Now) && !answered.Before(ev.From) && answered.Sub(at) > within
+	}
+	for i, t := range v.History {
+		if t.To == key.Suspended && t.Suspected && i+1 < len(v.History) {
+			f.Check(!late(t.At, v.History[i+1].At, suspicionWithin), "suspended on suspicion of compromise and decided upon later than 24 hours")
+		}
+		if t.To == key.Compromised {
+			f.Check(!late(t.At, replacedAt(ev, v), compromiseWithin), "compromised, and replaced later than 24 hours")
+		}
+	}
+	return f
+}
+
+// replacedAt is when the first later version of the same key became active; zero for never.
+func replacedAt(ev *control.Evidence, v key.Version) time.Time {
+	var first time.Time
+	for _, other := range ev.VersionsOf(v.Key) {
+		if other.Value.Version <= v.Version {
+			continue
+		}
+		for _, t := range other.Value.History {
+			if t.To == key.Active && (first.IsZero() || t.At.Before(first)) {
+				first = t.At
+			}
+		}
+	}
+	return first
 }
 
 func lastTransition(v key.Version, now time.Time) key.Transition {

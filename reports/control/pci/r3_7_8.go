@@ -50,7 +50,10 @@ func addCustodian(ev *control.Evidence, t *control.Table, p control.Record[peopl
 	if err := people.Acknowledged(&p.Value, ev.Now); err != nil && !renewedSince(ev, p.Value.ID, ack.SignedAt) {
 		f = append(f, err.Error())
 	}
-	first := firstConfirmed(ev, p.Value.ID)
+	first, share := firstConfirmed(ev, p.Value.ID)
+	if share != nil {
+		proof.Rows = append(proof.Rows, *share)
+	}
 	if earliest := firstSigned(ev, p.Value.ID, ack.SignedAt); !first.IsZero() && !earliest.IsZero() {
 		f.Check(!earliest.After(first), "signed only after a share was confirmed")
 	}
@@ -81,14 +84,13 @@ func firstSigned(ev *control.Evidence, person string, signed time.Time) time.Tim
 	return signed
 }
 
-// firstConfirmed is when a person first confirmed a share of a current epoch; zero for never.
-func firstConfirmed(ev *control.Evidence, person string) time.Time {
-	var first time.Time
+// firstConfirmed is when a person first confirmed a share, and its row; zero and nil for never.
+func firstConfirmed(ev *control.Evidence, person string) (first time.Time, share *control.Ref) {
 	for _, s := range ev.Shares {
 		at := s.Value.ConfirmedAt
 		if s.Value.Custodian == person && at != nil && !at.After(ev.Now) && (first.IsZero() || at.Before(first)) {
-			first = *at
+			first, share = *at, &s.Ref
 		}
 	}
-	return first
+	return first, share
 }
