@@ -91,7 +91,7 @@ func TestInvariant08_HiddenPeopleNeitherApproveNorMakeAnEnd(t *testing.T) {
 	c = r.vote(t, "demo-ben", c.ID, "reject")
 	require.Equal(t, ceremony.Rejected, c.State, "with everybody back the register speaks again")
 
-	c = r.approved(t, "key.resume")
+	r.approved(t, "key.resume")
 	undo = r.edit(t, custodian.KindPerson, "demo-ada", `"status":"active"`, `"status":"left"`)
 	require.ErrorIs(t, r.engine.Tick(t.Context()), ceremony.ErrQuorum)
 	require.Zero(t, r.done(t, "key.resume"))
