@@ -84,7 +84,8 @@ func absent(p *Person) *IneligibleError {
 	return nil
 }
 
-// Acknowledged reports whether a person has accepted the duties of the current form, for now.
+// Acknowledged reports whether a person has accepted the duties of the current form and is bound by
+// them at now.
 func Acknowledged(p *Person, now time.Time) error {
 	if err := unacknowledged(p, now); err != nil {
 		return err
