@@ -47,10 +47,34 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		&cobra.Group{ID: "audit", Title: "For auditors:"},
 		&cobra.Group{ID: "service", Title: "The service:"},
 	)
-	group(root, "people", custodianCommand(), genesisCommand(), ackCommand(), shareCommand(), ceremonyCommand(), personCommand())
-	group(root, "keys", keyCommand(), keystoreCommand(), grantCommand(), applicationCommand(), tokenCommand(), policyCommand())
-	group(root, "data", dataKeyCommand(), encryptCommand(), decryptCommand(), rewrapCommand())
-	group(root, "audit", whyCommand(), ledgerCommand(), reportCommand(), verifyCommand())
+	group(root, "people",
+		custodianCommand(),
+		genesisCommand(),
+		ackCommand(),
+		shareCommand(),
+		ceremonyCommand(),
+		personCommand(),
+	)
+	group(root, "keys",
+		keyCommand(),
+		keystoreCommand(),
+		grantCommand(),
+		applicationCommand(),
+		tokenCommand(),
+		policyCommand(),
+	)
+	group(root, "data",
+		dataKeyCommand(),
+		encryptCommand(),
+		decryptCommand(),
+		rewrapCommand(),
+	)
+	group(root, "audit",
+		whyCommand(),
+		ledgerCommand(),
+		reportCommand(),
+		verifyCommand(),
+	)
 	group(root, "service", statusCommand(), versionCommand())
 	group(root, "service", extra...)
 	_ = root.RegisterFlagCompletionFunc(setOutput, cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))

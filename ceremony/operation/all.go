@@ -1,15 +1,30 @@
 package operation
 
-// All returns every operation that this program knows.
+// All returns every operation that this program knows, one a line in the order of the names.
 func All() []Operation {
 	return []Operation{
-		keystoreActivate{}, keystoreDeactivate{}, keystoreRegister{},
-		keyCreate{}, keyRotate{}, keyActivate{}, keySuspend{}, keyResume{}, keyCompromise{}, keyDeactivate{}, keyDestroy{},
-		grantCreate{}, grantRevoke{},
-		applicationEnrol{}, applicationSuspend{}, applicationResume{},
-		tokenIssue{}, tokenRevoke{},
 		acknowledgementSign{},
-		shareProof{drill: false}, shareProof{drill: true},
-		custodianSuspend{}, custodianResume{},
+		applicationEnrol{},
+		applicationResume{},
+		applicationSuspend{},
+		custodianResume{},
+		custodianSuspend{},
+		grantCreate{},
+		grantRevoke{},
+		keyActivate{},
+		keyCompromise{},
+		keyCreate{},
+		keyDeactivate{},
+		keyDestroy{},
+		keyResume{},
+		keyRotate{},
+		keySuspend{},
+		keystoreActivate{},
+		keystoreDeactivate{},
+		keystoreRegister{},
+		shareProof{drill: false},
+		shareProof{drill: true},
+		tokenIssue{},
+		tokenRevoke{},
 	}
 }
