@@ -20,7 +20,8 @@ type Issued struct {
 // Order says how a secret is to be handed out.
 type Order struct {
 	Set       string // share set id
-	Keystore  string
+	Purpose   people.Purpose
+	Keystore  string // for purposes that have one
 	Epoch     uint32 // from 1
 	Threshold int    // m
 	Holders   []*people.Person
@@ -42,7 +43,7 @@ func Shares(activation *secret.Bytes, o Order) (*Issued, error) {
 			s.Wipe()
 		}
 	}()
-	issued := &Issued{Set: people.ShareSet{ID: o.Set, Keystore: o.Keystore, Threshold: o.Threshold, Total: len(o.Holders),
+	issued := &Issued{Set: people.ShareSet{ID: o.Set, Purpose: o.Purpose, Keystore: o.Keystore, Threshold: o.Threshold, Total: len(o.Holders),
 		Epoch: o.Epoch, Scheme: shamir.Scheme, RNG: o.RNG, Module: shamir.Module, IssuedAt: o.At}}
 	for i, share := range shares {
 		holder := o.Holders[i]

@@ -99,7 +99,7 @@ func costs(view *store.View, without string, now time.Time) []string {
 		health := people.Assess(set, shares, find, now)
 		switch {
 		case !health.Ready():
-			out = append(out, fmt.Sprintf("share set %s: only %d usable shares are left, %d open keystore %s", set.ID, health.Usable, set.Threshold, set.Keystore))
+			out = append(out, fmt.Sprintf("share set %s: only %d usable shares are left, %d open %s", set.ID, health.Usable, set.Threshold, set.Opens()))
 		case health.LossesSurvived == 0:
 			out = append(out, fmt.Sprintf("share set %s: no spare share is left", set.ID))
 		}

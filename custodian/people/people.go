@@ -71,10 +71,19 @@ type Acknowledgement struct {
 	Envelope    json.RawMessage `json:"envelope"`   // DSSE over the statement
 }
 
-// ShareSet is how one activation secret is split. Row id: ID.
+// Purpose of a share set: what its secret opens.
+type Purpose string
+
+const (
+	PurposeKeystore Purpose = ""       // a keystore's activation secret
+	PurposeBackup   Purpose = "backup" // the private half of a backup key
+)
+
+// ShareSet is how one secret is split. Row id: ID.
 type ShareSet struct {
 	ID        string    `json:"id"`
-	Keystore  string    `json:"keystore"`
+	Purpose   Purpose   `json:"purpose,omitempty"`
+	Keystore  string    `json:"keystore"`  // "" for purposes without one
 	Threshold int       `json:"threshold"` // m
 	Total     int       `json:"total"`     // n
 	Epoch     uint32    `json:"epoch"`     // current epoch, from 1

@@ -36,7 +36,7 @@ func ParseShareID(id string) (set string, epoch uint32, index int, err error) {
 func (s *ShareSet) Validate() error {
 	checks := []error{
 		key.CheckID("id", s.ID),
-		key.CheckID("keystore", s.Keystore),
+		s.checkPurpose(),
 		key.CheckRange("total", s.Total, 3, MaxShares, "shares"),
 		key.CheckRange("threshold", s.Threshold, max(2, s.Total/2+1), s.Total-1,
 			fmt.Sprintf("of %d shares: at least 2, more than half, fewer than all", s.Total)),
@@ -45,6 +45,25 @@ func (s *ShareSet) Validate() error {
 		key.CheckText("module", s.Module, 128, true),
 	}
 	return key.First(checks)
+}
+
+// checkPurpose: a set opens one keystore, or it has another purpose.
+func (s *ShareSet) checkPurpose() error {
+	if s.Purpose == PurposeKeystore {
+		return key.CheckID("keystore", s.Keystore)
+	}
+	if s.Keystore != "" {
+		return &key.FieldError{Field: "keystore", Problem: "given for a set of another purpose", Allowed: "nothing"}
+	}
+	return key.CheckOneOf("purpose", s.Purpose, PurposeBackup)
+}
+
+// Opens says in words what the set's secret opens.
+func (s *ShareSet) Opens() string {
+	if s.Purpose == PurposeBackup {
+		return "backups"
+	}
+	return "keystore " + s.Keystore
 }
 
 // Validate checks one line of the custody register.

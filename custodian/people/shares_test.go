@@ -28,6 +28,20 @@ func TestQuorumSizes(t *testing.T) {
 	require.Equal(t, "total", field(t, rootSet(129, 256).Validate()))
 }
 
+func TestShareSetPurposes(t *testing.T) {
+	set := rootSet(2, 3)
+	set.Purpose = people.PurposeBackup
+	require.Equal(t, "keystore", field(t, set.Validate()))
+	set.Keystore = ""
+	require.NoError(t, set.Validate())
+	require.Equal(t, "backups", set.Opens())
+	set.Purpose = "lunch"
+	require.Equal(t, "purpose", field(t, set.Validate()))
+	set.Purpose = people.PurposeKeystore
+	require.Equal(t, "keystore", field(t, set.Validate()))
+	require.Equal(t, "keystore vault-1", rootSet(2, 3).Opens())
+}
+
 func TestShareRecords(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		epoch, index := rapid.Uint32Min(1).Draw(t, "epoch"), rapid.IntRange(1, 255).Draw(t, "index")
