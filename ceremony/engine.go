@@ -37,8 +37,7 @@ type Config struct {
 type Engine struct {
 	door      *custodian.Service
 	store     *store.Store
-	policies  *policies.Engine
-	env       operation.Env
+	env       operation.Env // but for the policy in force: see environment
 	ops       map[string]operation.Operation
 	signer    dsse.Signer
 	clock     clock.Clock
@@ -75,8 +74,8 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{
-		door: cfg.Custodian, store: cfg.Custodian.Store(), policies: cfg.Custodian.Policies(),
-		env: operation.Env{Custodian: cfg.Custodian, Policies: cfg.Custodian.Policies(), Challenges: challenges, Drivers: cfg.Drivers},
+		door: cfg.Custodian, store: cfg.Custodian.Store(),
+		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
@@ -97,6 +96,13 @@ func New(cfg Config) (*Engine, error) {
 func Schema(s store.Schema) store.Schema {
 	s[Kind] = store.JSON[Ceremony](false)
 	return s
+}
+
+// environment is what operations may use, with the policy in force by the view that they are judged under.
+func (e *Engine) environment(view *store.View) operation.Env {
+	env := e.env
+	env.Policies = e.door.PoliciesOf(view)
+	return env
 }
 
 // newID is a short unguessable id: 80 random bits.
@@ -180,7 +186,7 @@ func (e *Engine) entry(step string, p identity.Principal, c *Ceremony, detail ma
 	detail["operation"] = c.Operation
 	entry := ledger.Entry{
 		Type: "ceremony." + step, Actor: p, Target: ledger.Target{Type: c.Target.Type, ID: c.Target.ID},
-		Outcome: ledger.Done, Policy: custodian.PolicyMark(e.policies.Digest()), Ceremony: c.ID, Detail: custodian.Detail(detail),
+		Outcome: ledger.Done, Policy: e.door.Mark(), Ceremony: c.ID, Detail: custodian.Detail(detail),
 	}
 	ledger.ShrinkDetail(&entry)
 	return entry

@@ -41,7 +41,7 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 	if !now.Before(c.deadline()) {
 		return nil, fmt.Errorf("%s expired: %w", c.ID, ErrEnded)
 	}
-	if c.PolicyDigest != e.policies.Digest() {
+	if c.PolicyDigest != e.door.PoliciesOf(view).Digest() {
 		return nil, fmt.Errorf("policy has changed: %w", ErrVoid)
 	}
 	op := e.ops[c.Operation]
@@ -138,7 +138,7 @@ func (e *Engine) runPure(ctx context.Context, p identity.Principal, id string, o
 			return nil, err
 		}
 		return func(tx *store.Tx) error {
-			result, err := op.Execute(ctx, e.env, tx, e.input(c, c.requester(), now, approvers))
+			result, err := op.Execute(ctx, e.environment(view), tx, e.input(c, c.requester(), now, approvers))
 			if err != nil {
 				return &FailedError{Ceremony: c.ID, Err: err}
 			}
@@ -249,7 +249,7 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 	}
 	// From here on the caller's patience no longer counts: what was begun is brought to an end.
 	ctx = context.WithoutCancel(ctx)
-	effect, err := op.Effect(ctx, e.env, *in, c.EffectID, shares)
+	effect, err := op.Effect(ctx, e.environment(e.store.View()), *in, c.EffectID, shares)
 	if shares != nil {
 		shares.Wipe()
 	}
@@ -319,7 +319,7 @@ func (e *Engine) adopt(ctx context.Context, p identity.Principal, id string, op 
 		}
 		now := e.clock.Now()
 		return func(tx *store.Tx) error {
-			result, err := op.Complete(ctx, e.env, tx, in, effect)
+			result, err := op.Complete(ctx, e.environment(view), tx, in, effect)
 			if err != nil {
 				return &FailedError{Ceremony: c.ID, Err: err}
 			}
@@ -329,7 +329,7 @@ func (e *Engine) adopt(ctx context.Context, p identity.Principal, id string, op 
 	})
 	var failed *FailedError
 	if errors.As(err, &failed) { // the record is refused for good: take the effect back
-		if undo := op.Undo(ctx, e.env, in, effect); undo != nil {
+		if undo := op.Undo(ctx, e.environment(e.store.View()), in, effect); undo != nil {
 			e.endEffect(ctx, p, id, Indeterminate, "indeterminate", errors.Join(err, undo))
 			return nil, nil, fmt.Errorf("%s: %w: %w", id, ErrIndeterminate, err)
 		}

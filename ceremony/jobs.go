@@ -14,8 +14,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	jobs := operation.Jobs{Env: e.env}
-	err := errors.Join(e.rotateDue(ctx, jobs), e.applyDue(ctx, jobs))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx))
 	e.alert()
 	return err
 }
@@ -23,8 +22,9 @@ func (e *Engine) runJobs(ctx context.Context) error {
 // rotateAgain is how long a scheduled rotation that was refused or failed, which is recorded, is left alone.
 const rotateAgain = 10 * time.Minute
 
-func (e *Engine) rotateDue(ctx context.Context, jobs operation.Jobs) error {
-	due, err := jobs.DueRotations(ctx, e.store.View(), e.clock.Now())
+func (e *Engine) rotateDue(ctx context.Context) error {
+	view := e.store.View()
+	due, err := operation.Jobs{Env: e.environment(view)}.DueRotations(ctx, view, e.clock.Now())
 	errs := []error{err}
 	for _, s := range due {
 		if e.clock.Elapsed() < e.notBefore[string(s.Params)] {
@@ -40,9 +40,10 @@ func (e *Engine) rotateDue(ctx context.Context, jobs operation.Jobs) error {
 	return errors.Join(errs...)
 }
 
-func (e *Engine) applyDue(ctx context.Context, jobs operation.Jobs) error {
+func (e *Engine) applyDue(ctx context.Context) error {
 	var judged error
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		jobs := operation.Jobs{Env: e.environment(view)}
 		due, err := jobs.DueTransitions(ctx, view, e.clock.Now())
 		judged = err // one key that cannot be judged does not hold up the others
 		if len(due) == 0 {

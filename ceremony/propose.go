@@ -179,7 +179,7 @@ func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Princip
 	}
 	head := view.Head()
 	c.Class, c.Title, c.Lines, c.Target, c.Subjects = string(takes.Class), plan.Title, plan.Lines, plan.Target, plan.Subjects
-	c.PolicyDigest, c.Takes = e.policies.Digest(), takes
+	c.PolicyDigest, c.Takes = e.door.PoliciesOf(view).Digest(), takes
 	c.Checkpoint = strconv.FormatUint(head.Size, 10) + " " + base64.StdEncoding.EncodeToString(head.Root[:])
 	c.ProposedAt = now.UTC().Truncate(time.Millisecond)
 	c.ExpiresAt = c.ProposedAt.Add(time.Duration(takes.ExpirySeconds) * time.Second)
@@ -263,7 +263,8 @@ func ineligible(err error) error {
 // refusals and an unusable policy are *custodian.Denied.
 func (e *Engine) judge(ctx context.Context, view *store.View, op operation.Operation, c *Ceremony, p identity.Principal, now time.Time) (operation.Plan, policies.QuorumDecision, error) {
 	var none policies.QuorumDecision
-	plan, err := op.Prepare(ctx, e.env, view, e.input(c, p, now, nil))
+	env := e.environment(view)
+	plan, err := op.Prepare(ctx, env, view, e.input(c, p, now, nil))
 	if err != nil {
 		return plan, none, err
 	}
@@ -278,7 +279,7 @@ func (e *Engine) judge(ctx context.Context, view *store.View, op operation.Opera
 			q.Requester.Roles = append(q.Requester.Roles, string(r))
 		}
 	}
-	takes, err := e.policies.Quorum(ctx, q)
+	takes, err := env.Policies.Quorum(ctx, q)
 	if errors.Is(err, policies.ErrPolicy) {
 		e.log.Error("policy reached no decision", "operation", c.Operation, "error", err)
 		return plan, none, &custodian.Denied{Code: "policy_error", Reasons: []policies.Reason{{Rule: "ceremony", Code: "policy_error",

@@ -75,7 +75,7 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 	}
 	p := e.self()
 	in := e.input(c, c.requester(), e.clock.Now(), c.Approvers)
-	effect, found, err := op.Recover(ctx, e.env, in, c.EffectID)
+	effect, found, err := op.Recover(ctx, e.environment(e.store.View()), in, c.EffectID)
 	switch {
 	case errors.Is(err, hsm.ErrInactive):
 		return err // its custodians have not opened it yet: nothing can be said before
@@ -105,7 +105,7 @@ func (e *Engine) beginAgain(ctx context.Context, p identity.Principal, c *Ceremo
 	}
 	effect := operation.Effect{}
 	if err == nil {
-		effect, err = op.Effect(ctx, e.env, in, c.EffectID, nil)
+		effect, err = op.Effect(ctx, e.environment(e.store.View()), in, c.EffectID, nil)
 	}
 	switch {
 	case errors.Is(err, hsm.ErrInactive):

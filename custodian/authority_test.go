@@ -20,7 +20,7 @@ import (
 )
 
 // restrictions are the ways in which one commit takes the right to use the demo key away.
-func restrictions() map[string]func(tx *store.Tx, app string, c *custodiantest.Custodian) error {
+func restrictions(t *testing.T) map[string]func(tx *store.Tx, app string, c *custodiantest.Custodian) error {
 	edit := func(tx *store.Tx, kind store.Kind, id string, value any) error {
 		if err := tx.Put(kind, id, value); err != nil {
 			return err
@@ -55,6 +55,14 @@ func restrictions() map[string]func(tx *store.Tx, app string, c *custodiantest.C
 			k.RevokedAt = &at
 			return edit(tx, custodian.KindToken, k.ID, k)
 		},
+		"policy replaced": func(tx *store.Tx, _ string, c *custodiantest.Custodian) error {
+			no := custodiantest.DenyAll(t)
+			record := custodian.PolicyBundle{Digest: no.Digest(), Name: "no", AddedBy: "demo", AddedAt: tx.Now()}
+			if err := custodian.PutPolicyBundle(tx, record, no); err != nil {
+				return err
+			}
+			return custodiantest.InForce(tx, no.Digest(), c.Service.Policies())
+		},
 		"application suspended": func(tx *store.Tx, app string, _ *custodiantest.Custodian) error {
 			a, _, err := store.Get[access.Application](tx.View(), custodian.KindApplication, app)
 			if err != nil {
@@ -69,7 +77,7 @@ func restrictions() map[string]func(tx *store.Tx, app string, c *custodiantest.C
 // A restriction under a live stream of calls: nothing is answered whose entry comes after its commit, and
 // nothing that began after it succeeds.
 func TestInvariant01_RestrictionsTakeEffectAtTheirCommit(t *testing.T) {
-	for name, restrict := range restrictions() {
+	for name, restrict := range restrictions(t) {
 		t.Run(name, func(t *testing.T) {
 			c := custodiantest.New(t, custodiantest.Options{})
 			ctx := context.Background()

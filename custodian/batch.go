@@ -93,7 +93,7 @@ func (b *batch) answer(decision string) []BatchItem {
 
 // recordBatch makes the batch durable as one entry.
 func (s *Service) recordBatch(ctx context.Context, d *derived, b *batch) (store.Receipt, error) {
-	e := ledger.Entry{Type: b.kind, Actor: b.principal, Node: s.node, Target: b.target(), Policy: s.mark}
+	e := ledger.Entry{Type: b.kind, Actor: b.principal, Node: s.node, Target: b.target(), Policy: d.mark}
 	e.Outcome, e.Reason = b.result()
 	for i, c := range b.calls {
 		if c != nil {

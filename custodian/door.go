@@ -18,7 +18,7 @@ import (
 // Config wires a Service. All fields are required but Logger.
 type Config struct {
 	Store     *store.Store
-	Policies  *policies.Engine
+	Policies  *policies.Engine        // the bundle that the program carries; in force only where the instance says so
 	Keystores map[string]hsm.Keystore // by keystore id; drivers for rows registered later are added with AddKeystore
 	Node      string
 	AuditKey  []byte // 32 bytes; derives the monthly keys under which encryption contexts are recorded

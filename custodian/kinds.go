@@ -20,6 +20,10 @@ const (
 	KindToken       store.Kind = "token"       // token id
 	KindGrant       store.Kind = "grant"       // grant id
 	KindNode        store.Kind = "node"        // node id
+
+	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
+	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
+	KindPolicyFiles  store.Kind = "policy_files"  // "digest/part"
 )
 
 // InstanceRow is the id of the one row of KindInstance.
@@ -38,7 +42,7 @@ type Instance struct {
 	ID           string `json:"id"` // hex SHA-256 of the genesis file
 	Name         string `json:"name"`
 	Mode         Mode   `json:"mode"`
-	PolicyDigest string `json:"policy_digest"` // bundle in force
+	PolicyDigest string `json:"policy_digest"` // bundle that genesis put in force; see PolicyInForce
 	Genesis      []byte `json:"genesis"`       // the file's exact bytes
 }
 
@@ -62,5 +66,9 @@ func Schema() store.Schema {
 		KindToken:       store.JSON[access.Token](true),
 		KindGrant:       store.JSON[access.Grant](true),
 		KindNode:        store.JSON[Node](true),
+		// What is in force decides; a bundle that is stored and not in force does not.
+		KindPolicy:       store.JSON[PolicyInForce](true),
+		KindPolicyBundle: store.JSON[PolicyBundle](false),
+		KindPolicyFiles:  store.JSON[PolicyFiles](false),
 	}
 }

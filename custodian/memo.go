@@ -29,11 +29,14 @@ type memo struct {
 // derived is one authority state and what its rows imply. Calls are decided by its view, so that rows, grants
 // and kept decisions always belong together.
 type derived struct {
-	view   *store.View
-	fault  error // why nothing may be decided under this state
-	grants map[grantKey][]heldGrant
-	seed   maphash.Seed
-	shards [memoShards]memoShard
+	view *store.View
+	// policies is the bundle in force under this state, mark how entries name it.
+	policies *policies.Engine
+	mark     string
+	fault    error // why nothing may be decided under this state
+	grants   map[grantKey][]heldGrant
+	seed     maphash.Seed
+	shards   [memoShards]memoShard
 }
 
 type memoShard struct {
@@ -59,7 +62,7 @@ func held(g *access.Grant) heldGrant {
 
 // of returns what is derived from this view or, where another caller was ahead, from a newer one. built is
 // true for the one caller that derived it.
-func (m *memo) of(view *store.View, digest string) (d *derived, built bool) {
+func (m *memo) of(view *store.View, b *bundles) (d *derived, built bool) {
 	if d := m.current.Load(); d.covers(view) {
 		return d, false
 	}
@@ -68,7 +71,7 @@ func (m *memo) of(view *store.View, digest string) (d *derived, built bool) {
 	if d := m.current.Load(); d.covers(view) {
 		return d, false
 	}
-	d = derive(view, digest)
+	d = derive(view, b)
 	m.current.Store(d)
 	return d, true
 }
@@ -79,14 +82,11 @@ func (d *derived) covers(view *store.View) bool {
 	return d != nil && d.view.Epoch() >= view.Epoch() && d.view.Generation() >= view.Generation()
 }
 
-func derive(view *store.View, digest string) *derived {
-	d := &derived{view: view, seed: maphash.MakeSeed(), grants: make(map[grantKey][]heldGrant)}
-	instance, err := store.Peek[Instance](view, KindInstance, InstanceRow)
-	switch {
-	case err != nil: // not there at all is a contradiction too: there is no ledger without it
+func derive(view *store.View, b *bundles) *derived {
+	d := &derived{view: view, policies: b.of(view), seed: maphash.MakeSeed(), grants: make(map[grantKey][]heldGrant)}
+	d.mark, d.fault = PolicyMark(d.policies.Digest()), d.policies.Problem()
+	if _, err := view.Get(KindInstance, InstanceRow); err != nil { // not there at all is a contradiction too
 		d.fault = &store.TamperedError{Kind: KindInstance, ID: InstanceRow}
-	case instance.PolicyDigest != digest:
-		d.fault = &PolicyMismatch{InForce: instance.PolicyDigest, Loaded: digest}
 	}
 	for row := range view.List(KindGrant) {
 		if g, ok := row.Value.(*access.Grant); ok {

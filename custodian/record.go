@@ -20,7 +20,7 @@ import (
 // record makes the outcome durable under the epoch it was decided in.
 func (s *Service) record(ctx context.Context, d *derived, c *call, o *outcome) (store.Receipt, error) {
 	e := ledger.Entry{Type: useType(c.use.Operation), Actor: c.principal, Node: s.node, Target: o.target,
-		Outcome: o.result, Policy: s.mark}
+		Outcome: o.result, Policy: d.mark}
 	var err error
 	if e.Context, err = s.contextMark(c, o); err != nil {
 		return store.Receipt{}, err
@@ -98,6 +98,9 @@ func targetName(id string) string {
 // PolicyMark is how entries name a policy bundle: the first 32 hex digits (128 bits) of its digest.
 func PolicyMark(digest string) string { return digest[:min(32, len(digest))] }
 
+// Mark is how entries name the bundle in force now.
+func (s *Service) Mark() string { return PolicyMark(s.Policies().Digest()) }
+
 // Detail is the canonical form (RFC 8785) of what an entry says beyond its fields; nil when it cannot be
 // encoded, which only a programming error brings about.
 func Detail(v any) []byte {
@@ -147,7 +150,7 @@ func ParseDecisionID(id string) (seq uint64, leaf [4]byte, err error) {
 
 // DeniedEntry is the entry of a refusal outside the data plane.
 func (s *Service) DeniedEntry(eventType string, p identity.Principal, target ledger.Target, reasons []policies.Reason) ledger.Entry {
-	e := ledger.Entry{Type: eventType, Actor: p, Node: s.node, Target: target, Outcome: ledger.Deny, Policy: s.mark}
+	e := ledger.Entry{Type: eventType, Actor: p, Node: s.node, Target: target, Outcome: ledger.Deny, Policy: s.Mark()}
 	if len(reasons) > 0 {
 		e.Reason = reasons[0].Code
 		e.Detail = Detail(map[string]any{"reasons": reasons})

@@ -13,19 +13,17 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/store"
 	"conclave/hsm"
-	"conclave/policies"
 )
 
 // Service is the door. Safe for concurrent use.
 type Service struct {
 	store    *store.Store
-	policies *policies.Engine
+	bundles  *bundles
 	node     string
 	clock    clock.Clock
 	log      *slog.Logger
 	instance Instance
 	prefix   [16]byte // of the instance id, in every ciphertext
-	mark     string   // of the policy bundle, as entries name it
 	contexts *contextHasher
 	ring     *dek.Ring
 	memo     memo
@@ -35,8 +33,9 @@ type Service struct {
 	keystores map[string]hsm.Keystore
 }
 
-// New checks the configuration and returns a Service for the instance that the store holds. A policy engine
-// whose digest is not the one in force is refused.
+// New checks the configuration and returns a Service for the instance that the store holds. An instance that has not
+// stored the bundle in force takes a program that carries it: *PolicyMismatch. A stored bundle that cannot be used is
+// no obstacle: everything but its recovery is refused.
 func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.Store == nil || cfg.Policies == nil || cfg.Clock == nil || cfg.Node == "" {
 		return nil, errors.New("custodian: store, policies, clock and node are required")
@@ -48,8 +47,11 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the instance record: %w", err)
 	}
-	if d := cfg.Policies.Digest(); d != inst.PolicyDigest {
-		return nil, &PolicyMismatch{InForce: inst.PolicyDigest, Loaded: d}
+	compiled := &bundles{carried: cfg.Policies}
+	var mismatch *PolicyMismatch
+	inForce := compiled.of(cfg.Store.View())
+	if errors.As(inForce.Problem(), &mismatch) {
+		return nil, mismatch
 	}
 	if inst.Mode != Production && inst.Mode != Development {
 		return nil, fmt.Errorf("instance mode is %q, allowed are %q and %q", inst.Mode, Production, Development)
@@ -63,14 +65,16 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		store:     cfg.Store,
-		policies:  cfg.Policies,
+		bundles:   compiled,
 		node:      cfg.Node,
 		clock:     cfg.Clock,
 		log:       cfg.Logger,
 		instance:  *inst,
-		mark:      PolicyMark(cfg.Policies.Digest()),
 		contexts:  newContextHasher(cfg.AuditKey),
 		keystores: make(map[string]hsm.Keystore),
+	}
+	if problem := inForce.Problem(); problem != nil {
+		s.log.Error("everything is refused until the policy bundle is mended or an earlier one restored (policy.recover)", "error", problem)
 	}
 	s.ring = dek.NewRing(s.exists)
 	s.calls.New = func() any { return &call{memoKey: make([]byte, 0, 512)} }
@@ -85,8 +89,8 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 type PolicyMismatch struct{ InForce, Loaded string }
 
 func (e *PolicyMismatch) Error() string {
-	return fmt.Sprintf("policy bundle in force is %s, this program carries %s: start the version of the program whose `conclave version` prints the digest in force; "+
-		"no data was changed, and this version can not move an instance to another bundle (docs/operations.md, Upgrade)", e.InForce, e.Loaded)
+	return fmt.Sprintf("policy bundle in force is %s, this program carries %s, and the instance has not stored the one in force: start the version of the program "+
+		"whose `conclave version` prints the digest in force; no data was changed (docs/operations.md, Upgrade)", e.InForce, e.Loaded)
 }
 
 // Instance is what genesis fixed.
@@ -100,9 +104,6 @@ func (s *Service) View() *store.View { return s.store.View() }
 
 // Store is the committer and ledger behind the door.
 func (s *Service) Store() *store.Store { return s.store }
-
-// Policies is the bundle in force.
-func (s *Service) Policies() *policies.Engine { return s.policies }
 
 // AddKeystore makes a driver known under the id of its governed record. A second one of an id is refused.
 func (s *Service) AddKeystore(id string, ks hsm.Keystore) error {
@@ -138,7 +139,7 @@ func (s *Service) exists(keyID string, version uint32) bool {
 // authority is the newest authority state. Whoever notices a new one first also closes what was destroyed, so
 // that a destruction on another replica reaches this one too.
 func (s *Service) authority() *derived {
-	d, built := s.memo.of(s.store.View(), s.policies.Digest())
+	d, built := s.memo.of(s.store.View(), s.bundles)
 	if built {
 		s.ring.Sweep()
 	}

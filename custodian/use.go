@@ -63,7 +63,7 @@ func (s *Service) attempt(ctx context.Context, d *derived, c *call) outcome {
 	o := outcome{at: s.clock.Now(), target: ledger.Target{Type: "key", ID: c.use.Key}, result: allowed}
 	err := s.judge(ctx, d, c, &o)
 	if err == nil {
-		err = s.perform(ctx, c, &o)
+		err = s.perform(ctx, d, c, &o)
 	}
 	if err != nil {
 		o.fail(err)
@@ -119,12 +119,12 @@ func (s *Service) authorise(ctx context.Context, d *derived, c *call) (*policies
 	// What a suspended version may process depends on the single ciphertext: nothing to remember.
 	memoise := in.Version.State != string(key.Suspended)
 	if memoise {
-		c.memoKey = s.policies.AppendMemoKey(c.memoKey[:0], in)
+		c.memoKey = d.policies.AppendMemoKey(c.memoKey[:0], in)
 		if kept := d.lookup(c.memoKey, in.Now, in.PayloadBytes); kept != nil {
 			return kept, nil
 		}
 	}
-	decision, err := s.policies.Authorise(ctx, *in)
+	decision, err := d.policies.Authorise(ctx, *in)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (f *facts) backstop(now time.Time, acceptRisk bool) error {
 }
 
 // perform uses the key.
-func (s *Service) perform(ctx context.Context, c *call, o *outcome) error {
+func (s *Service) perform(ctx context.Context, d *derived, c *call, o *outcome) error {
 	f, u := &c.facts, &c.use
 	var plaintext []byte
 	switch u.Operation {
@@ -189,7 +189,7 @@ func (s *Service) perform(ctx context.Context, c *call, o *outcome) error {
 	}
 	o.used = Used{Key: f.key.ID, Version: f.protect.Version, Ciphertext: sealed, Warning: expiryWarning(f.protect, o.at)}
 	if keep {
-		o.used.Plaintext, o.used.CacheFor = plaintext, s.policies.CacheFor(string(f.key.Classification))
+		o.used.Plaintext, o.used.CacheFor = plaintext, d.policies.CacheFor(string(f.key.Classification))
 	}
 	return nil
 }

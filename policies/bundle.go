@@ -25,35 +25,28 @@ var embedded embed.FS
 // Bundle is the embedded bundle: rules/, lib/ and data/.
 func Bundle() fs.FS { return embedded }
 
-// Bounds of a bundle. Far above what an honest one needs.
-const (
-	maxFiles     = 512
-	maxFileBytes = 256 << 10
-	maxBytes     = 4 << 20
-)
-
 // bundle is a parsed bundle. Tests are kept apart from the modules that decide.
 type bundle struct {
 	digest  string
-	sources map[string][]byte
+	sources Files
 	modules map[string]*ast.Module // rules and libraries, by path
 	tests   map[string]*ast.Module // *_test.rego, by path
 	data    map[string]any         // the documents under data.tables
 }
 
-// loadBundle reads and parses every .rego and .json file. Any other file is refused.
-func loadBundle(files fs.FS) (*bundle, error) {
+// loadBundle parses every .rego and .json file. Any other file is refused.
+func loadBundle(files Files) (*bundle, error) {
+	if err := files.Check(); err != nil {
+		return nil, err
+	}
 	b := &bundle{
-		sources: make(map[string][]byte),
+		digest:  files.Digest(),
+		sources: files,
 		modules: make(map[string]*ast.Module),
 		tests:   make(map[string]*ast.Module),
 	}
-	if err := b.readSources(files); err != nil {
-		return nil, err
-	}
-	b.digest = b.computeDigest()
 	tables := make(map[string]any)
-	for _, name := range b.paths() {
+	for _, name := range files.Paths() {
 		var err error
 		switch {
 		case strings.HasSuffix(name, ".rego"):
@@ -71,46 +64,9 @@ func loadBundle(files fs.FS) (*bundle, error) {
 	return b, nil
 }
 
-func (b *bundle) readSources(files fs.FS) error {
-	total := 0
-	return fs.WalkDir(files, ".", func(name string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("%w: reading %s: %w", ErrBundle, name, err)
-		}
-		if entry.IsDir() {
-			return nil
-		}
-		info, err := entry.Info()
-		if err != nil {
-			return fmt.Errorf("%w: reading %s: %w", ErrBundle, name, err)
-		}
-		if len(b.sources) == maxFiles || info.Size() > maxFileBytes {
-			return fmt.Errorf("%w: %s: a bundle holds at most %d files of at most %d bytes each", ErrBundle, name, maxFiles, maxFileBytes)
-		}
-		source, err := fs.ReadFile(files, name)
-		if err != nil {
-			return fmt.Errorf("%w: reading %s: %w", ErrBundle, name, err)
-		}
-		if total += len(source); total > maxBytes || len(source) > maxFileBytes {
-			return fmt.Errorf("%w: %s: a bundle holds at most %d bytes", ErrBundle, name, maxBytes)
-		}
-		b.sources[name] = source
-		return nil
-	})
-}
-
-func (b *bundle) paths() []string {
-	names := make([]string, 0, len(b.sources))
-	for name := range b.sources {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// computeDigest covers what decides: rules, libraries and data. Tests are left out, so that writing another
-// one makes no other bundle.
-func (b *bundle) computeDigest() string {
+// Digest is the hex SHA-256 over what decides: rules, libraries and data, sorted by path, each as length-prefixed
+// path and length-prefixed content. Tests are left out, so that writing another one makes no other bundle.
+func (f Files) Digest() string {
 	h := sha256.New()
 	var length [8]byte
 	add := func(p []byte) {
@@ -118,12 +74,12 @@ func (b *bundle) computeDigest() string {
 		h.Write(length[:])
 		h.Write(p)
 	}
-	for _, name := range b.paths() {
+	for _, name := range f.Paths() {
 		if isTest(name) {
 			continue
 		}
 		add([]byte(name))
-		add(b.sources[name])
+		add(f[name])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

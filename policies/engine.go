@@ -18,7 +18,8 @@ const DefaultTimeout = 2 * time.Second
 // Options of New. The zero value is the embedded bundle with the default timeout.
 type Options struct {
 	Timeout time.Duration // of one evaluation; 0 means DefaultTimeout
-	Bundle  fs.FS         // nil means the embedded bundle
+	Bundle  fs.FS         // nil means Files, or else the embedded bundle
+	Files   Files
 }
 
 // Engine evaluates one immutable bundle. Safe for concurrent use.
@@ -30,6 +31,7 @@ type Engine struct {
 	timeout  time.Duration
 	memo     memo
 	caching  map[string]time.Duration // by classification
+	unusable error                    // the answer to every question; see Unusable
 }
 
 // New compiles the bundle once. A bundle that does not compile, lacks a decision point or reads an input
@@ -41,9 +43,16 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	files := opts.Bundle
+	files := opts.Files
 	if files == nil {
-		files = Bundle()
+		source := opts.Bundle
+		if source == nil {
+			source = Bundle()
+		}
+		var err error
+		if files, err = FilesOf(source); err != nil {
+			return nil, err
+		}
 	}
 	b, err := loadBundle(files)
 	if err != nil {
@@ -66,9 +75,25 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 	return e, nil
 }
 
-// Digest is the hex SHA-256 of the bundle: over its files but the tests, sorted by path, each as
-// length-prefixed path and length-prefixed content.
+// Unusable stands for a bundle that cannot be asked: it was edited in the database, or this program cannot read it.
+// Whatever is asked is answered with ErrPolicy and the cause, which is a refusal; what is compiled in still holds.
+func Unusable(digest string, cause error) *Engine {
+	return &Engine{bundle: &bundle{digest: digest}, timeout: DefaultTimeout, unusable: fmt.Errorf("%w: the bundle in force cannot be used: %w", ErrPolicy, cause)}
+}
+
+// Problem says why the bundle cannot be asked; nil when it can.
+func (e *Engine) Problem() error { return e.unusable }
+
+// With compiles another bundle, to be asked under the same timeout.
+func (e *Engine) With(ctx context.Context, files Files) (*Engine, error) {
+	return New(ctx, Options{Timeout: e.timeout, Files: files})
+}
+
+// Digest names the bundle: see [Files.Digest].
 func (e *Engine) Digest() string { return e.bundle.digest }
+
+// Files are the bundle's files, the tests among them where it came with its tests. They must not be changed.
+func (e *Engine) Files() Files { return e.bundle.sources }
 
 func (e *Engine) prepare(ctx context.Context) (map[Point]rego.PreparedEvalQuery, error) {
 	queries := make(map[Point]rego.PreparedEvalQuery)
@@ -106,6 +131,9 @@ func entrypoint(p Point) string { return "data.conclave.decide." + string(p) + "
 
 // evaluate runs one decision point and returns its result, an object.
 func (e *Engine) evaluate(ctx context.Context, point Point, input ast.Value, opts ...rego.EvalOption) (ast.Object, error) {
+	if e.unusable != nil {
+		return nil, fmt.Errorf("deciding %s: %w", point, e.unusable)
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	results, err := e.queries[point].Eval(ctx, append(opts, rego.EvalParsedInput(input))...)
@@ -149,10 +177,14 @@ func (e *Engine) Place(ctx context.Context, in PlacementInput) (PlacementDecisio
 }
 
 // Quorum says what an operation takes, and whether this requester may propose it. An operation the policy
-// does not know is ErrUndefined; an answer below the compiled-in floor is ErrBelowFloor.
+// does not know is ErrUndefined; an answer below the compiled-in floor is ErrBelowFloor. What it takes to restore
+// an earlier bundle no bundle is asked: see [Recovery].
 func (e *Engine) Quorum(ctx context.Context, in QuorumInput) (QuorumDecision, error) {
 	if err := checkHeader(in.Now, in.Mode, in.Operation); err != nil {
 		return QuorumDecision{}, err
+	}
+	if in.Operation == Recover {
+		return e.recovery(&in)
 	}
 	result, err := e.evaluate(ctx, PointQuorum, quorumValue(&in))
 	if err != nil {

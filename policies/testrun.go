@@ -51,6 +51,9 @@ func (r TestReport) OK() bool {
 
 // RunTests runs the Rego tests of the bundle with coverage, and Lint.
 func (e *Engine) RunTests(ctx context.Context) (TestReport, error) {
+	if e.unusable != nil {
+		return TestReport{}, fmt.Errorf("running policy tests: %w", e.unusable)
+	}
 	modules := make(map[string]*ast.Module, len(e.bundle.modules)+len(e.bundle.tests))
 	for name, module := range e.bundle.modules {
 		modules[name] = module.Copy()

@@ -56,7 +56,8 @@ func Init(ctx context.Context, opts InitOptions) (InitResult, error) {
 	if opts.Clock == nil {
 		opts.Clock = clock.NewSystem()
 	}
-	if err := checkGenesis(ctx, cfg, opts.Genesis); err != nil {
+	engine, err := checkGenesis(ctx, cfg, opts.Genesis)
+	if err != nil {
 		return InitResult{}, err
 	}
 	if err := emptyDir(cfg.DataDir); err != nil {
@@ -72,7 +73,7 @@ func Init(ctx context.Context, opts InitOptions) (InitResult, error) {
 	}
 	building := *cfg
 	building.DataDir = made
-	result, err := build(ctx, &building, opts)
+	result, err := build(ctx, &building, opts, engine)
 	if err != nil {
 		return InitResult{}, errors.Join(err, os.RemoveAll(made))
 	}
@@ -88,26 +89,26 @@ func Init(ctx context.Context, opts InitOptions) (InitResult, error) {
 }
 
 // checkGenesis refuses what this program could not run afterwards.
-func checkGenesis(ctx context.Context, cfg *config.Config, file []byte) error {
+func checkGenesis(ctx context.Context, cfg *config.Config, file []byte) (*policies.Engine, error) {
 	f, err := genesis.Load(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if cfg.Mode != "" && cfg.Mode != string(f.Mode) {
-		return fmt.Errorf("%w: configuration says %s, the genesis file %s", ErrMode, cfg.Mode, f.Mode)
+		return nil, fmt.Errorf("%w: configuration says %s, the genesis file %s", ErrMode, cfg.Mode, f.Mode)
 	}
 	engine, err := policies.New(ctx, policies.Options{})
 	if err != nil {
-		return fmt.Errorf("compiling the policy bundle: %w", err)
+		return nil, fmt.Errorf("compiling the policy bundle: %w", err)
 	}
 	if d := engine.Digest(); d != f.PolicyDigest {
-		return fmt.Errorf("policy_digest of the genesis file: %w", &custodian.PolicyMismatch{InForce: f.PolicyDigest, Loaded: d})
+		return nil, fmt.Errorf("policy_digest of the genesis file: %w", &custodian.PolicyMismatch{InForce: f.PolicyDigest, Loaded: d})
 	}
-	return nil
+	return engine, nil
 }
 
 // build makes everything below cfg.DataDir.
-func build(ctx context.Context, cfg *config.Config, opts InitOptions) (InitResult, error) {
+func build(ctx context.Context, cfg *config.Config, opts InitOptions, engine *policies.Engine) (InitResult, error) {
 	origin, err := ledger.Origin(genesis.Digest(opts.Genesis))
 	if err != nil {
 		return InitResult{}, fmt.Errorf("naming the ledger: %w", err)
@@ -119,6 +120,9 @@ func build(ctx context.Context, cfg *config.Config, opts InitOptions) (InitResul
 	defer keys.wipe()
 	begin, err := genesis.Prepare(opts.Genesis, opts.Signatures, keys.node.row(cfg.Node.ID), opts.Clock.Now())
 	if err != nil {
+		return InitResult{}, err
+	}
+	if err := begin.Carry(engine); err != nil {
 		return InitResult{}, err
 	}
 	sc := storeConfig(cfg, keys.log, opts.Clock, slog.New(slog.DiscardHandler))

@@ -170,7 +170,7 @@ func (s *service) recordAlerts(ctx context.Context) {
 func (s *service) recordViolation(ctx context.Context, v store.Violation) error {
 	entry := ledger.Entry{Type: "integrity.violation", Actor: identity.Principal{Kind: identity.Node, ID: s.cfg.Node.ID},
 		Target: ledger.Target{Type: v.Object, ID: ledger.CleanText(v.ID)}, Outcome: ledger.Failed, Reason: string(v.Problem),
-		Policy: custodian.PolicyMark(s.door.Policies().Digest()),
+		Policy: s.door.Mark(),
 		Detail: custodian.Detail(map[string]any{"kind": v.Kind, "problem": v.Problem, "seq": v.Seq, "detail": v.Detail})}
 	if v.Kind != "" {
 		entry.Target.Type = string(v.Kind)

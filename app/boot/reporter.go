@@ -52,7 +52,7 @@ func (r reporter) recordReport(ctx context.Context, report *reports.Report, form
 	_, err := r.store.Control(ctx, func(tx *store.Tx) error {
 		return tx.Append(ledger.Entry{Type: "report.generate", Actor: identity.Principal{Kind: identity.Node, ID: r.cfg.Node.ID},
 			Target: ledger.Target{Type: "report", ID: report.Framework}, Outcome: ledger.Done,
-			Policy: custodian.PolicyMark(r.door.Policies().Digest()),
+			Policy: r.door.Mark(),
 			Detail: custodian.Detail(map[string]any{"format": format, "from": report.From, "to": report.To,
 				"checkpoint_size": report.Checkpoint.Size, "checkpoint_root": report.Checkpoint.Root})})
 	})

@@ -207,7 +207,7 @@ func (s *service) recordNode(ctx context.Context, event string, detail map[strin
 	_, err := s.store.Control(ctx, func(tx *store.Tx) error {
 		return tx.Append(ledger.Entry{Type: event, Actor: identity.Principal{Kind: identity.Node, ID: s.cfg.Node.ID},
 			Target: ledger.Target{Type: "node", ID: s.cfg.Node.ID}, Outcome: ledger.Done,
-			Policy: custodian.PolicyMark(s.door.Policies().Digest()), Detail: custodian.Detail(detail)})
+			Policy: s.door.Mark(), Detail: custodian.Detail(detail)})
 	})
 	if err != nil {
 		return fmt.Errorf("recording %s: %w", event, err)
@@ -235,6 +235,9 @@ func (s *service) ready() []string {
 	}
 	if inactive > 0 {
 		problems = append(problems, fmt.Sprintf("%d of %d keystores inactive: custodians must bring their shares", inactive, len(all)))
+	}
+	if err := s.door.Policies().Problem(); err != nil {
+		problems = append(problems, "everything is refused: "+err.Error())
 	}
 	if problem := s.engine.ClockProblem(); problem != "" {
 		problems = append(problems, "the clock disagrees: "+problem)

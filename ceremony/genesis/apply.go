@@ -13,6 +13,7 @@ import (
 	"conclave/custodian/store"
 	"conclave/hsm"
 	"conclave/hsm/soft"
+	"conclave/policies"
 )
 
 // Beginning is everything that Apply writes: rows only. The activation secrets existed while it was made
@@ -23,6 +24,7 @@ type Beginning struct {
 	keystores []key.Keystore
 	issued    []*issue.Issued
 	node      custodian.Node
+	policy    *policies.Engine
 	envelopes [][]byte
 	file      *File
 	at        time.Time
@@ -46,6 +48,16 @@ func Prepare(file []byte, envelopes [][]byte, node custodian.Node, at time.Time)
 		}
 	}
 	return b, nil
+}
+
+// Carry gives the beginning the bundle that its file names, so that the instance keeps it and later programs, which
+// carry another, can go on with it. A bundle of another digest is refused.
+func (b *Beginning) Carry(policy *policies.Engine) error {
+	if policy.Digest() != b.instance.PolicyDigest {
+		return fmt.Errorf("policy_digest of the genesis file: %w", &custodian.PolicyMismatch{InForce: b.instance.PolicyDigest, Loaded: policy.Digest()})
+	}
+	b.policy = policy
+	return nil
 }
 
 // Instance is the record that Apply writes. Its id is the digest of the file.
@@ -110,6 +122,9 @@ func (b *Beginning) Apply(tx *store.Tx) error {
 	if err := put(first, custodian.KindInstance, custodian.InstanceRow, b.instance); err != nil {
 		return err
 	}
+	if err := b.applyPolicy(tx, put); err != nil {
+		return err
+	}
 	if err := put(ledger.Entry{Type: "node.enrol", Target: ledger.Target{Type: "node", ID: b.node.ID}}, custodian.KindNode, b.node.ID, b.node); err != nil {
 		return err
 	}
@@ -125,6 +140,20 @@ func (b *Beginning) Apply(tx *store.Tx) error {
 		}
 	}
 	return nil
+}
+
+// applyPolicy stores the bundle in force.
+func (b *Beginning) applyPolicy(tx *store.Tx, put putFunc) error {
+	if b.policy == nil {
+		return nil
+	}
+	record := custodian.GenesisBundle(b.policy, b.at)
+	if err := custodian.PutPolicyBundle(tx, record, b.policy.Files()); err != nil {
+		return err
+	}
+	e := ledger.Entry{Type: "policy.activate", Target: ledger.Target{Type: "policy", ID: record.Digest},
+		Detail: custodian.Detail(map[string]any{"digest": record.Digest, "number": 1})}
+	return put(e, custodian.KindPolicy, custodian.PolicyRow, custodian.PolicyInForce{Digest: record.Digest, Number: 1, Since: b.at, Ceremony: "genesis"})
 }
 
 type putFunc func(e ledger.Entry, kind store.Kind, id string, value any) error

@@ -57,9 +57,9 @@ type Plan struct {
 // Env is what operations may use besides the view and the transaction.
 type Env struct {
 	Custodian  *custodian.Service
-	Policies   *policies.Engine
-	Challenges *Challenger // proofs of possession of a share
-	Drivers    Drivers     // makes keystores that are registered later
+	Policies   *policies.Engine // in force by the view that is judged under; never nil
+	Challenges *Challenger      // proofs of possession of a share
+	Drivers    Drivers          // makes keystores that are registered later
 }
 
 // Drivers makes the driver of a keystore's governed record; the composition root knows which there are.
