@@ -15,10 +15,11 @@ import (
 )
 
 // Time. Waiting periods are counted by ledger heartbeats, each worth the smaller of what the wall clock and
-// the monotonic clock say has passed, and never more than beatCap: moving the clock shortens no wait.
+// the monotonic clock say has passed, and never more than LongestBeat: moving the clock shortens no wait.
 const (
 	beatEvery = time.Minute
-	beatCap   = 2 * time.Minute
+	// LongestBeat is the most that one heartbeat is worth, however much time passed since the one before.
+	LongestBeat = 2 * time.Minute
 	// clockSlack is how far wall and monotonic time may part between two looks before the clock is distrusted.
 	clockSlack = 5 * time.Second
 	// startSlack is how far before the last ledger entry the wall clock may be at start.
@@ -77,7 +78,7 @@ func newHeartbeat(c clock.Clock) *heartbeat {
 
 // passed is what a beat now is worth, zero before beatEvery is over.
 func (h *heartbeat) passed() time.Duration {
-	worth := min(h.clock.Now().Sub(h.wall), h.clock.Elapsed()-h.elapsed, beatCap)
+	worth := min(h.clock.Now().Sub(h.wall), h.clock.Elapsed()-h.elapsed, LongestBeat)
 	if h.clock.Elapsed()-h.elapsed < beatEvery {
 		return 0
 	}
@@ -128,6 +129,16 @@ func (e *Engine) expire(ctx context.Context) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// Waiting reports whether a ceremony is in its waiting period.
+func (e *Engine) Waiting() bool {
+	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+		if c.State == Approved && c.WaitLeft > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // countDown takes a heartbeat off every waiting period. Without anything waiting no heartbeat is recorded, and

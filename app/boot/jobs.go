@@ -40,7 +40,9 @@ func (s *service) run(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() { s.store.Guard(ctx, sweepEvery) })
 	group.Go(func() { s.recordAlerts(ctx) })
-	group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
+	if !s.paced {
+		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
+	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })

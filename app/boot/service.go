@@ -46,6 +46,8 @@ type service struct {
 	engine  *ceremony.Engine
 	alerts  chan store.Violation
 
+	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
+	paced         bool
 	storageFailed atomic.Bool // the last periodic write did not succeed
 	stopping      atomic.Bool
 	asked         map[string]request // by keystore; the tick's own

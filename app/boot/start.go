@@ -82,7 +82,12 @@ func start(ctx context.Context, cfg *config.Config, clk clock.Clock, logger *slo
 	if err != nil {
 		return nil, err
 	}
-	r := &Running{TrustFile: cfg.TrustFile(), Custodian: s.door, service: s, log: logger, failed: make(chan error, 2), jobs: make(chan struct{})}
+	return serve(ctx, s)
+}
+
+// serve sets an open service to work.
+func serve(ctx context.Context, s *service) (*Running, error) {
+	r := &Running{TrustFile: s.cfg.TrustFile(), Custodian: s.door, service: s, log: s.log, failed: make(chan error, 2), jobs: make(chan struct{})}
 	if err := r.begin(ctx); err != nil {
 		return nil, errors.Join(err, r.abandon(ctx))
 	}

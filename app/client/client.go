@@ -90,7 +90,7 @@ func New(cfg Config) (*Client, error) {
 		c.clock = clock.NewSystem()
 	}
 	if c.http == nil {
-		if c.http, err = newHTTPClient(cfg); err != nil {
+		if c.http, err = newHTTPClient(cfg, c.clock); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +115,7 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-func newHTTPClient(cfg Config) (*http.Client, error) {
+func newHTTPClient(cfg Config, clk clock.Clock) (*http.Client, error) {
 	roots := cfg.RootCAs
 	if cfg.CAFile != "" {
 		var err error
@@ -128,7 +128,7 @@ func newHTTPClient(cfg Config) (*http.Client, error) {
 		return nil, errors.New("client configuration: the process replaced the default HTTP transport; give HTTPClient")
 	}
 	transport = transport.Clone()
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots}
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Time: clk.Now}
 	// HTTP/1.1: for many small calls one HTTP/2 connection serves a tenth to a fifth fewer a second.
 	transport.ForceAttemptHTTP2 = false
 	transport.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{}

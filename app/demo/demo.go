@@ -15,6 +15,8 @@ import (
 	"slices"
 	"time"
 
+	"conclave/app/demo/cast"
+	"conclave/custodian/clock"
 	"conclave/custodian/ledger"
 )
 
@@ -23,29 +25,20 @@ const stateFile = "demo.json"
 
 // state is what demo.json holds.
 type state struct {
-	Note         string    `json:"note"`
-	URL          string    `json:"url"`
-	CA           string    `json:"ca"`
-	AppToken     string    `json:"app_token"`
-	AuditorToken string    `json:"auditor_token"`
-	Key          string    `json:"key"`
-	TrustFile    string    `json:"trust_file"`
-	Custodians   []*Member `json:"custodians"`
-	Others       []*Member `json:"others"`
-	Told         bool      `json:"told"` // the whole story ran
-	MadeAt       time.Time `json:"made_at"`
+	Note         string         `json:"note"`
+	URL          string         `json:"url"`
+	CA           string         `json:"ca"`
+	AppToken     string         `json:"app_token"`
+	AuditorToken string         `json:"auditor_token"`
+	Key          string         `json:"key"`
+	TrustFile    string         `json:"trust_file"`
+	Custodians   []*cast.Member `json:"custodians"`
+	Others       []*cast.Member `json:"others"`
+	Told         bool           `json:"told"` // the whole story ran
+	MadeAt       time.Time      `json:"made_at"`
 }
 
-func (s *state) everybody() []*Member { return slices.Concat(s.Custodians, s.Others) }
-
-func (s *state) member(id string) *Member {
-	for _, m := range s.everybody() {
-		if m.ID == id {
-			return m
-		}
-	}
-	return nil
-}
+func (s *state) everybody() []*cast.Member { return slices.Concat(s.Custodians, s.Others) }
 
 func (s *state) save(dir string) error {
 	raw, err := json.MarshalIndent(s, "", "  ")
@@ -68,8 +61,8 @@ func loadState(dir string) (*state, error) {
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("%s is damaged (%w); `conclave demo --reset` starts over", stateFile, err)
 	}
-	roles := map[string]*Member{}
-	for _, m := range cast() {
+	roles := map[string]*cast.Member{}
+	for _, m := range troupe() {
 		roles[m.ID] = m
 	}
 	for _, m := range s.everybody() {
@@ -77,7 +70,7 @@ func loadState(dir string) (*state, error) {
 		if known == nil {
 			return nil, fmt.Errorf("%s names %q, whom the demo does not know; `conclave demo --reset` starts over", stateFile, m.ID)
 		}
-		m.Roles, m.team, m.site = known.Roles, known.team, known.site
+		m.Roles, m.Team, m.Site = known.Roles, known.Team, known.Site
 	}
 	return s, nil
 }
@@ -88,8 +81,8 @@ type demo struct {
 	data  string // of the instance: dir/instance
 	out   io.Writer
 	state *state
-	trust *ledger.TrustFile
-	step  int
+	cast.Cast
+	step int
 }
 
 // tell opens a chapter of the story.
@@ -104,12 +97,19 @@ func (d *demo) say(format string, args ...any) {
 }
 
 // newState makes keys and genesis for a demonstration that begins.
-func (d *demo) newState(ctx context.Context, url string, now time.Time) (genesisPath string, err error) {
-	members := cast()
-	if err := makeKeys(filepath.Join(d.dir, "people"), members); err != nil {
-		return "", err
+func (d *demo) newState(ctx context.Context, now time.Time) (file []byte, signatures [][]byte, err error) {
+	members := troupe()
+	if err := cast.MakeKeys(filepath.Join(d.dir, "people"), members...); err != nil {
+		return nil, nil, err
 	}
 	d.state = &state{Note: "Demonstration data: made-up people, development mode. Never use these keys for anything real.",
-		URL: url, Custodians: members[:5], Others: members[5:], MadeAt: now}
-	return genesisFile(ctx, d.dir, members, now)
+		Custodians: members[:5], Others: members[5:], MadeAt: now}
+	return cast.GenesisFile(ctx, d.dir, stage(), members, now)
+}
+
+// meet lets the cast find the running service.
+func (d *demo) meet() (err error) {
+	d.Cast = cast.Cast{Members: d.state.everybody(), URL: d.state.URL, CA: d.state.CA, Seen: filepath.Join(d.dir, "seen"), Clock: clock.NewSystem()}
+	d.Trust, err = ledger.LoadTrustFile(d.state.TrustFile)
+	return err
 }

@@ -33,7 +33,7 @@ const framework = "pci-dss-4.0.1"
 
 func (d *demo) tellReport(ctx context.Context) error {
 	d.tell("The auditor pulls the evidence for PCI DSS 4.0.1, 3.6 and 3.7, and checks it without us.")
-	auditor, err := d.bearer(d.state.AuditorToken)
+	auditor, err := d.Bearer(d.state.AuditorToken)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (d *demo) tellReport(ctx context.Context) error {
 	if err := d.showVerdicts(path); err != nil {
 		return err
 	}
-	if _, err := bundle.Verify(ctx, path, d.trust); err != nil {
+	if _, err := bundle.Verify(ctx, path, d.Trust); err != nil {
 		return fmt.Errorf("verifying the bundle offline: %w", err)
 	}
 	d.say("The page is %s; the bundle %s", filepath.Join(d.dir, reportPage), path)
@@ -126,11 +126,11 @@ func (d *demo) tellTampering(ctx context.Context) error {
 
 // editLedgerCopy exports the ledger, verifies the copy, changes one byte of it and verifies again.
 func (d *demo) editLedgerCopy(ctx context.Context) error {
-	auditor, err := d.bearer(d.state.AuditorToken)
+	auditor, err := d.Bearer(d.state.AuditorToken)
 	if err != nil {
 		return err
 	}
-	head, note, err := auditor.CheckLedger(ctx, d.trust, filepath.Join(d.dir, "seen"))
+	head, note, err := auditor.CheckLedger(ctx, d.Trust, filepath.Join(d.dir, "seen"))
 	if err != nil {
 		return fmt.Errorf("checking the ledger online: %w", err)
 	}
@@ -139,11 +139,11 @@ func (d *demo) editLedgerCopy(ctx context.Context) error {
 		return err
 	}
 	var keys []string
-	keys = append(keys, d.trust.LogKeys...)
-	if err := ledger.ExportDir(ctx, dir, ledger.Export{Checkpoint: note, Origin: d.trust.Origin, LogKeys: keys, Entries: auditor.EntrySource(head.Size)}); err != nil {
+	keys = append(keys, d.Trust.LogKeys...)
+	if err := ledger.ExportDir(ctx, dir, ledger.Export{Checkpoint: note, Origin: d.Trust.Origin, LogKeys: keys, Entries: auditor.EntrySource(head.Size)}); err != nil {
 		return fmt.Errorf("exporting the ledger: %w", err)
 	}
-	found, err := ledger.VerifyDir(ctx, dir, ledger.VerifyInput{Trust: d.trust})
+	found, err := ledger.VerifyDir(ctx, dir, ledger.VerifyInput{Trust: d.Trust})
 	if err != nil {
 		return fmt.Errorf("verifying the exported ledger: %w", err)
 	}
@@ -157,7 +157,7 @@ func (d *demo) editLedgerCopy(ctx context.Context) error {
 	if err := os.WriteFile(path, bundle, 0o600); err != nil {
 		return err
 	}
-	_, err = ledger.VerifyDir(ctx, dir, ledger.VerifyInput{Trust: d.trust})
+	_, err = ledger.VerifyDir(ctx, dir, ledger.VerifyInput{Trust: d.Trust})
 	if err == nil {
 		return errors.New("an edited ledger copy was accepted")
 	}

@@ -29,7 +29,7 @@ func (d *demo) tellFile(ctx context.Context) error {
 	if err := writeOrders(plain); err != nil {
 		return err
 	}
-	app, err := d.bearer(d.state.AppToken)
+	app, err := d.Bearer(d.state.AppToken)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func (d *demo) tellFile(ctx context.Context) error {
 
 // decryptFile decrypts the story's file and compares it with the original.
 func (d *demo) decryptFile(ctx context.Context, spoil bool) (version uint32, err error) {
-	app, err := d.bearer(d.state.AppToken)
+	app, err := d.Bearer(d.state.AppToken)
 	if err != nil {
 		return 0, err
 	}

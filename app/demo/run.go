@@ -15,6 +15,8 @@ import (
 
 	"conclave/app/boot"
 	"conclave/app/config"
+	"conclave/app/demo/cast"
+	"conclave/app/demo/year"
 	"conclave/ceremony"
 	"conclave/custodian"
 	"conclave/custodian/clock"
@@ -36,6 +38,7 @@ func Command() *cobra.Command {
 			return Run(cmd.Context(), cmd.OutOrStdout(), Options{Dir: dir, Listen: listen, Reset: reset, Once: once})
 		},
 	}
+	c.AddCommand(year.Command())
 	c.Flags().StringVar(&dir, "data-dir", "var", "folder of the demonstration")
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8443", "address to serve on; a taken port is replaced by a free one")
 	c.Flags().BoolVar(&reset, "reset", false, "start over: removes what an earlier demonstration made in the folder")
@@ -107,15 +110,7 @@ func (d *demo) find(reset bool) error {
 func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
 	fmt.Fprintf(d.out, "Conclave demonstration. Everything is made up and marked as development; it all lives in %s.\n", d.dir)
 	now := time.Now()
-	path, err := d.newState(ctx, "", now)
-	if err != nil {
-		return err
-	}
-	file, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	signatures, err := d.signatures(path)
+	file, signatures, err := d.newState(ctx, now)
 	if err != nil {
 		return err
 	}
@@ -137,13 +132,13 @@ func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
 // again goes on where an earlier run ended.
 func (d *demo) again(ctx context.Context, cfg *config.Config, o Options) error {
 	fmt.Fprintf(d.out, "Conclave demonstration, found in %s (make reset, or --reset, starts over).\n", d.dir)
-	if err := openKeys(d.state.everybody()); err != nil {
+	if err := cast.OpenKeys(d.state.everybody()); err != nil {
 		return err
 	}
 	return d.serve(ctx, cfg, o, func(ctx context.Context) error {
 		d.tell("The process was new, so its keystores were inactive: three of five brought their shares again.")
 		for _, keystore := range []string{vault, lab} {
-			if err := d.activate(ctx, keystore, false); err != nil {
+			if err := d.Activate(ctx, keystore, nil, holders()[:threshold]...); err != nil {
 				return err
 			}
 		}
@@ -169,7 +164,7 @@ func (d *demo) serve(ctx context.Context, cfg *config.Config, o Options, work fu
 		err = errors.Join(err, running.Close(closing))
 	}()
 	d.state.URL, d.state.CA, d.state.TrustFile = running.URL, running.CAFile, running.TrustFile
-	if d.trust, err = ledger.LoadTrustFile(running.TrustFile); err != nil {
+	if err := d.meet(); err != nil {
 		return err
 	}
 	if err := errors.Join(work(ctx), d.state.save(d.dir)); err != nil {
@@ -189,18 +184,6 @@ func (d *demo) serve(ctx context.Context, cfg *config.Config, o Options, work fu
 	case err := <-running.Failed():
 		return err
 	}
-}
-
-func (d *demo) signatures(path string) ([][]byte, error) {
-	var out [][]byte
-	for _, m := range d.state.everybody() {
-		envelope, err := os.ReadFile(path + "." + m.ID + ".sig")
-		if err != nil {
-			return nil, fmt.Errorf("reading a genesis signature: %w", err)
-		}
-		out = append(out, envelope)
-	}
-	return out, nil
 }
 
 // freeAddress is the address asked for, or the same host with a free port where its port is taken.

@@ -8,7 +8,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/client"
-	"conclave/hsm/secret"
+	"conclave/app/demo/cast"
 )
 
 // The demo's key and application.
@@ -35,7 +35,7 @@ func (d *demo) story(ctx context.Context) error {
 func (d *demo) tellGenesis(context.Context) error {
 	d.tell("Genesis: one file, signed by everybody it names, is the whole beginning.")
 	d.say("%d made-up people signed its SHA-256; that digest is entry 0 of the ledger and the", len(d.state.everybody()))
-	d.say("instance's id: %s", d.trust.Instance)
+	d.say("instance's id: %s", d.Trust.Instance)
 	d.say("Two keystores were made. Each one's activation secret was split into five shares, each share")
 	d.say("sealed to one custodian's key, and forgotten. No server, disk or person has it whole.")
 	return nil
@@ -44,14 +44,14 @@ func (d *demo) tellGenesis(context.Context) error {
 func (d *demo) tellDuties(ctx context.Context) error {
 	d.tell("Custodians accept their duties and prove that their shares are readable.")
 	for _, id := range holders()[:4] {
-		a, err := d.act(id)
+		a, err := d.Act(id)
 		if err != nil {
 			return err
 		}
-		if err := a.acknowledge(ctx); err != nil {
+		if err := a.Acknowledge(ctx); err != nil {
 			return fmt.Errorf("%s signing the acknowledgement: %w", id, err)
 		}
-		n, err := a.confirm(ctx)
+		n, err := a.ProveShares(ctx, "share.confirm", "issued")
 		if err != nil {
 			return fmt.Errorf("%s confirming shares: %w", id, err)
 		}
@@ -62,14 +62,14 @@ func (d *demo) tellDuties(ctx context.Context) error {
 
 // eveInTheWrongOrder is the finding that the auditor makes later.
 func (d *demo) eveInTheWrongOrder(ctx context.Context) error {
-	eve, err := d.act("demo-eve")
+	eve, err := d.Act("demo-eve")
 	if err != nil {
 		return err
 	}
-	if _, err := eve.confirm(ctx); err != nil {
+	if _, err := eve.ProveShares(ctx, "share.confirm", "issued"); err != nil {
 		return fmt.Errorf("demo-eve confirming shares: %w", err)
 	}
-	if err := eve.acknowledge(ctx); err != nil {
+	if err := eve.Acknowledge(ctx); err != nil {
 		return fmt.Errorf("demo-eve signing the acknowledgement: %w", err)
 	}
 	d.say("%-9s opened her shares first and signed the form afterwards. Nothing stops her; the auditor will see it.", eve.Name)
@@ -78,48 +78,40 @@ func (d *demo) eveInTheWrongOrder(ctx context.Context) error {
 
 func (d *demo) tellActivation(ctx context.Context) error {
 	d.tell("Three of five open the production keystore; a wrong share is named and costs nothing.")
-	if err := d.activate(ctx, vault, true); err != nil {
+	if err := d.activate(ctx); err != nil {
 		return err
 	}
-	if err := d.activate(ctx, lab, false); err != nil {
+	if err := d.Activate(ctx, lab, nil, holders()[:threshold]...); err != nil {
 		return err
 	}
 	d.say("The laboratory's keystore was opened in the same way.")
 	return nil
 }
 
-// activate brings three shares to a keystore. withForgery lets Cleo bring a wrong one first.
-func (d *demo) activate(ctx context.Context, keystore string, withForgery bool) error {
-	var ceremony api.Ceremony
-	for i, id := range holders()[:threshold] {
-		a, err := d.act(id)
-		if err != nil {
-			return err
-		}
-		if i == 0 {
-			proposed, err := a.API.Propose(ctx, "keystore.activate", map[string]any{"keystore": keystore}, "start of the day")
-			if err != nil {
-				return fmt.Errorf("calling for the activation of %s: %w", keystore, err)
-			}
-			ceremony = proposed.Ceremony
-		}
-		if withForgery && id == "demo-cleo" {
-			_, err := a.bring(ctx, ceremony, forge)
-			if err := d.refused(err, "share_wrong", "Cleo brought something else first"); err != nil {
-				return err
-			}
-		}
-		if ceremony, err = a.bring(ctx, ceremony, nil); err != nil {
-			return fmt.Errorf("%s bringing a share: %w", id, err)
-		}
-		if withForgery {
-			d.say("%-9s brought a share with a signed approval: the ceremony is %s.", a.Name, ceremony.State)
-		}
+// activate opens the vault. Cleo brings a wrong share first.
+func (d *demo) activate(ctx context.Context) error {
+	three := holders()[:threshold]
+	told := func(m *cast.Member, c api.Ceremony) {
+		d.say("%-9s brought a share with a signed approval: the ceremony is %s.", m.Name, c.State)
 	}
-	if ceremony.State != "completed" {
-		return fmt.Errorf("activation of %s ended as %s: %s", keystore, ceremony.State, ceremony.Outcome)
+	ada, err := d.Act(three[0])
+	if err != nil {
+		return err
 	}
-	return nil
+	proposed, err := ada.API.Propose(ctx, "keystore.activate", map[string]any{"keystore": vault}, "start of the day")
+	if err != nil {
+		return fmt.Errorf("calling for the activation of %s: %w", vault, err)
+	}
+	cleo, err := d.Act("demo-cleo")
+	if err != nil {
+		return err
+	}
+	_, err = cleo.Bring(ctx, proposed.Ceremony, forge)
+	if err := d.refused(err, "share_wrong", "Cleo brings something else first"); err != nil {
+		return err
+	}
+	_, err = d.Bring(ctx, proposed.Ceremony, told, three...)
+	return err
 }
 
 // refused checks that something was refused for the expected reason, and shows it.
@@ -153,7 +145,7 @@ func keyParams(keystore string) map[string]any {
 
 func (d *demo) tellAlone(ctx context.Context) error {
 	d.tell("Nobody acts alone: whoever asks can not approve.")
-	cleo, err := d.act("demo-cleo")
+	cleo, err := d.Act("demo-cleo")
 	if err != nil {
 		return err
 	}
@@ -162,7 +154,7 @@ func (d *demo) tellAlone(ctx context.Context) error {
 		return err
 	}
 	d.say("Cleo asks for a key for cardholder data. It takes %d other people's signatures.", proposed.Ceremony.Takes.Approvals)
-	_, err = cleo.approve(ctx, proposed.Ceremony)
+	_, err = cleo.Approve(ctx, proposed.Ceremony)
 	if err := d.refused(err, "requester", "Cleo tries to approve it herself"); err != nil {
 		return err
 	}
@@ -172,7 +164,7 @@ func (d *demo) tellAlone(ctx context.Context) error {
 
 func (d *demo) tellPlacement(ctx context.Context) error {
 	d.tell("Policy decides where a key may live, says why not, and where instead.")
-	cleo, err := d.act("demo-cleo")
+	cleo, err := d.Act("demo-cleo")
 	if err != nil {
 		return err
 	}
@@ -211,30 +203,7 @@ func (d *demo) tellKey(ctx context.Context) error {
 
 // govern proposes as one person and lets others approve.
 func (d *demo) govern(ctx context.Context, requester, operation string, params map[string]any, reason string, approvers ...string) (api.Ceremony, error) {
-	var none api.Ceremony
-	a, err := d.act(requester)
-	if err != nil {
-		return none, err
-	}
-	proposed, err := a.API.Propose(ctx, operation, params, reason)
-	if err != nil {
-		return none, fmt.Errorf("%s proposing %s: %w", requester, operation, err)
-	}
-	ceremony := proposed.Ceremony
-	for _, id := range approvers {
-		b, err := d.act(id)
-		if err != nil {
-			return none, err
-		}
-		if ceremony, err = b.approve(ctx, ceremony); err != nil {
-			return none, fmt.Errorf("%s approving %s: %w", id, operation, err)
-		}
-		d.say("%s signed: %s.", b.Name, ceremony.State)
-	}
-	if ceremony.State != "completed" {
-		return none, fmt.Errorf("%s ended as %s: %s", operation, ceremony.State, ceremony.Outcome)
-	}
-	return ceremony, nil
+	return d.Govern(ctx, requester, operation, params, reason, func(m *cast.Member, c api.Ceremony) { d.say("%s signed: %s.", m.Name, c.State) }, approvers...)
 }
 
 func (d *demo) tellApplication(ctx context.Context) error {
@@ -244,7 +213,7 @@ func (d *demo) tellApplication(ctx context.Context) error {
 	if _, err := d.govern(ctx, "demo-cleo", "application.enrol", params, "the shop goes live", "demo-ada", "demo-ben"); err != nil {
 		return err
 	}
-	cleo, err := d.act("demo-cleo")
+	cleo, err := d.Act("demo-cleo")
 	if err != nil {
 		return err
 	}
@@ -252,7 +221,7 @@ func (d *demo) tellApplication(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("issuing the application's token: %w", err)
 	}
-	ada, err := d.act("demo-ada")
+	ada, err := d.Act("demo-ada")
 	if err != nil {
 		return err
 	}
@@ -267,11 +236,6 @@ func (d *demo) tellApplication(ctx context.Context) error {
 	id, _, _ := strings.Cut(issued.Once, ".")
 	d.say("Token %s.… was shown this one time; the service keeps only a hash of its secret.", id)
 	return nil
-}
-
-// bearer is a connection with a token.
-func (d *demo) bearer(token string) (*client.Client, error) {
-	return client.New(client.Config{URL: d.state.URL, CAFile: d.state.CA, Token: secret.New([]byte(token))})
 }
 
 func (d *demo) tellRotation(ctx context.Context) error {
@@ -291,7 +255,7 @@ func (d *demo) tellRotation(ctx context.Context) error {
 
 func (d *demo) tellSuspension(ctx context.Context) error {
 	d.tell("Restrict alone, release together: one person suspends the key, it takes three to release it.")
-	ben, err := d.act("demo-ben")
+	ben, err := d.Act("demo-ben")
 	if err != nil {
 		return err
 	}
@@ -300,7 +264,7 @@ func (d *demo) tellSuspension(ctx context.Context) error {
 		return fmt.Errorf("suspending the key: %w", err)
 	}
 	d.say("Ben suspended %s at once, alone.", cardKey)
-	app, err := d.bearer(d.state.AppToken)
+	app, err := d.Bearer(d.state.AppToken)
 	if err != nil {
 		return err
 	}
