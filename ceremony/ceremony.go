@@ -81,13 +81,15 @@ func (r Requester) Name() string {
 
 // Ceremony is one governed operation. Row kind Kind.
 type Ceremony struct {
-	ID           string                  `json:"id"`
-	Operation    string                  `json:"operation"`
-	Class        string                  `json:"class"` // G, S, P, A, D of operations.md
-	State        State                   `json:"state"`
-	Title        string                  `json:"title"`
-	Lines        []operation.Line        `json:"lines,omitempty"`
-	Params       json.RawMessage         `json:"params"` // canonical
+	ID        string           `json:"id"`
+	Operation string           `json:"operation"`
+	Class     string           `json:"class"` // G, S, P, A, D of operations.md
+	State     State            `json:"state"`
+	Title     string           `json:"title"`
+	Lines     []operation.Line `json:"lines,omitempty"`
+	Params    json.RawMessage  `json:"params"` // canonical
+	// Asked is the digest of the parameters as they were asked for, where the service added what they act on.
+	Asked        string                  `json:"asked,omitempty"`
 	Reason       string                  `json:"reason"`
 	Target       operation.Target        `json:"target"`
 	Subjects     []string                `json:"subjects,omitempty"`
@@ -120,6 +122,7 @@ type Ceremony struct {
 	Outcome    string          `json:"outcome,omitempty"` // reason code or plain words
 	Result     json.RawMessage `json:"result,omitempty"`
 	Deviations []string        `json:"deviations,omitempty"`
+	Items      []Item          `json:"items,omitempty"` // of a batch, in the order of its parameters
 	FirstSeq   uint64          `json:"first_seq"`
 	LastSeq    uint64          `json:"last_seq"`
 	Cites      string          `json:"cites,omitempty"` // class A: the governed decision it rests on

@@ -159,6 +159,8 @@ func load(view *store.View, id string) (*Ceremony, error) {
 	own := *c
 	own.Votes = append([]Vote(nil), c.Votes...)
 	own.Shares = append([]Contribution(nil), c.Shares...)
+	own.Items = append([]Item(nil), c.Items...)
+	own.Deviations = append([]string(nil), c.Deviations...)
 	return &own, nil
 }
 

@@ -28,6 +28,8 @@ func (e *Engine) run(ctx context.Context, p identity.Principal, id string) (*Cer
 		return nil, nil, fmt.Errorf("%w: %s", ErrClockDisagrees, problem)
 	}
 	switch op := e.ops[c.Operation].(type) {
+	case operation.Compound:
+		return e.runBatch(ctx, p, id, op)
 	case operation.Effectful: // first: an operation that acts outside must never run as if it did not
 		return e.runEffect(ctx, p, id, op)
 	case operation.Pure:

@@ -65,6 +65,7 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 			c = cmp.Or(earlier, c)
 			return nil, err
 		}
+		c.Params, c.ApprovedAt = params, nil // as asked, whatever an earlier try under another view made of it
 		if err := e.draft(ctx, view, p, op, c); err != nil {
 			return nil, err
 		}
@@ -122,7 +123,8 @@ func earlierProposal(view *store.View, c *Ceremony) (*Ceremony, error) {
 	if err != nil {
 		return nil, err
 	}
-	if earlier.Operation != c.Operation || earlier.Reason != c.Reason || !bytes.Equal(earlier.Params, c.Params) {
+	same := bytes.Equal(earlier.Params, c.Params) || (earlier.Asked != "" && earlier.Asked == digest(c.Params))
+	if earlier.Operation != c.Operation || earlier.Reason != c.Reason || !same {
 		return nil, fmt.Errorf("%s is another proposal: %w", c.ID, store.ErrIdempotencyConflict)
 	}
 	return earlier, nil
@@ -161,6 +163,9 @@ func canonicalParams(params []byte) ([]byte, error) {
 // draft judges a proposal under one view and fills in the ceremony.
 func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Principal, op operation.Operation, c *Ceremony) error {
 	now := e.clock.Now()
+	if err := e.pin(ctx, view, op, c, p, now); err != nil {
+		return err
+	}
 	plan, takes, err := e.judge(ctx, view, op, c, p, now)
 	if err != nil {
 		return err
@@ -271,21 +276,46 @@ func (e *Engine) judge(ctx context.Context, view *store.View, op operation.Opera
 	if len(plan.Deny) > 0 {
 		return plan, none, &custodian.Denied{Code: firstCode(plan.Deny), Reasons: plan.Deny}
 	}
-	q := plan.Quorum
-	q.Now, q.Mode, q.Operation = now, policies.Mode(e.door.Instance().Mode), c.Operation
-	q.Requester = policies.Requester{Kind: string(p.Kind), ID: p.ID}
-	if who := person(view)(p.ID); p.Kind == identity.Human && who != nil {
-		for _, r := range who.Roles {
-			q.Requester.Roles = append(q.Requester.Roles, string(r))
-		}
-	}
-	takes, err := env.Policies.Quorum(ctx, q)
+	takes, err := e.quorum(ctx, env, view, &plan, c, p, now)
 	if errors.Is(err, policies.ErrPolicy) {
 		e.log.Error("policy reached no decision", "operation", c.Operation, "error", err)
 		return plan, none, &custodian.Denied{Code: "policy_error", Reasons: []policies.Reason{{Rule: "ceremony", Code: "policy_error",
 			Message: "policy names no usable quorum for this operation, which is a refusal", Remedy: "the operator finds the cause in the service's log"}}}
 	}
 	return plan, takes, err
+}
+
+// quorum asks policy what a plan takes: for several items the strictest of what each of them takes.
+func (e *Engine) quorum(ctx context.Context, env operation.Env, view *store.View, plan *operation.Plan, c *Ceremony, p identity.Principal, now time.Time) (policies.QuorumDecision, error) {
+	requester := policies.Requester{Kind: string(p.Kind), ID: p.ID}
+	if who := person(view)(p.ID); p.Kind == identity.Human && who != nil {
+		for _, r := range who.Roles {
+			requester.Roles = append(requester.Roles, string(r))
+		}
+	}
+	ask := func(q policies.QuorumInput, name string) (policies.QuorumDecision, error) {
+		q.Now, q.Mode, q.Operation, q.Requester = now, policies.Mode(e.door.Instance().Mode), name, requester
+		return env.Policies.Quorum(ctx, q)
+	}
+	if len(plan.Quorums) == 0 {
+		return ask(plan.Quorum, c.Operation)
+	}
+	var all []policies.QuorumDecision
+	for i, q := range plan.Quorums {
+		takes, err := ask(q, q.Operation)
+		if err != nil {
+			return policies.QuorumDecision{}, err
+		}
+		if all = append(all, takes); i == 0 {
+			plan.Quorum.Precedent = q.Precedent
+		} else if plan.Quorum.Precedent != q.Precedent {
+			plan.Quorum.Precedent = "" // what rests on several decisions rests on none that could be cited
+		}
+	}
+	if c.ApprovedAt != nil { // items that are left out lower nothing
+		all = append(all, c.Takes)
+	}
+	return policies.Strictest(all)
 }
 
 func firstCode(reasons []policies.Reason) string {

@@ -69,6 +69,9 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 	if err != nil || (c.State != Executing && c.State != Indeterminate) {
 		return err
 	}
+	if op, ok := e.ops[c.Operation].(operation.Compound); ok {
+		return e.recoverBatch(ctx, c, op)
+	}
 	op, ok := e.ops[c.Operation].(operation.Effectful)
 	if !ok {
 		return fmt.Errorf("operation %s is unknown to this program", c.Operation)

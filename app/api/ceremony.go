@@ -38,6 +38,7 @@ type (
 		Outcome      string          `json:"outcome,omitempty"`
 		Result       json.RawMessage `json:"result,omitempty"`
 		Deviations   []string        `json:"deviations,omitempty"`
+		Items        []Item          `json:"items,omitempty"` // of a batch, in the order of its parameters
 		FirstSeq     uint64          `json:"first_seq"`
 		LastSeq      uint64          `json:"last_seq"`
 		Cites        string          `json:"cites,omitempty"`
@@ -60,6 +61,13 @@ type (
 		Label  string `json:"label"`
 		Before string `json:"before,omitempty"`
 		After  string `json:"after,omitempty"`
+	}
+	// Item is one item of a batch and how far it is: "" (not begun), begun, done, refused or indeterminate.
+	Item struct {
+		Target Target          `json:"target"`
+		State  string          `json:"state,omitempty"`
+		Why    string          `json:"why,omitempty"` // refused, indeterminate: the reason
+		Result json.RawMessage `json:"result,omitempty"`
 	}
 	Target struct {
 		Type        string `json:"type"`

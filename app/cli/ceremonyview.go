@@ -26,6 +26,7 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 		}
 		table(w, []string{"WHAT", "BEFORE", "AFTER"}, rows)
 	}
+	writeItems(w, c)
 	fmt.Fprintf(w, "\nIt takes: %s.\n", clean(takesWords(c)))
 	for _, r := range c.Takes.Reasons {
 		fmt.Fprintf(w, "  because: %s", clean(r.Message))
@@ -50,6 +51,19 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	}
 }
 
+// writeItems says how far each item of a batch is, once it runs.
+func writeItems(w io.Writer, c *api.Ceremony) {
+	if len(c.Items) == 0 || (!c.Ended() && c.State != "executing" && c.State != "indeterminate") {
+		return
+	}
+	fmt.Fprintln(w)
+	var rows [][]string
+	for i, it := range c.Items {
+		rows = append(rows, []string{number(i + 1), targetWords(it.Target), orDash(it.State), orDash(it.Why), orDash(string(it.Result))})
+	}
+	table(w, []string{"ITEM", "TARGET", "STATE", "WHY", "RESULT"}, rows)
+}
+
 // writeOutcome says in a few lines where a ceremony stands now.
 func writeOutcome(w io.Writer, c *api.Ceremony) {
 	fmt.Fprintf(w, "%s\n", clean(c.Title))
@@ -59,6 +73,9 @@ func writeOutcome(w io.Writer, c *api.Ceremony) {
 		}
 	}
 	fmt.Fprintf(w, "Ceremony %s is %s; ledger %s.\n", clean(c.ID), clean(stateWords(c)), ledgerWords(c))
+	for _, d := range c.Deviations {
+		fmt.Fprintf(w, "Left out: %s\n", clean(d))
+	}
 	if c.ReviewBy != nil {
 		fmt.Fprintf(w, "To be reviewed by %s.\n", when(*c.ReviewBy))
 	}

@@ -61,6 +61,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		grantCommand(),
 		applicationCommand(),
 		tokenCommand(),
+		batchCommand(),
 		policyCommand(),
 	)
 	group(root, "data",

@@ -7,6 +7,7 @@ func All() []Operation {
 		applicationEnrol{},
 		applicationResume{},
 		applicationSuspend{},
+		batch{},
 		custodianResume{},
 		custodianSuspend{},
 		grantCreate{},

@@ -23,6 +23,10 @@ func TestAllOperations(t *testing.T) {
 		seen[o.Name()] = true
 		_, pure := o.(operation.Pure)
 		_, effectful := o.(operation.Effectful)
+		if _, compound := o.(operation.Compound); compound {
+			require.False(t, pure || effectful, "%s is of exactly one kind", o.Name())
+			continue // it takes what its items take
+		}
 		require.True(t, pure != effectful, "%s is of exactly one kind", o.Name())
 		_, err := r.Policies.Quorum(t.Context(), policies.QuorumInput{Now: r.Clock.Now(), Mode: policies.Production, Operation: o.Name(),
 			Requester: policies.Requester{Kind: "human", ID: "demo-ada"},
@@ -146,6 +150,14 @@ func TestBadInput(t *testing.T) {
 		{"custodian.resume", map[string]any{"person": "nobody"}, "person"},
 		{"share.confirm", map[string]any{"set": "noset"}, "set"},
 		{"acknowledgement.sign", map[string]any{"envelope": map[string]any{"payload": "x"}}, "envelope"},
+		{"batch", map[string]any{"operation": "batch", "items": []any{map[string]any{}}}, "operation"},
+		{"batch", map[string]any{"operation": "custodian.suspend", "items": []any{map[string]any{"person": "demo-ada"}}}, "operation"},
+		{"batch", map[string]any{"operation": "key.rotate", "items": []any{}}, "items"},
+		{"batch", map[string]any{"operation": "key.rotate", "items": []any{1}}, "items[0]"},
+		{"batch", map[string]any{"operation": "key.rotate", "items": []any{map[string]any{"key": custodiantest.KeyID}, map[string]any{"key": "ghost"}}}, "items[1].key"},
+		{"batch", map[string]any{"operation": "key.rotate", "items": []any{map[string]any{"key": custodiantest.KeyID}, map[string]any{"key": custodiantest.KeyID}}}, "items[1]"},
+		{"batch", map[string]any{"operation": "key.rotate", "items": []any{map[string]any{"key": custodiantest.KeyID, "keys": 1}}}, "items[0].keys"},
+		{"batch", map[string]any{"operation": "key.rotate", "items": []any{map[string]any{"key": custodiantest.KeyID}}, "targets": []any{map[string]any{"type": "key", "id": "x", "gov_revision": 1}, map[string]any{"type": "key", "id": "x", "gov_revision": 1}}}, "targets"},
 	} {
 		_, err := r.prepare(t, c.operation, r.input(t, human("demo-ada"), c.params))
 		require.Error(t, err, "%s %v", c.operation, c.params)

@@ -92,6 +92,9 @@ func (grantCreate) read(in Input) (grantCreateParams, error) {
 	p, err := decode[grantCreateParams](in)
 	if err == nil && p.ID == "" {
 		p.ID = idFrom("g", in.Ceremony)
+		if in.Item > 0 {
+			p.ID += fmt.Sprintf("-%d", in.Item)
+		}
 	}
 	return p, err
 }

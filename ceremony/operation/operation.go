@@ -41,6 +41,8 @@ type Input struct {
 	Now        time.Time
 	Instance   custodian.Instance
 	Reason     string // why, in the requester's words
+	// Item is the number of the item within a batch, from 1; 0 outside of one.
+	Item int
 }
 
 // Plan is what would happen: shown, signed, judged by policy.
@@ -48,10 +50,11 @@ type Plan struct {
 	Target   Target
 	Title    string // one plain sentence: what will happen to what
 	Lines    []Line
-	Subjects []string             // people whom the change is about; they take no part
-	Quorum   policies.QuorumInput // facts on which policy decides what it takes
-	ShareSet string               // class S: the set whose shares open it
-	Deny     []policies.Reason    // placement or lifecycle refusals; non-empty: refused, with reasons and remedies
+	Subjects []string               // people whom the change is about; they take no part
+	Quorum   policies.QuorumInput   // facts on which policy decides what it takes
+	Quorums  []policies.QuorumInput // of a compound operation, one an item: the strictest of all counts
+	ShareSet string                 // class S: the set whose shares open it
+	Deny     []policies.Reason      // placement or lifecycle refusals; non-empty: refused, with reasons and remedies
 }
 
 // Env is what operations may use besides the view and the transaction.
