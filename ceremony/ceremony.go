@@ -116,7 +116,7 @@ type Ceremony struct {
 	DueAt     *time.Time `json:"due_at,omitempty"` // when the waiting period was over
 	// ExecutingAt is when the effect began: what other replicas judge by whether it was left behind.
 	ExecutingAt *time.Time `json:"executing_at,omitempty"`
-	// ReviewBy is when what one person did alone must have been looked at (class P).
+	// ReviewBy is when what one person did alone (class P), or emergency access, must have been reviewed.
 	ReviewBy   *time.Time      `json:"review_by,omitempty"`
 	EndedAt    *time.Time      `json:"ended_at,omitempty"`
 	Outcome    string          `json:"outcome,omitempty"` // reason code or plain words

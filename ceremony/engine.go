@@ -81,7 +81,9 @@ func New(cfg Config) (*Engine, error) {
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 	}
-	e.guard = newClockGuard(cfg.Clock, e.store.View().Time())
+	view := e.store.View()
+	confirmation, revision := confirmedClock(view)
+	e.guard = newClockGuard(cfg.Clock, confirmation.NotBefore(view.Time()), revision)
 	e.beat = newHeartbeat(cfg.Clock)
 	for _, op := range cfg.Operations {
 		if e.ops[op.Name()] != nil {

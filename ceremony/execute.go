@@ -23,8 +23,7 @@ func (e *Engine) run(ctx context.Context, p identity.Principal, id string) (*Cer
 	if err != nil {
 		return nil, nil, err
 	}
-	// Restricting is never held up: a wrong clock is no reason to leave a suspected key in use.
-	if problem := e.guard.problem(); problem != "" && c.Class != string(policies.Protective) {
+	if problem := e.heldByClock(c); problem != "" {
 		return nil, nil, fmt.Errorf("%w: %s", ErrClockDisagrees, problem)
 	}
 	switch op := e.ops[c.Operation].(type) {
@@ -63,6 +62,9 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 		return nil, fmt.Errorf("policy now asks for class %s, approved was class %s: %w", takes.Class, c.Class, ErrVoid)
 	}
 	if err := stillAsks(view, c, takes, now); err != nil {
+		return nil, err
+	}
+	if err := e.byThisClock(c, now); err != nil {
 		return nil, err
 	}
 	standing := e.tally(view, c, takes, now)
@@ -161,6 +163,10 @@ func (e *Engine) runPure(ctx context.Context, p identity.Principal, id string, o
 // complete stores the end of a ceremony.
 func (e *Engine) complete(tx *store.Tx, c *Ceremony, p identity.Principal, result operation.Result, now time.Time) error {
 	c.State, c.EndedAt, c.Outcome, c.Result = Completed, &now, "completed", result.Data
+	if c.ReviewBy == nil && c.Takes.ReviewSeconds > 0 { // what several opened together is reviewed too: emergency access
+		by := now.Add(time.Duration(c.Takes.ReviewSeconds) * time.Second)
+		c.ReviewBy = &by
+	}
 	c.LastSeq = tx.View().Head().Size
 	return put(tx, c, e.entry("complete", p, c, map[string]any{"approvals": len(c.Votes), "shares": len(c.Shares)}))
 }

@@ -1,12 +1,15 @@
 package ceremony
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"conclave/ceremony/operation"
+	"conclave/custodian"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 )
 
@@ -14,7 +17,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx))
 	e.alert()
 	return err
 }
@@ -55,6 +58,55 @@ func (e *Engine) applyDue(ctx context.Context) error {
 		err = nil
 	}
 	return errors.Join(judged, err)
+}
+
+// maxFound bounds how many findings one commit opens.
+const maxFound = 50
+
+// findUnreviewed opens a finding for each thing that nobody reviewed in time.
+func (e *Engine) findUnreviewed(ctx context.Context) error {
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		late := e.unreviewed(view, e.clock.Now())
+		if len(late) == 0 {
+			return nil, nil
+		}
+		jobs := operation.Jobs{Env: e.environment(view)}
+		return func(tx *store.Tx) error {
+			for _, u := range late {
+				if err := jobs.OpenOverdue(tx, u); err != nil {
+					return fmt.Errorf("opening the finding about %s: %w", u.Ceremony, err)
+				}
+			}
+			return nil
+		}, nil
+	})
+	return err
+}
+
+// unreviewed lists completed ceremonies past their review date, without a review and without a finding, the first
+// maxFound. A review whose row contradicts the ledger is none.
+func (e *Engine) unreviewed(view *store.View, now time.Time) []operation.Unreviewed {
+	var out []operation.Unreviewed
+	for row := range view.List(Kind) {
+		c, ok := row.Value.(*Ceremony)
+		if !ok || c.State != Completed || c.ReviewBy == nil || now.Before(*c.ReviewBy) || len(out) >= maxFound {
+			continue
+		}
+		u := operation.Unreviewed{Ceremony: c.ID, Operation: c.Operation, Title: c.Title, Actor: cmp.Or(c.Requester.CalledBy, c.Requester.ID), DueAt: *c.ReviewBy}
+		if Review(view, c) == nil && !u.Noted(view) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// Review is the signed review of a ceremony; nil while there is none.
+func Review(view *store.View, c *Ceremony) *oversight.Review {
+	r, err := store.Peek[oversight.Review](view, custodian.KindReview, c.ID)
+	if err != nil {
+		return nil
+	}
+	return r
 }
 
 // alert writes each alert to the service's log once a process.

@@ -12,7 +12,6 @@ import (
 	"conclave/custodian/store"
 	"conclave/hsm"
 	"conclave/hsm/secret"
-	"conclave/policies"
 )
 
 // claim makes sure that one process runs an effect once at a time.
@@ -99,7 +98,7 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 // beginAgain runs an effect that did not happen, under the id of its intent. It is an execution like the first:
 // people, policy and target are judged anew, and nothing begins while the clock is distrusted.
 func (e *Engine) beginAgain(ctx context.Context, p identity.Principal, c *Ceremony, op operation.Effectful, in operation.Input) error {
-	if problem := e.guard.problem(); problem != "" && c.Class != string(policies.Protective) {
+	if problem := e.heldByClock(c); problem != "" {
 		return fmt.Errorf("%w: %s", ErrClockDisagrees, problem)
 	}
 	_, err := e.ready(ctx, e.store.View(), c, e.clock.Now())

@@ -1,8 +1,9 @@
 package ceremony
 
 // Sweep wipes shares that were brought to this process for a ceremony that has ended: it may have ended on
-// another replica, or while a share was on its way. Every replica calls it now and then.
+// another replica, or while a share was on its way; and it looks at the clock. Every replica calls it every few seconds.
 func (e *Engine) Sweep() {
+	e.ClockProblem()
 	view := e.store.View()
 	e.mu.Lock()
 	defer e.mu.Unlock()

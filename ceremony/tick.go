@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"conclave/custodian"
 	"conclave/custodian/clock"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
-	"conclave/policies"
 )
 
 // Time. Waiting periods are counted by ledger heartbeats, each worth the smaller of what the wall clock and
@@ -24,46 +22,9 @@ const (
 	clockSlack = 5 * time.Second
 	// startSlack is how far before the last ledger entry the wall clock may be at start.
 	startSlack = 2 * time.Second
+	// confirmLag is how much later than a confirmation another replica may look at it (ours).
+	confirmLag = 30 * time.Second
 )
-
-// clockGuard compares the wall clock with monotonic time and with the ledger.
-type clockGuard struct {
-	clock clock.Clock
-
-	mu       sync.Mutex
-	wall     time.Time // where the wall clock was when last trusted
-	elapsed  time.Duration
-	distrust string
-}
-
-func newClockGuard(c clock.Clock, lastEntry time.Time) *clockGuard {
-	g := &clockGuard{clock: c, wall: c.Now(), elapsed: c.Elapsed()}
-	if g.wall.Before(lastEntry.Add(-startSlack)) {
-		g.distrust = fmt.Sprintf("it shows %s, before the last ledger entry of %s", g.wall.Format(time.RFC3339), lastEntry.Format(time.RFC3339))
-		g.wall = lastEntry
-	}
-	return g
-}
-
-// problem says what is wrong with the clock, "" for nothing. A distrusted clock is trusted again when it
-// agrees again with the time that has passed since it was last trusted.
-func (g *clockGuard) problem() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	wall, elapsed := g.clock.Now(), g.clock.Elapsed()
-	expected := g.wall.Add(elapsed - g.elapsed)
-	if off := wall.Sub(expected); off > clockSlack || off < -clockSlack {
-		if g.distrust == "" {
-			g.distrust = fmt.Sprintf("it shows %s where %s was expected by elapsed time", wall.Format(time.RFC3339), expected.Format(time.RFC3339))
-		}
-		return g.distrust
-	}
-	g.wall, g.elapsed, g.distrust = wall, elapsed, ""
-	return ""
-}
-
-// ClockProblem says why executions are stopped by the clock; "" when they are not.
-func (e *Engine) ClockProblem() string { return e.guard.problem() }
 
 // heartbeat measures how much waiting time has passed.
 type heartbeat struct {
@@ -93,7 +54,7 @@ func (h *heartbeat) reset() { h.wall, h.elapsed = h.clock.Now(), h.clock.Elapsed
 func (e *Engine) Tick(ctx context.Context) error {
 	e.Sweep()
 	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx), e.runDue(ctx)}
-	if e.guard.problem() == "" {
+	if e.ClockProblem() == "" {
 		errs = append(errs, e.Recover(ctx), e.runJobs(ctx))
 	}
 	return errors.Join(errs...)
@@ -101,7 +62,7 @@ func (e *Engine) Tick(ctx context.Context) error {
 
 // noteClock records when the clock becomes distrusted and trusted again.
 func (e *Engine) noteClock(ctx context.Context) error {
-	problem := e.guard.problem()
+	problem := e.ClockProblem()
 	e.mu.Lock()
 	before := e.clockNoted
 	e.clockNoted = problem
@@ -150,7 +111,7 @@ func (e *Engine) countDown(ctx context.Context) error {
 		e.beat.reset()
 	}
 	e.mu.Unlock()
-	if passed == 0 || e.guard.problem() != "" {
+	if passed == 0 || e.ClockProblem() != "" {
 		return nil
 	}
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
@@ -196,8 +157,7 @@ func (e *Engine) countDown(ctx context.Context) error {
 func (e *Engine) runDue(ctx context.Context) error {
 	var errs []error
 	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
-		held := e.guard.problem() != "" && c.Class != string(policies.Protective)
-		if c.State != Approved || c.WaitLeft > 0 || held {
+		if c.State != Approved || c.WaitLeft > 0 || e.heldByClock(c) != "" {
 			continue
 		}
 		if _, once, err := e.run(ctx, e.self(), c.ID); err != nil {

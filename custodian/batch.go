@@ -142,7 +142,7 @@ const batchContext = 22
 
 // batchDetail lists the items in their order: {"count":n,"items":[…]} with, where keys differ, "keys" that "k"
 // counts from 0, and "reason_code" where all have the same. An item's members are those of a single entry, left
-// out where the batch's own fields say the same: "a" accept_risk, "c" start of ctx, "f" from_version, "k" key,
+// out where the batch's own fields say the same: "a" accept_risk, "b" breakglass, "c" start of ctx, "f" from_version, "k" key,
 // "o" outcome, "r" reason, "rc" reason_code, "v" version. Written by hand, in the order of RFC 8785, because a
 // batch pays for a hundred of them.
 func (s *Service) batchDetail(b *batch, e *ledger.Entry) ([]byte, error) {
@@ -211,6 +211,7 @@ func (b *batch) reasonCode() string {
 // batchLine is one item in a batch's detail; what is zero is left out.
 type batchLine struct {
 	acceptRisk  bool
+	emergency   string
 	context     string
 	fromVersion uint32
 	key         int // -1: the target's
@@ -227,7 +228,7 @@ func (s *Service) describe(l *batchLine, c *call, o *outcome) error {
 		return err
 	}
 	l.context = mark[:min(batchContext, len(mark))]
-	l.acceptRisk, l.reasonCode = c.use.AcceptRisk, c.use.ReasonCode
+	l.acceptRisk, l.reasonCode, l.emergency = c.use.AcceptRisk, c.use.ReasonCode, c.facts.emergency()
 	if v := c.facts.process; v != nil && c.use.Operation == access.Rewrap {
 		l.fromVersion = v.Version
 	}
@@ -240,6 +241,7 @@ func (l *batchLine) append(out []byte) []byte {
 	if l.acceptRisk {
 		out = append(appendName(out, start, "a"), "true"...)
 	}
+	out = appendMember(out, start, "b", l.emergency)
 	out = appendMember(out, start, "c", l.context)
 	if l.fromVersion > 0 {
 		out = appendNumber(out, start, "f", uint64(l.fromVersion))

@@ -11,6 +11,7 @@ import (
 
 	"conclave/custodian/access"
 	"conclave/custodian/dek"
+	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -75,7 +76,7 @@ func TestGrantChoice(t *testing.T) {
 		g := &access.Grant{ID: id, Application: "shop", Key: "k", Operations: []access.Operation{access.Encrypt},
 			CreatedAt: noon.Add(-time.Hour), ExpiresAt: noon.Add(time.Hour)}
 		edit(g)
-		return held(g)
+		return held(g, "")
 	}
 	revoked := grant("revoked", func(g *access.Grant) { g.RevokedAt = &noon })
 	expired := grant("expired", func(g *access.Grant) { g.ExpiresAt = noon })
@@ -94,8 +95,8 @@ func TestGrantChoice(t *testing.T) {
 		"covering before everything": {[]heldGrant{revoked, expired, other, bound, whole}, "whole", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &derived{grants: map[grantKey][]heldGrant{{"shop", "k"}: tc.grants}}
-			g, lacks := d.grant("shop", "k", access.Encrypt, map[string]string{"tenant": "south"}, noon)
+			d := &derived{grants: map[grantKey][]heldGrant{{identity.Application, "shop", "k"}: tc.grants}}
+			g, lacks := d.grant(identity.Principal{Kind: identity.Application, ID: "shop"}, "k", access.Encrypt, map[string]string{"tenant": "south"}, noon)
 			require.Equal(t, tc.covers, lacks == nil)
 			if tc.want == "" {
 				require.Nil(t, g)
@@ -105,11 +106,13 @@ func TestGrantChoice(t *testing.T) {
 			require.Equal(t, tc.want, g.facts.ID)
 		})
 	}
-	d := &derived{grants: map[grantKey][]heldGrant{{"shop", "k"}: {whole}}}
+	d := &derived{grants: map[grantKey][]heldGrant{{identity.Application, "shop", "k"}: {whole}}}
 	for _, pair := range [][2]string{{"shop", "l"}, {"shop2", "k"}, {"", "shopk"}, {"sho", "pk"}} {
-		g, _ := d.grant(pair[0], pair[1], access.Encrypt, nil, noon)
+		g, _ := d.grant(identity.Principal{Kind: identity.Application, ID: pair[0]}, pair[1], access.Encrypt, nil, noon)
 		require.Nil(t, g, pair)
 	}
+	g, _ := d.grant(identity.Principal{Kind: identity.Human, ID: "shop"}, "k", access.Encrypt, nil, noon)
+	require.Nil(t, g, "a person of the same id")
 }
 
 // Every error that a call can meet has one recorded code and one answer.

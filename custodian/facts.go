@@ -43,11 +43,9 @@ func (s *Service) gather(d *derived, c *call, keyID string, now time.Time) error
 	if err := s.principalFacts(d.view, c.principal, &f.in.Principal); err != nil {
 		return err
 	}
-	if c.principal.Kind == identity.Application {
-		g, lacks := d.grant(c.principal.ID, keyID, u.Operation, u.Context, now)
-		if f.notCovered = lacks; g != nil {
-			f.in.Grant = &g.facts
-		}
+	g, lacks := d.grant(c.principal, keyID, u.Operation, u.Context, now)
+	if f.notCovered = lacks; g != nil {
+		f.in.Grant = &g.facts
 	}
 	err := s.keyFacts(d.view, c, keyID)
 	if err != nil && f.in.Grant == nil {

@@ -3,6 +3,7 @@ package custodian
 import (
 	"conclave/custodian/access"
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 )
@@ -20,6 +21,13 @@ const (
 	KindToken       store.Kind = "token"       // token id
 	KindGrant       store.Kind = "grant"       // grant id
 	KindNode        store.Kind = "node"        // node id
+	KindHold        store.Kind = "hold"        // hold id
+	KindRetention   store.Kind = "retention"   // class of records
+	KindReview      store.Kind = "review"      // id of the ceremony reviewed
+	KindFinding     store.Kind = "finding"     // finding id
+	KindException   store.Kind = "exception"   // exception id
+	KindBreakGlass  store.Kind = "breakglass"  // id of the emergency access
+	KindClock       store.Kind = "clock"       // oversight.ClockRow
 
 	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
@@ -66,6 +74,13 @@ func Schema() store.Schema {
 		KindToken:       store.JSON[access.Token](true),
 		KindGrant:       store.JSON[access.Grant](true),
 		KindNode:        store.JSON[Node](true),
+		KindHold:        store.JSON[oversight.Hold](false),
+		KindRetention:   store.JSON[oversight.Retention](false),
+		KindReview:      store.JSON[oversight.Review](false),
+		KindFinding:     store.JSON[oversight.Finding](false),
+		KindException:   store.JSON[oversight.Exception](false),
+		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
+		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

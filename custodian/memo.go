@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"conclave/custodian/access"
+	"conclave/custodian/identity"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 	"conclave/policies"
 )
@@ -44,7 +46,11 @@ type memoShard struct {
 	m  map[string]*policies.Decision
 }
 
-type grantKey struct{ application, key string }
+// grantKey is who may use which key: applications by grant, people in emergencies only.
+type grantKey struct {
+	kind           identity.Kind
+	principal, key string
+}
 
 // heldGrant is a grant with its form for policy, built once an epoch.
 type heldGrant struct {
@@ -52,8 +58,9 @@ type heldGrant struct {
 	facts policies.GrantFacts
 }
 
-func held(g *access.Grant) heldGrant {
-	f := policies.GrantFacts{ID: g.ID, Context: g.Context, ExpiresAt: g.ExpiresAt, Revoked: g.RevokedAt != nil}
+// held makes the form; emergency is the ceremony that opened emergency access, "" for a grant.
+func held(g *access.Grant, emergency string) heldGrant {
+	f := policies.GrantFacts{ID: g.ID, Context: g.Context, ExpiresAt: g.ExpiresAt, Revoked: g.RevokedAt != nil, Emergency: emergency}
 	for _, op := range g.Operations {
 		f.Operations = append(f.Operations, string(op))
 	}
@@ -90,8 +97,18 @@ func derive(view *store.View, b *bundles) *derived {
 	}
 	for row := range view.List(KindGrant) {
 		if g, ok := row.Value.(*access.Grant); ok {
-			k := grantKey{g.Application, g.Key}
-			d.grants[k] = append(d.grants[k], held(g))
+			k := grantKey{identity.Application, g.Application, g.Key}
+			d.grants[k] = append(d.grants[k], held(g, ""))
+		}
+	}
+	for row := range view.List(KindBreakGlass) { // behind the grants: what a grant covers is no emergency
+		b, ok := row.Value.(*oversight.BreakGlass)
+		if !ok {
+			continue
+		}
+		for _, keyID := range b.Keys {
+			k := grantKey{b.Kind, b.Principal, keyID}
+			d.grants[k] = append(d.grants[k], held(b.Grant(keyID), b.Ceremony))
 		}
 	}
 	return d
@@ -127,11 +144,11 @@ func (d *derived) shard(memoKey []byte) *memoShard {
 
 // grant picks the grant to judge a call by, and says why it does not cover the call (nil: it does): one that
 // covers it, else one in force that names the operation, else one in force, else any, else nil.
-func (d *derived) grant(application, keyID string, op access.Operation, context map[string]string, now time.Time) (*heldGrant, error) {
+func (d *derived) grant(p identity.Principal, keyID string, op access.Operation, context map[string]string, now time.Time) (*heldGrant, error) {
 	var best *heldGrant
 	var lacks error
 	most := -1
-	all := d.grants[grantKey{application, keyID}]
+	all := d.grants[grantKey{p.Kind, p.ID, keyID}]
 	for i := range all {
 		g := &all[i]
 		err := g.row.Covers(op, keyID, context, now)

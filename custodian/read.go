@@ -9,6 +9,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -58,7 +59,7 @@ func (s *Service) judgeRead(ctx context.Context, d *derived, p identity.Principa
 		return err
 	}
 	if p.Kind == identity.Application && o.target.Type == "key" {
-		if g, _ := d.grant(p.ID, o.target.ID, "", nil, o.at); g != nil {
+		if g, _ := d.grant(p, o.target.ID, "", nil, o.at); g != nil {
 			in.Grant = &g.facts
 		}
 	}
@@ -128,6 +129,11 @@ func (s *Service) Place(ctx context.Context, view *store.View, k policies.Placem
 			CertificateStatus: r.CertificateStatus, Custody: string(r.Custody), Jurisdiction: r.Jurisdiction,
 			Environment: r.Environment, KeyStrength: r.Capabilities.KeyStrength, Simulated: r.Simulated,
 		})
+	}
+	for row := range view.List(KindException) { // one that contradicts the ledger lifts nothing
+		if x, ok := row.Value.(*oversight.Exception); ok && x.InForce(in.Now) {
+			in.Exceptions = append(in.Exceptions, policies.ExceptionFacts{ID: x.ID, Rule: x.Rule, Key: x.Key, Keystore: x.Keystore, ExpiresAt: x.ExpiresAt})
+		}
 	}
 	return s.PoliciesOf(view).Place(ctx, in)
 }

@@ -46,7 +46,8 @@ func (s *Service) contextMark(c *call, o *outcome) (string, error) {
 func (s *Service) useDetail(c *call, o *outcome) map[string]any {
 	u := &c.use
 	reasons := o.reasons()
-	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && u.Operation != access.Rewrap {
+	emergency := c.facts.emergency()
+	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && emergency == "" && u.Operation != access.Rewrap {
 		return nil
 	}
 	detail := map[string]any{}
@@ -59,10 +60,21 @@ func (s *Service) useDetail(c *call, o *outcome) map[string]any {
 	if u.AcceptRisk {
 		detail["accept_risk"] = true
 	}
+	if emergency != "" {
+		detail["breakglass"] = emergency // the ceremony that opened the emergency access
+	}
 	if v := c.facts.process; v != nil && u.Operation == access.Rewrap {
 		detail["from_version"] = v.Version // the target names the version that protects the result
 	}
 	return detail
+}
+
+// emergency is the ceremony that opened the emergency access by which a call is judged; "" where a grant is there.
+func (f *facts) emergency() string {
+	if f.in.Grant == nil {
+		return ""
+	}
+	return f.in.Grant.Emergency
 }
 
 // logFailure tells the operator's log what callers are not told. Refusals by policy are in the ledger.

@@ -184,8 +184,9 @@ func (e *Engine) decodePlacement(o ast.Object, in *PlacementInput) (PlacementDec
 	d.each("keystores", func(v *decoder) {
 		verdict := KeystoreVerdict{
 			Keystore: v.text("keystore"), Allow: v.flag("allow"),
-			EffectiveLevel: v.count("effective_level", 0), Reasons: v.reasons("reasons"),
+			EffectiveLevel: v.count("effective_level", 0), Reasons: v.reasons("reasons"), Exceptions: v.texts("exceptions"),
 		}
+		slices.Sort(verdict.Exceptions)
 		v.consistent(verdict.Allow, verdict.Reasons)
 		out.Keystores = append(out.Keystores, verdict)
 	})

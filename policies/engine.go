@@ -32,6 +32,9 @@ type Engine struct {
 	memo     memo
 	caching  map[string]time.Duration // by classification
 	unusable error                    // the answer to every question; see Unusable
+
+	exceptable []string            // rules that let an exception be
+	emergency  map[string][]string // operations that emergency access can give, by kind of caller
 }
 
 // New compiles the bundle once. A bundle that does not compile, lacks a decision point or reads an input
@@ -67,6 +70,12 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	if e.caching, err = b.readCaching(); err != nil {
+		return nil, err
+	}
+	if e.exceptable, err = b.readExceptable(); err != nil {
+		return nil, err
+	}
+	if e.emergency, err = b.readEmergency(); err != nil {
 		return nil, err
 	}
 	if e.queries, err = e.prepare(ctx); err != nil {

@@ -35,7 +35,7 @@ func allowedClasses(operation string) []Class {
 		"shares.reissue", "quorum.change", "shareset.create", "policy.recover", "backup.open", "restore":
 		return []Class{Attended}
 	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
-		"token.revoke", "node.revoke", "hold.set":
+		"token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close":
 		return []Class{Protective}
 	case "key.create", "key.activate", "key.deactivate":
 		return []Class{PreAuthorised, Governed}
@@ -45,7 +45,7 @@ func allowedClasses(operation string) []Class {
 		return []Class{Direct, PreAuthorised, Governed}
 	case "grant.create", "grant.alter", "application.enrol", "token.issue":
 		return []Class{Direct, Governed}
-	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost":
+	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "review.sign", "finding.open", "finding.alter", "finding.close":
 		return []Class{Direct}
 	default:
 		return []Class{Governed, Attended}
@@ -97,8 +97,8 @@ func checkFloor(in *QuorumInput, d *QuorumDecision) error {
 			return below("no witness")
 		}
 	case "breakglass.open":
-		if d.ExpirySeconds > breakGlassLongest {
-			return below("an expiry of %d s; at most 4 h are allowed", d.ExpirySeconds)
+		if d.ExpirySeconds > breakGlassLongest || d.ReviewSeconds < 1 || d.ReviewSeconds > reviewWithin {
+			return below("an expiry of %d s and a review within %d s; at most 4 h and, from 1 s on, 24 h are allowed", d.ExpirySeconds, d.ReviewSeconds)
 		}
 	}
 	return nil

@@ -133,6 +133,7 @@ func grantValue(g *GrantFacts) object {
 	o.child("context", c)
 	o.time("expires_at", g.ExpiresAt)
 	o.flag("revoked", g.Revoked)
+	o.text("emergency", g.Emergency)
 	return o
 }
 
@@ -157,6 +158,16 @@ func placementValue(in *PlacementInput) ast.Value {
 		stores.child(in.Keystores[i].ID, keystoreValue(&in.Keystores[i]))
 	}
 	o.child("keystores", stores)
+	accepted := newObject()
+	for _, e := range in.Exceptions {
+		x := newObject()
+		x.text("rule", e.Rule)
+		x.text("key", e.Key)
+		x.text("keystore", e.Keystore)
+		x.time("expires_at", e.ExpiresAt)
+		accepted.child(e.ID, x)
+	}
+	o.child("exceptions", accepted)
 	return o.Object
 }
 
@@ -239,6 +250,13 @@ func checkPlacement(in *PlacementInput) error {
 			return fmt.Errorf("%w: keystores[%d].id is %q; every candidate needs an id of its own", ErrInput, i, s.ID)
 		}
 		seen[s.ID] = true
+	}
+	accepted := make(map[string]bool, len(in.Exceptions))
+	for i, e := range in.Exceptions {
+		if e.ID == "" || accepted[e.ID] {
+			return fmt.Errorf("%w: exceptions[%d].id is %q; every exception needs an id of its own", ErrInput, i, e.ID)
+		}
+		accepted[e.ID] = true
 	}
 	return nil
 }

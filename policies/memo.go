@@ -161,7 +161,7 @@ func (e *Engine) AppendMemoKey(dst []byte, in *AuthoriseInput) []byte {
 		k.flags(in.Keystore.Active)
 	}
 	if g := in.Grant; g != nil {
-		k.text(g.ID)
+		k.text(g.ID, g.Emergency)
 		k.list(g.Operations)
 		k.pairs(g.Context, func(string) bool { return true })
 		k.time(g.ExpiresAt)

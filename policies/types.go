@@ -120,6 +120,8 @@ type GrantFacts struct {
 	Context    map[string]string `json:"context,omitempty"` // fields the encryption context must equal
 	ExpiresAt  time.Time         `json:"expires_at,omitzero"`
 	Revoked    bool              `json:"revoked,omitempty"`
+	// Emergency is the ceremony that opened emergency access, which stands in for the grant; empty for a grant.
+	Emergency string `json:"emergency,omitempty"`
 }
 
 // KeystoreState is what authorisation needs to know of the key's keystore.
@@ -159,6 +161,18 @@ type PlacementInput struct {
 	// Existing: the key lives there already and is watched for drift. A certificate that became
 	// historical does not then count against it; every other rule does.
 	Existing bool `json:"existing,omitempty"`
+	// Exceptions are risks that a quorum accepted and nobody has revoked. A rule that lets one be, and no other,
+	// looks at them, until they expire.
+	Exceptions []ExceptionFacts `json:"exceptions,omitempty"`
+}
+
+// ExceptionFacts is one accepted risk. Where key and keystore are both named, both must match.
+type ExceptionFacts struct {
+	ID        string    `json:"id"`
+	Rule      string    `json:"rule"` // id of the rule that it lifts
+	Key       string    `json:"key,omitempty"`
+	Keystore  string    `json:"keystore,omitempty"`
+	ExpiresAt time.Time `json:"expires_at"`
 }
 
 // PlacementKey is the key to be placed.
@@ -200,10 +214,12 @@ type PlacementDecision struct {
 
 // KeystoreVerdict is the verdict on one candidate, with every reason against it.
 type KeystoreVerdict struct {
-	Keystore       string   `json:"keystore"`
-	Allow          bool     `json:"allow"`
-	EffectiveLevel int      `json:"effective_level"` // FIPS level that counts for this key, 0 without an active certificate
-	Reasons        []Reason `json:"reasons,omitempty"`
+	Keystore       string `json:"keystore"`
+	Allow          bool   `json:"allow"`
+	EffectiveLevel int    `json:"effective_level"` // FIPS level that counts for this key, 0 without an active certificate
+	// Exceptions that bear on this keystore and key; an allow may rest on them, and ends with them.
+	Exceptions []string `json:"exceptions,omitempty"`
+	Reasons    []Reason `json:"reasons,omitempty"`
 }
 
 // Verdict returns the verdict on one keystore; false when it was no candidate.

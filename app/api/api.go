@@ -37,6 +37,7 @@ type (
 		Bytes     int               `json:"bytes"`
 		Context   map[string]string `json:"context,omitempty"`
 		Plaintext bool              `json:"plaintext,omitempty"`
+		Reason    string            `json:"reason,omitempty"` // reason code, where policy asks for one
 	}
 	DataKeyResponse struct {
 		Key          string `json:"key"`
@@ -49,6 +50,7 @@ type (
 	EncryptRequest struct {
 		Plaintext []byte            `json:"plaintext"`
 		Context   map[string]string `json:"context,omitempty"`
+		Reason    string            `json:"reason,omitempty"`
 	}
 	EncryptResponse struct {
 		Key        string `json:"key"`
@@ -71,6 +73,7 @@ type (
 		Ciphertext []byte            `json:"ciphertext"`
 		Context    map[string]string `json:"context,omitempty"`
 		NewContext map[string]string `json:"new_context,omitempty"`
+		Reason     string            `json:"reason,omitempty"`
 	}
 	RewrapResponse = EncryptResponse
 
@@ -241,6 +244,8 @@ type (
 		Keystore string   `json:"keystore"`
 		Allowed  bool     `json:"allowed"`
 		Reasons  []Reason `json:"reasons,omitempty"`
+		// Exceptions in force that bear on it; an allow may rest on them.
+		Exceptions []string `json:"exceptions,omitempty"`
 	}
 	ExplainRequest struct {
 		Point string          `json:"point"` // authorise, place, quorum, lifecycle
@@ -261,6 +266,8 @@ type (
 		Target     string          `json:"target"`
 		Outcome    string          `json:"outcome"`
 		Code       string          `json:"code,omitempty"`
+		ReasonCode string          `json:"reason_code,omitempty"` // why the caller did it, in their words of the table
+		Breakglass string          `json:"breakglass,omitempty"`  // ceremony that opened the emergency access used
 		Reasons    []Reason        `json:"reasons,omitempty"`
 		Policy     string          `json:"policy"`
 		Entry      json.RawMessage `json:"entry,omitempty"`

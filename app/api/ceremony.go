@@ -45,6 +45,8 @@ type (
 		Approvers    []string        `json:"approvers,omitempty"` // whose approvals counted when it ran
 		// Standing is how the votes count now; of ceremonies not yet executed, and not in lists.
 		Standing *Standing `json:"standing,omitempty"`
+		// Review of what one person did alone, or of emergency access; not in lists.
+		Review *Review `json:"review,omitempty"`
 	}
 	// Standing is how a ceremony's votes count at this moment, by the people, roles and acknowledgements in force.
 	Standing struct {

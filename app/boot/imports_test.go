@@ -35,7 +35,7 @@ func arrows() map[string][]string {
 // apart are packages inside custodian that know nothing of the database, the hot path or the door.
 func apart() []string {
 	return []string{"custodian/identity", "custodian/clock", "custodian/key", "custodian/people", "custodian/access", "custodian/ledger",
-		"custodian/jwk", "custodian/strictjson", "custodian/dsse"}
+		"custodian/jwk", "custodian/strictjson", "custodian/dsse", "custodian/oversight"}
 }
 
 // reserved says which folders alone may import a library.

@@ -37,7 +37,7 @@ func whyCommand() *cobra.Command {
 			}
 			return s.show(d, func(w io.Writer) {
 				facts(w, "decision", d.ID, "ledger entry", fmt.Sprintf("#%d", d.Seq), "at", when(d.At), "type", d.Type, "by", d.Actor, "from", d.Origin,
-					"on", d.Target, "outcome", d.Outcome, "code", d.Code, "policy", d.Policy, "proof", proven)
+					"on", d.Target, "outcome", d.Outcome, "code", d.Code, "reason code", d.ReasonCode, "emergency access", d.Breakglass, "policy", d.Policy, "proof", proven)
 				for _, r := range d.Reasons {
 					writeReason(w, r)
 				}

@@ -35,6 +35,9 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 		}
 		fmt.Fprintln(w)
 	}
+	if c.Review != nil {
+		fmt.Fprintf(w, "Review: %s.\n", clean(reviewWords(c.Review)))
+	}
 	for _, v := range c.Votes {
 		fmt.Fprintf(w, "Signed: %s %s at %s with key %s\n", clean(v.Person), clean(v.Decision), when(v.At), clean(v.Credential))
 	}
@@ -77,7 +80,7 @@ func writeOutcome(w io.Writer, c *api.Ceremony) {
 		fmt.Fprintf(w, "Left out: %s\n", clean(d))
 	}
 	if c.ReviewBy != nil {
-		fmt.Fprintf(w, "To be reviewed by %s.\n", when(*c.ReviewBy))
+		fmt.Fprintf(w, "To be reviewed by somebody who took no part, until %s: conclave review sign %s\n", when(*c.ReviewBy), clean(c.ID))
 	}
 	if m := missing(c); len(m) > 0 {
 		fmt.Fprintf(w, "Missing: %s.\n", clean(strings.Join(m, "; ")))

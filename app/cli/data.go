@@ -24,13 +24,15 @@ func dataKeyCommand() *cobra.Command {
 	n := f.Int("bytes", 32, "length of the data key")
 	plaintext := f.Bool("plaintext", false, "show the data key itself")
 	encryptionContext := f.StringToString("context", nil, "field=value bound to the data key; repeat for more")
+	reason := f.String("reason-code", "", reasonCodeHelp)
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
 		if err := s.connectToken(); err != nil {
 			return err
 		}
-		ask := s.client.WrappedDataKey
+		caller := s.client.WithReasonCode(*reason)
+		ask := caller.WrappedDataKey
 		if *plaintext {
-			ask = s.client.DataKey
+			ask = caller.DataKey
 		}
 		dk, err := ask(s.ctx, args[0], *n, *encryptionContext)
 		if err != nil {
@@ -71,11 +73,16 @@ type fileJob struct {
 	encryptionContext map[string]string
 	acceptRisk        bool
 	reason            string
+	byPerson          bool // a person may do it, by emergency access
 }
+
+// reasonCodeHelp: conclave policy show lists the codes with the rules that ask for them.
+const reasonCodeHelp = "why, as a reason code of the policy; where policy asks for one, and with --accept-risk"
 
 func (j *fileJob) common(c *cobra.Command, contextHelp string) {
 	c.Flags().StringVarP(&j.out, "out", "o", "", "file to write, or - for standard output")
 	c.Flags().BoolVar(&j.force, "force", false, "replace an existing file")
+	c.Flags().StringVar(&j.reason, "reason-code", "", reasonCodeHelp)
 	if contextHelp != "" {
 		c.Flags().StringToStringVar(&j.encryptionContext, "context", nil, contextHelp)
 	}
@@ -98,22 +105,22 @@ func encryptCommand() *cobra.Command {
 			}
 		}
 		return s.runFile("Encrypting", args[0], j, func(job filecrypt.Job) (filecrypt.Done, error) {
-			return filecrypt.EncryptFile(s.ctx, s.client, job)
+			return filecrypt.EncryptFile(s.ctx, s.client.WithReasonCode(j.reason), job)
 		})
 	})
 	return must(c, "key")
 }
 
 func decryptCommand() *cobra.Command {
-	var j fileJob
+	j := fileJob{byPerson: true}
 	c := &cobra.Command{
 		Use: "decrypt FILE", Short: "Decrypt a file made by encrypt", Args: exactly("FILE"),
 		Long: "Decrypts FILE (or - for standard input). The result appears under its name only once everything was\n" +
-			"verified; standard output gets verified parts as they come, and only exit code 0 says that it is whole.",
+			"verified; standard output gets verified parts as they come, and only exit code 0 says that it is whole.\n" +
+			"Applications bring a token. A person with --key-file decrypts by emergency access (conclave breakglass).",
 	}
 	j.common(c, "field=value that the file must be bound to; repeat for more")
 	c.Flags().BoolVar(&j.acceptRisk, "accept-risk", false, "decrypt under a suspended key what was protected before its suspension")
-	c.Flags().StringVar(&j.reason, "reason", "", "why, with --accept-risk")
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
 		if j.out == "" {
 			j.out = filecrypt.DecryptedName(args[0])
@@ -125,7 +132,7 @@ func decryptCommand() *cobra.Command {
 			}
 		}
 		return s.runFile("Decrypting", args[0], j, func(job filecrypt.Job) (filecrypt.Done, error) {
-			return filecrypt.DecryptFile(s.ctx, s.client, job)
+			return filecrypt.DecryptFile(s.ctx, s.client.WithReasonCode(j.reason), job)
 		})
 	})
 	return c
@@ -145,21 +152,25 @@ func rewrapCommand() *cobra.Command {
 			j.out, j.force = args[0], true
 		}
 		return s.runFile("Rewrapping", args[0], j, func(job filecrypt.Job) (filecrypt.Done, error) {
-			return filecrypt.RewrapFile(s.ctx, s.client, job)
+			return filecrypt.RewrapFile(s.ctx, s.client.WithReasonCode(j.reason), job)
 		})
 	})
 	return must(c, "key")
 }
 
 func (s *session) runFile(what, in string, j fileJob, run func(filecrypt.Job) (filecrypt.Done, error)) error {
-	if err := s.connectToken(); err != nil {
+	connect := s.connectToken
+	if j.byPerson && s.settings[setKeyFile] != "" {
+		connect = s.connectPerson
+	}
+	if err := connect(); err != nil {
 		return err
 	}
 	s.say("%s %s to %s.", what, in, j.out)
 	progress, finish := s.progress(in)
 	done, err := run(filecrypt.Job{
 		In: in, Out: j.out, Stdin: s.in, Stdout: s.out, Force: j.force, Key: j.key, Context: j.encryptionContext,
-		AcceptRisk: j.acceptRisk, Reason: j.reason, Progress: progress,
+		AcceptRisk: j.acceptRisk, Progress: progress,
 	})
 	finish()
 	if err != nil {

@@ -75,6 +75,9 @@ func policyPlace() *cobra.Command {
 					verdict = "may live in"
 				}
 				fmt.Fprintf(w, "%s %s\n", verdict, clean(k.Keystore))
+				if len(k.Exceptions) > 0 {
+					fmt.Fprintf(w, "  by accepted risk: %s\n", clean(strings.Join(k.Exceptions, ", ")))
+				}
 				for _, r := range k.Reasons {
 					writeReason(w, r)
 				}

@@ -54,6 +54,9 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		shareCommand(),
 		ceremonyCommand(),
 		personCommand(),
+		reviewCommand(),
+		findingCommand(),
+		breakglassCommand(),
 	)
 	group(root, "keys",
 		keyCommand(),
@@ -63,6 +66,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		tokenCommand(),
 		batchCommand(),
 		policyCommand(),
+		exceptionCommand(),
 	)
 	group(root, "data",
 		dataKeyCommand(),
@@ -75,8 +79,10 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		ledgerCommand(),
 		reportCommand(),
 		verifyCommand(),
+		holdCommand(),
+		retentionCommand(),
 	)
-	group(root, "service", statusCommand(), versionCommand())
+	group(root, "service", statusCommand(), clockCommand(), versionCommand())
 	group(root, "service", extra...)
 	_ = root.RegisterFlagCompletionFunc(setOutput, cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return root

@@ -50,6 +50,7 @@ type Client struct {
 	userAgent string
 	clock     clock.Clock
 	retry     Retry
+	reason    string // reason code of data-plane calls
 }
 
 // Bounds of the client's own connections. A request as a whole is bounded by its context alone, since

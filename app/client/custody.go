@@ -56,6 +56,36 @@ func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
 	return items[api.Token](ctx, c, "/v1/tokens")
 }
 
+// Holds returns legal holds.
+func (c *Client) Holds(ctx context.Context) ([]api.Hold, error) {
+	return items[api.Hold](ctx, c, "/v1/holds")
+}
+
+// Retention returns how long records are kept.
+func (c *Client) Retention(ctx context.Context) ([]api.Retention, error) {
+	return items[api.Retention](ctx, c, "/v1/retention")
+}
+
+// Reviews returns what was, or must be, reviewed by somebody who took no part.
+func (c *Client) Reviews(ctx context.Context) ([]api.Review, error) {
+	return items[api.Review](ctx, c, "/v1/reviews")
+}
+
+// Findings returns what somebody must put right, and what was.
+func (c *Client) Findings(ctx context.Context) ([]api.Finding, error) {
+	return items[api.Finding](ctx, c, "/v1/findings")
+}
+
+// Exceptions returns accepted risks.
+func (c *Client) Exceptions(ctx context.Context) ([]api.Exception, error) {
+	return items[api.Exception](ctx, c, "/v1/exceptions")
+}
+
+// BreakGlass returns emergency access, open and ended.
+func (c *Client) BreakGlass(ctx context.Context) ([]api.BreakGlass, error) {
+	return items[api.BreakGlass](ctx, c, "/v1/breakglass")
+}
+
 // MyShares returns the caller's own shares, sealed to their share key, each with a fresh challenge.
 func (c *Client) MyShares(ctx context.Context) ([]api.Share, error) {
 	return items[api.Share](ctx, c, "/v1/shares/mine")

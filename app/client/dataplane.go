@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -39,12 +40,20 @@ type Item[T any] struct {
 // MaxBatch is the largest batch the service takes.
 const MaxBatch = 100
 
+// WithReasonCode returns a client of the same service whose data-plane calls say why they are made, with a reason
+// code of the policy. Items of a batch name their own. Both clients end with the first one's Close.
+func (c *Client) WithReasonCode(code string) *Client {
+	own := *c
+	own.reason = code
+	return &own
+}
+
 // DataKey asks for a data key of n bytes under a key, bound to an encryption context.
 func (c *Client) DataKey(ctx context.Context, key string, n int, encryptionContext map[string]string) (DataKey, error) {
 	var out api.DataKeyResponse
 	err := c.do(ctx, call{
 		method: http.MethodPost, path: keyPath(key, "datakeys"), sensitive: true,
-		body: api.DataKeyRequest{Bytes: n, Context: encryptionContext, Plaintext: true},
+		body: api.DataKeyRequest{Bytes: n, Context: encryptionContext, Plaintext: true, Reason: c.reason},
 	}, &out)
 	if err != nil {
 		return DataKey{}, err
@@ -57,7 +66,7 @@ func (c *Client) WrappedDataKey(ctx context.Context, key string, n int, encrypti
 	var out api.DataKeyResponse
 	err := c.do(ctx, call{
 		method: http.MethodPost, path: keyPath(key, "datakeys"),
-		body: api.DataKeyRequest{Bytes: n, Context: encryptionContext},
+		body: api.DataKeyRequest{Bytes: n, Context: encryptionContext, Reason: c.reason},
 	}, &out)
 	if err != nil {
 		return DataKey{}, err
@@ -71,7 +80,7 @@ func (c *Client) Encrypt(ctx context.Context, key string, plaintext *secret.Byte
 	err := plaintext.Use(func(b []byte) error {
 		return c.do(ctx, call{
 			method: http.MethodPost, path: keyPath(key, "encrypt"), sensitive: true,
-			body: api.EncryptRequest{Plaintext: b, Context: encryptionContext},
+			body: api.EncryptRequest{Plaintext: b, Context: encryptionContext, Reason: c.reason},
 		}, &out)
 	})
 	return out, err
@@ -80,6 +89,7 @@ func (c *Client) Encrypt(ctx context.Context, key string, plaintext *secret.Byte
 // Decrypt opens a ciphertext or a wrapped data key. key may be "": the ciphertext names it.
 func (c *Client) Decrypt(ctx context.Context, key string, in api.DecryptRequest) (Plaintext, error) {
 	var out api.DecryptResponse
+	in.Reason = cmp.Or(in.Reason, c.reason)
 	err := c.do(ctx, call{method: http.MethodPost, path: decryptPath(key), body: in, sensitive: true}, &out)
 	if err != nil {
 		return Plaintext{}, err
@@ -90,6 +100,7 @@ func (c *Client) Decrypt(ctx context.Context, key string, in api.DecryptRequest)
 // Rewrap puts a ciphertext under the key's current version; no plaintext leaves the service.
 func (c *Client) Rewrap(ctx context.Context, key string, in api.RewrapRequest) (api.RewrapResponse, error) {
 	var out api.RewrapResponse
+	in.Reason = cmp.Or(in.Reason, c.reason)
 	err := c.do(ctx, call{method: http.MethodPost, path: keyPath(key, "rewrap"), body: in}, &out)
 	return out, err
 }

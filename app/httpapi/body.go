@@ -56,6 +56,8 @@ func scanDataKey(b []byte, in *api.DataKeyRequest) bool {
 			ok = once(&seen, 2) && s.pairs(&in.Context)
 		case "plaintext":
 			ok = once(&seen, 4) && s.flag(&in.Plaintext)
+		case "reason":
+			ok = once(&seen, 8) && s.text(&in.Reason)
 		}
 		if !ok {
 			return false
@@ -73,6 +75,8 @@ func scanEncrypt(b []byte, in *api.EncryptRequest) bool {
 			ok = once(&seen, 1) && s.bytes(&in.Plaintext)
 		case "context":
 			ok = once(&seen, 2) && s.pairs(&in.Context)
+		case "reason":
+			ok = once(&seen, 4) && s.text(&in.Reason)
 		}
 		if !ok {
 			return false
@@ -93,10 +97,7 @@ func scanDecrypt(b []byte, in *api.DecryptRequest) bool {
 		case "accept_risk":
 			ok = once(&seen, 4) && s.flag(&in.AcceptRisk)
 		case "reason":
-			var text []byte
-			if ok = once(&seen, 8) && s.plain(&text); ok {
-				in.Reason = string(text)
-			}
+			ok = once(&seen, 8) && s.text(&in.Reason)
 		}
 		if !ok {
 			return false
@@ -180,6 +181,16 @@ func (s *scanner) plain(into *[]byte) bool {
 		}
 	}
 	return false
+}
+
+// text is plain with memory of its own.
+func (s *scanner) text(into *string) bool {
+	var b []byte
+	if !s.plain(&b) {
+		return false
+	}
+	*into = string(b)
+	return true
 }
 
 // number reads a whole number of at most nine digits, without sign, fraction or exponent.

@@ -84,13 +84,18 @@ func (s *server) getCeremony(x *exchange) error {
 }
 
 func (s *server) view(c *ceremony.Ceremony) ceremonyView {
-	return ceremonyView{c, s.engine.Standing(c)}
+	out := ceremonyView{Ceremony: c, Standing: s.engine.Standing(c)}
+	if r, ok := s.reviewOf(s.door.View(), c); ok {
+		out.Review = &r
+	}
+	return out
 }
 
-// ceremonyView is a ceremony and how its votes count now.
+// ceremonyView is a ceremony, how its votes count now, and its review.
 type ceremonyView struct {
 	*ceremony.Ceremony
 	Standing *ceremony.Standing `json:"standing,omitempty"`
+	Review   *api.Review        `json:"review,omitempty"`
 }
 
 func (s *server) statement(x *exchange) error {

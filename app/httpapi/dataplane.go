@@ -73,11 +73,11 @@ func answerSize(u *custodian.Used) int {
 }
 
 func dataKeyUse(in *api.DataKeyRequest) custodian.Use {
-	return custodian.Use{Context: in.Context, Bytes: in.Bytes, WithPlain: in.Plaintext}
+	return custodian.Use{Context: in.Context, Bytes: in.Bytes, WithPlain: in.Plaintext, ReasonCode: in.Reason}
 }
 
 func encryptUse(in *api.EncryptRequest) custodian.Use {
-	return custodian.Use{Context: in.Context, Plaintext: in.Plaintext}
+	return custodian.Use{Context: in.Context, Plaintext: in.Plaintext, ReasonCode: in.Reason}
 }
 
 func decryptUse(in *api.DecryptRequest) custodian.Use {
@@ -85,7 +85,7 @@ func decryptUse(in *api.DecryptRequest) custodian.Use {
 }
 
 func rewrapUse(in *api.RewrapRequest) custodian.Use {
-	return custodian.Use{Context: in.Context, Ciphertext: in.Ciphertext, NewContext: in.NewContext}
+	return custodian.Use{Context: in.Context, Ciphertext: in.Ciphertext, NewContext: in.NewContext, ReasonCode: in.Reason}
 }
 
 // batchOf is the handler of a batch route: one entry in the ledger, items that fail alone.

@@ -93,7 +93,7 @@ func scannedAlike[T any](t *testing.T, body []byte, scan func([]byte, *T) bool) 
 func FuzzScanners(f *testing.F) {
 	for _, s := range []string{
 		`{}`, ` { "bytes" : 32 , "context" : { "a" : "b" } , "plaintext" : true } `, `{"bytes":32,"context":{},"plaintext":false}`,
-		`{"plaintext":"AAAA","context":{"a":"b","c":""}}`, `{"ciphertext":"AAAA","accept_risk":true,"reason":"routine"}`,
+		`{"plaintext":"AAAA","context":{"a":"b","c":""},"reason":"routine"}`, `{"bytes":32,"reason":"r","reason":"r"}`, `{"ciphertext":"AAAA","accept_risk":true,"reason":"routine"}`,
 		`{"bytes":32}x`, `{"bytes":32,}`, `{"bytes":032}`, `{"bytes":32.0}`, `{"bytes":1e2}`, `{"bytes":-1}`, `{"bytes":32,"bytes":32}`,
 		`{"plaintext":"AAB="}`, `{"plaintext":"AA=="}`, `{"plaintext":"AA"}`, `{"plaintext":""}`, `{"context":{"a":"1","a":"2"}}`, `{"bytes":truee}`, `{"plaintext":truex}`, `{"bytes":9999999999}`,
 	} {
@@ -107,13 +107,13 @@ func FuzzScanners(f *testing.F) {
 }
 
 func TestScannersTakeWhatClientsSend(t *testing.T) {
-	body, err := json.Marshal(api.DataKeyRequest{Bytes: 32, Context: map[string]string{"order": "4711", "tenant": "demo"}, Plaintext: true})
+	body, err := json.Marshal(api.DataKeyRequest{Bytes: 32, Context: map[string]string{"order": "4711", "tenant": "demo"}, Plaintext: true, Reason: "routine"})
 	require.NoError(t, err)
 	require.True(t, scanDataKey(body, new(api.DataKeyRequest)))
 	body, err = json.Marshal(api.DecryptRequest{Ciphertext: []byte("cipher"), Context: map[string]string{"a": "b"}, AcceptRisk: true, Reason: "routine"})
 	require.NoError(t, err)
 	require.True(t, scanDecrypt(body, new(api.DecryptRequest)))
-	body, err = json.Marshal(api.EncryptRequest{Plaintext: []byte("text")})
+	body, err = json.Marshal(api.EncryptRequest{Plaintext: []byte("text"), Reason: "routine"})
 	require.NoError(t, err)
 	require.True(t, scanEncrypt(body, new(api.EncryptRequest)))
 }

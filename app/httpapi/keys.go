@@ -22,6 +22,7 @@ const (
 	readPeople       = "people.read"
 	readApplications = "application.read"
 	readCeremonies   = "ceremony.read"
+	readOversight    = "oversight.read"
 	readStatus       = "status.read"
 	readPolicy       = "policy.read"
 	readLedger       = "ledger.read"

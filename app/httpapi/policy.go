@@ -53,7 +53,7 @@ func (s *server) place(x *exchange) error {
 	}
 	out := api.PlaceResponse{Candidates: []api.PlaceCandidate{}}
 	for _, v := range decision.Keystores {
-		out.Candidates = append(out.Candidates, api.PlaceCandidate{Keystore: v.Keystore, Allowed: v.Allow, Reasons: reasons(v.Reasons)})
+		out.Candidates = append(out.Candidates, api.PlaceCandidate{Keystore: v.Keystore, Allowed: v.Allow, Reasons: reasons(v.Reasons), Exceptions: v.Exceptions})
 	}
 	return x.json(http.StatusOK, out)
 }
@@ -94,6 +94,7 @@ func (s *server) decision(x *exchange) error {
 	}
 	e := found.Entry
 	out := api.Decision{ID: id, Seq: e.Seq, At: e.At, Type: e.Type, Target: target(e), Outcome: string(e.Outcome), Code: e.Reason}
+	out.ReasonCode, out.Breakglass = justification(e.Detail)
 	if x.who.Kind == identity.Application {
 		if e.Actor.Kind != identity.Application || e.Actor.ID != x.who.ID {
 			return fmt.Errorf("decision: %w", store.ErrNotFound)
@@ -114,6 +115,18 @@ func target(e *ledger.Entry) string {
 		return fmt.Sprintf("%s:%s/%d", e.Target.Type, e.Target.ID, e.Target.Version)
 	}
 	return e.Target.Type + ":" + e.Target.ID
+}
+
+// justification reads out of an entry's detail why the caller did it, and by which emergency access.
+func justification(detail []byte) (reasonCode, breakglass string) {
+	var d struct {
+		ReasonCode string `json:"reason_code"`
+		Breakglass string `json:"breakglass"`
+	}
+	if len(detail) == 0 || json.Unmarshal(detail, &d) != nil {
+		return "", ""
+	}
+	return d.ReasonCode, d.Breakglass
 }
 
 // recordedReasons reads the reasons out of an entry's detail; none when it holds something else.

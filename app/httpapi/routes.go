@@ -67,6 +67,12 @@ func (s *server) routes() []route {
 		get("/v1/applications", s.listApplications),
 		get("/v1/grants", s.listGrants),
 		get("/v1/tokens", s.listTokens),
+		get("/v1/holds", s.listHolds),
+		get("/v1/retention", s.listRetention),
+		get("/v1/reviews", s.listReviews),
+		get("/v1/findings", s.listFindings),
+		get("/v1/exceptions", s.listExceptions),
+		get("/v1/breakglass", s.listBreakGlass),
 		get("/v1/shares", s.listShares),
 		get("/v1/shares/mine", s.myShares),
 

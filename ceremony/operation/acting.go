@@ -98,6 +98,8 @@ func transitionRemedy(t *key.TransitionError) string {
 		return fmt.Sprintf("wait %d days from the approval", key.MinDestroyWait/key.Day)
 	case key.CodeNotDue:
 		return "wait for the date"
+	case key.CodeLegalHold:
+		return "a quorum lifts the hold (hold.lift)"
 	case key.CodePeriodOver:
 		return "its time is over: make a new version or a new key"
 	case key.CodeAcknowledgement:

@@ -7,6 +7,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/access"
 	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 	"conclave/policies"
 )
@@ -100,7 +101,9 @@ func (o applicationResume) Prepare(_ context.Context, _ Env, view *store.View, i
 	if app.Active() {
 		plan.Deny = append(plan.Deny, refusal("not_suspended", "application "+app.ID+" is not suspended", "nothing to do"))
 	}
-	return plan, nil
+	open, err := findingsOpen(view, oversight.Ref{Type: "application", ID: app.ID})
+	plan.Deny = append(plan.Deny, open...)
+	return plan, err
 }
 
 func (o applicationResume) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {

@@ -8,6 +8,7 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -162,7 +163,9 @@ func (o custodianResume) Prepare(_ context.Context, _ Env, view *store.View, in 
 	if p.Status != people.StatusSuspended {
 		plan.Deny = append(plan.Deny, refusal("not_suspended", p.ID+" is "+string(p.Status)+", not suspended", "nothing to do"))
 	}
-	return plan, nil
+	open, err := findingsOpen(view, oversight.Ref{Type: "person", ID: p.ID})
+	plan.Deny = append(plan.Deny, open...)
+	return plan, err
 }
 
 func (o custodianResume) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {

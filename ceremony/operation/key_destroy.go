@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 	"conclave/hsm/secret"
 )
@@ -48,7 +49,11 @@ func (keyDestroy) read(view *store.View, in Input) (p keyDestroyParams, k *key.K
 // the version is shown by the end of its recipient usage period, or signed for with a waiver.
 func (p keyDestroyParams) facts(view *store.View, k *key.Key, v *key.Version, approvedAt, at time.Time) (key.Facts, error) {
 	free := p.Waiver != "" || !at.Before(v.RUPEnd)
-	facts := key.Facts{NoDependents: free, Reprotected: free, NoLegalHold: true, NeverUsed: neverActive(v), ApprovedAt: approvedAt}
+	holds, err := held(view, holdOn(v))
+	if err != nil {
+		return key.Facts{}, err
+	}
+	facts := key.Facts{NoDependents: free, Reprotected: free, NoLegalHold: len(holds) == 0, NeverUsed: neverActive(v), ApprovedAt: approvedAt}
 	if v.Version != k.Current {
 		current, err := versionRow(view, k, k.Current)
 		if err != nil {
@@ -57,6 +62,11 @@ func (p keyDestroyParams) facts(view *store.View, k *key.Key, v *key.Version, ap
 		facts.ReplacementActive = current.State == key.Active && current.Version > v.Version
 	}
 	return facts, nil
+}
+
+// holdOn is what a legal hold would have to be on to keep a version from being destroyed.
+func holdOn(v *key.Version) oversight.Ref {
+	return oversight.Ref{Type: oversight.HoldVersion, ID: key.VersionID(v.Key, v.Version)}
 }
 
 // neverActive: use is refused before activation, so a history without T4 shows that there was none.
@@ -88,6 +98,9 @@ func (o keyDestroy) Prepare(_ context.Context, _ Env, view *store.View, in Input
 	facts, err := p.facts(view, k, v, approved, in.Now)
 	if err != nil {
 		return Plan{}, err
+	}
+	if plan.Deny, err = onHold(view, holdOn(v)); len(plan.Deny) > 0 || err != nil {
+		return plan, err
 	}
 	_, err = moveTo(v, key.Destroyed, foresee(in, p.Reason), facts)
 	plan.Deny, err = refusals(err)
@@ -142,6 +155,8 @@ func (o keyDestroy) Complete(_ context.Context, env Env, tx *store.Tx, in Input,
 	if err != nil {
 		return Result{}, err
 	}
+	late := !facts.NoLegalHold // set while the keystore destroyed: the record says what is so
+	facts.NoLegalHold = true
 	next, err := moveTo(v, key.Destroyed, a, facts)
 	if err != nil {
 		return Result{}, err
@@ -150,6 +165,9 @@ func (o keyDestroy) Complete(_ context.Context, env Env, tx *store.Tx, in Input,
 	detail := map[string]any{"from": string(v.State), "check_value": v.CheckValue, "keystore": v.Keystore}
 	if p.Waiver != "" {
 		detail["waiver"] = p.Waiver
+	}
+	if late {
+		detail["hold_set_meanwhile"] = true
 	}
 	changed := []*key.Version{next}
 	return changedResult(k, changed), putChanged(a, tx, "key.destroy", k, changed, detail)

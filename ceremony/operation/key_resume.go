@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 )
 
@@ -31,6 +32,11 @@ func (o keyResume) Prepare(_ context.Context, _ Env, view *store.View, in Input)
 	if plan.Deny, err = refusals(err); err != nil {
 		return Plan{}, err
 	}
+	open, err := findingsOpen(view, findable(k, versions)...)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan.Deny = append(plan.Deny, open...)
 	plan.Lines = append(plan.Lines, changeLines(versions, changed)...)
 	return plan, nil
 }
@@ -50,7 +56,17 @@ func (keyResume) read(view *store.View, in Input) (k *key.Key, versions []*key.V
 	return k, versions, finding, err
 }
 
-// apply releases the versions. That the finding is closed is what the quorum signs.
+// findable is what a finding that stands against releasing a key is about.
+func findable(k *key.Key, versions []*key.Version) []oversight.Ref {
+	out := []oversight.Ref{{Type: "key", ID: k.ID}}
+	for _, v := range versions {
+		out = append(out, oversight.Ref{Type: "key_version", ID: key.VersionID(v.Key, v.Version)})
+	}
+	return out
+}
+
+// apply releases the versions. That the suspicion is cleared is what the quorum signs; findings on record that are
+// open stand against it before.
 func (keyResume) apply(versions []*key.Version, a acting) ([]*key.Version, error) {
 	return key.FanOut(versions, key.Active, a.transition(""), key.Facts{FindingClosed: true})
 }

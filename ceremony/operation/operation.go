@@ -83,6 +83,13 @@ type Pure interface {
 	Execute(ctx context.Context, env Env, tx *store.Tx, in Input) (Result, error)
 }
 
+// Timeless operations run while the clock is distrusted, as protective ones do: they are what ends that. The
+// approvals must then have been given by the clock as it stands.
+type Timeless interface {
+	Operation
+	Timeless()
+}
+
 // Effectful operations act outside the database: intent is recorded first, then Effect runs, then
 // Complete records the outcome. After a crash Recover looks the effect up by its id.
 type Effectful interface {

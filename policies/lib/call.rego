@@ -42,3 +42,14 @@ protecting_state := protecting.state
 default processing_state := "unknown"
 
 processing_state := input.version.state
+
+# METADATA
+# description: >-
+#   Emergency access, opened by a quorum, stands in for the grant, and callers of this kind may have it for this
+#   operation. That it is not over, not closed and names the operation is judged as with every grant.
+default emergency := false
+
+emergency if {
+	input.grant.emergency
+	input.operation in data.tables.authorisation.emergency[input.principal.kind]
+}

@@ -16,6 +16,7 @@ verdicts contains {
 	"allow": count(reasons) == 0,
 	"reasons": reasons,
 	"effective_level": placing.effective_level(store),
+	"exceptions": {exception | some rule; data.tables.exceptions.rules[rule]; some exception in placing.accepted(rule, store)},
 } if {
 	some id, store in input.keystores
 	reasons := object.get(denials, id, set())

@@ -54,6 +54,8 @@ suspended := object.union(process, {
 	"reason_code": "recovery",
 })
 
+emergency := object.union(process, {"principal": {"kind": "human", "id": "ada", "environment": "", "roles": ["custodian"]}, "grant": {"emergency": "c-1"}})
+
 human := {
 	"now": 2000000,
 	"mode": "production",
@@ -97,7 +99,10 @@ placement := {
 		"key_strength": 256,
 		"simulated": false,
 	}},
+	"exceptions": {},
 }
+
+exception(rule, changes) := {"exceptions": {"e1": object.union({"rule": rule, "expires_at": 1800000000000000}, changes)}}
 
 store(changes) := {"keystores": {"main": changes}}
 

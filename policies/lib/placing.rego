@@ -34,22 +34,47 @@ validated if {
 	data.tables.frameworks[name].validated
 }
 
-# METADATA
-# description: New keys may be placed under this standard. Existing keys outlive the standard's end.
-current(standard) if data.tables.modules.standards[standard] == {}
+about_key(exception) if not exception.key
 
-current(standard) if {
-	data.tables.modules.standards[standard]
-	input.existing == true
+about_key(exception) if exception.key == input.key.id
+
+about_keystore(exception, _) if not exception.keystore
+
+about_keystore(exception, store) if exception.keystore == store.id
+
+# METADATA
+# description: Accepted risks in force that lift a rule for this key in this keystore. Only rules of the table let one be.
+accepted(rule, store) := {id |
+	data.tables.exceptions.rules[rule]
+	some id, exception in input.exceptions
+	exception.rule == rule
+	input.now < exception.expires_at
+	about_key(exception)
+	about_keystore(exception, store)
 }
 
-current(standard) if input.now * 1000 < time.parse_rfc3339_ns(data.tables.modules.standards[standard].historical_from)
+# METADATA
+# description: The end of its certificate does not count against the keystore, for this key. A revoked one always does.
+outlives(_) if input.existing == true
+
+outlives(store) if count(accepted("place.module_validated", store)) > 0
+
+# METADATA
+# description: New keys may be placed under the keystore's standard. Existing keys outlive the standard's end.
+current(store) if data.tables.modules.standards[store.fips_standard] == {}
+
+current(store) if {
+	data.tables.modules.standards[store.fips_standard]
+	outlives(store)
+}
+
+current(store) if input.now * 1000 < time.parse_rfc3339_ns(data.tables.modules.standards[store.fips_standard].historical_from)
 
 in_force(store) if store.certificate_status == data.tables.modules.certificate_status
 
 in_force(store) if {
-	input.existing == true
 	store.certificate_status == "historical"
+	outlives(store)
 }
 
 # METADATA
@@ -58,7 +83,7 @@ counts(store) if {
 	store.certificate
 	store.simulated == false
 	in_force(store)
-	current(store.fips_standard)
+	current(store)
 }
 
 # METADATA

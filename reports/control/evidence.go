@@ -6,6 +6,7 @@ import (
 
 	"conclave/custodian/access"
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 )
 
@@ -73,6 +74,7 @@ type Ceremony struct {
 	Approvers  []string   `json:"approvers"`
 	ProposedAt time.Time  `json:"proposed_at"`
 	EndedAt    *time.Time `json:"ended_at"`
+	ReviewBy   *time.Time `json:"review_by"` // when somebody who took no part must have reviewed it
 	Deviations []string   `json:"deviations"`
 	FirstSeq   uint64     `json:"first_seq"`
 	LastSeq    uint64     `json:"last_seq"`
@@ -95,6 +97,12 @@ type Evidence struct {
 	Applications []Record[access.Application]
 	Grants       []Record[access.Grant]
 	Ceremonies   []Record[Ceremony]
+	Holds        []Record[oversight.Hold]
+	Reviews      []Record[oversight.Review]
+	Findings     []Record[oversight.Finding]
+	Exceptions   []Record[oversight.Exception]
+	BreakGlass   []Record[oversight.BreakGlass]
+	Retentions   []Record[oversight.Retention]
 	// Damaged rows contradict the ledger; they were left out of the lists above.
 	Damaged []Ref
 

@@ -39,9 +39,9 @@ type Job struct {
 	// Context: encryption context of a new file; on decryption, fields that the file's context must have.
 	Context   map[string]string
 	ChunkSize int // 0: DefaultChunk
-	// AcceptRisk and Reason: decrypt under a suspended key, what was protected before its suspension.
+	// AcceptRisk: decrypt under a suspended key, what was protected before its suspension. The service's reason code
+	// says why.
 	AcceptRisk bool
-	Reason     string
 	// Progress gets the number of bytes read so far; may be nil.
 	Progress func(n int64)
 }
@@ -92,7 +92,7 @@ func DecryptFile(ctx context.Context, s Service, j Job) (Done, error) {
 			}
 		}
 		plain, err := s.Decrypt(ctx, "", api.DecryptRequest{
-			Ciphertext: h.Wrapped, Context: h.Context, AcceptRisk: j.AcceptRisk, Reason: j.Reason,
+			Ciphertext: h.Wrapped, Context: h.Context, AcceptRisk: j.AcceptRisk,
 		})
 		if err != nil {
 			return fmt.Errorf("asking for the data key: %w", err)

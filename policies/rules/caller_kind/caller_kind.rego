@@ -8,6 +8,8 @@ import data.conclave.lib.reason
 
 kind_allowed if input.principal.kind in call.operation.principals
 
+kind_allowed if call.emergency
+
 # METADATA
 # scope: rule
 # title: Each kind of caller has its own operations

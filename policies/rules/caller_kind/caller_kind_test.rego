@@ -22,3 +22,9 @@ test_auditor_decides if {
 test_auditor_uses_key if {
 	{r.code | some r in caller_kind.deny} == {"caller_kind_forbidden"} with input as object.union(fixtures.protect, {"principal": {"kind": "auditor"}})
 }
+
+test_emergency if {
+	{r.code | some r in caller_kind.deny} == set() with input as fixtures.emergency
+	{r.code | some r in caller_kind.deny} == {"caller_kind_forbidden"} with input as object.union(fixtures.emergency, {"operation": "datakey"})
+	{r.code | some r in caller_kind.deny} == {"caller_kind_forbidden"} with input as object.union(fixtures.emergency, {"principal": {"kind": "node"}})
+}

@@ -8,6 +8,11 @@ import data.conclave.lib.reason
 
 sufficient(store) if placing.effective_level(store) >= placing.least_level
 
+sufficient(store) if {
+	store.simulated == false
+	count(placing.accepted("place.fips_level", store)) > 0
+}
+
 # METADATA
 # scope: rule
 # title: Classification and impact set the least FIPS level

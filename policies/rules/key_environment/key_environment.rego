@@ -8,6 +8,12 @@ import data.conclave.lib.reason
 
 application_matches if input.principal.environment == input.key.environment
 
+# People belong to no environment.
+application_matches if {
+	call.emergency
+	input.principal.kind == "human"
+}
+
 keystore_matches if input.keystore.environment == input.key.environment
 
 # METADATA

@@ -22,3 +22,9 @@ test_test_key if {
 test_unknown if {
 	{r.code | some r in key_environment.deny} == {"environment_mismatch", "keystore_environment_mismatch"} with input as json.remove(fixtures.protect, ["key"])
 }
+
+test_people_have_none if {
+	{r.code | some r in key_environment.deny} == set() with input as fixtures.emergency
+	{r.code | some r in key_environment.deny} == {"environment_mismatch"} with input as json.remove(fixtures.emergency, ["grant"])
+	{r.code | some r in key_environment.deny} == {"environment_mismatch"} with input as object.union(fixtures.emergency, {"principal": {"kind": "application", "environment": "test"}})
+}

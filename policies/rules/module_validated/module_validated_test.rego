@@ -42,3 +42,16 @@ test_unknown_class if {
 test_framework_asks if {
 	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(fixtures.placement, {"key": {"classification": "confidential"}}), fixtures.store({"certificate_status": "revoked"}))
 }
+
+historical := object.union(object.union(fixtures.placement, fixtures.store({"fips_standard": "140-2", "certificate_status": "historical"})), {"now": fixtures.after_2026_09_22})
+
+test_historical_is_accepted if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as historical
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(historical, fixtures.exception("place.module_validated", {"keystore": "main"}))
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(historical, fixtures.exception("place.module_validated", {"keystore": "spare"}))
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(historical, fixtures.exception("place.module_validated", {"keystore": "main", "expires_at": fixtures.after_2026_09_22}))
+}
+
+test_revoked_is_never_accepted if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(historical, fixtures.store({"certificate_status": "revoked"})), fixtures.exception("place.module_validated", {"keystore": "main"}))
+}

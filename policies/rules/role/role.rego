@@ -11,6 +11,9 @@ holds_role if {
 	role in call.operation.roles
 }
 
+# The quorum that opened emergency access named the person.
+holds_role if call.emergency
+
 # METADATA
 # scope: rule
 # title: Humans act by role

@@ -22,3 +22,8 @@ test_unknown_operation if {
 test_applications_have_none if {
 	{r.code | some r in role.deny} == set() with input as fixtures.protect
 }
+
+test_emergency if {
+	{r.code | some r in role.deny} == set() with input as fixtures.emergency
+	{r.code | some r in role.deny} == {"role_missing"} with input as json.remove(fixtures.emergency, ["grant"])
+}

@@ -24,12 +24,13 @@ func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
 	for _, s := range versions(ev, false) {
 		addForm(ev, forms, s)
 	}
-	exports := exportTable(ev)
+	exports, accepted := exportTable(ev), exceptionTable(ev)
 	return control.Conclude(control.Finding{
-		Tables: []*control.Table{forms, exports},
+		Tables: []*control.Table{forms, exports, accepted},
 		Good:   fmt.Sprintf("%s, each in a permitted form; no key left a keystore in the clear.", count(forms.Total, "key version")),
-		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear.",
-			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export")),
+		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear; %s without a decision.",
+			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), count(accepted.Violating, "accepted risk")),
+		Doubt:  "Risks about where these keys live are accepted for a time. Are the compensating measures in place, and do they suffice?",
 		Empty:  "Keys for account data have no version that is not destroyed.",
 		Unseen: ev.Events.Dropped("key.export"),
 	})

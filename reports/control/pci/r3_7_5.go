@@ -35,17 +35,17 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 		}
 		addRetired(ev, retired, s)
 	}
-	weakened := weakenedSets(ev)
+	weakened, held := weakenedSets(ev), holdTable(ev)
 	kept := control.NewTable("Key versions that never left the active state", control.Column{Name: "count", Type: control.Integer})
 	if active > 0 {
 		kept.Note(control.OK, "none of them was suspended, compromised, deactivated or destroyed while active", control.Proof{}, control.Int(active))
 	}
 	return control.Conclude(control.Finding{
-		Tables: []*control.Table{retired, weakened, kept},
+		Tables: []*control.Table{retired, weakened, held, kept},
 		Good: fmt.Sprintf("%s left the active state, and nothing was protected with one that was not active. Every trigger was answered in time, or its time has not run out.",
 			count(retired.Total, "version")),
-		Bad: fmt.Sprintf("%s not retired as demanded; %s not answered in time.",
-			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share")),
+		Bad: fmt.Sprintf("%s not retired as demanded; %s not answered in time; %s not kept.",
+			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share"), count(held.Violating, "legal hold")),
 		Empty:  "Keys for account data have no version.",
 		Doubt:  "Some triggers are not answered yet, though their time has not run out. What is being done about each of them?",
 		Unread: ev.Events.UnreadBatches(),

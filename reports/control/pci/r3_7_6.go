@@ -46,14 +46,14 @@ func DualControl(_ context.Context, ev *control.Evidence) control.Result {
 			addSingle(ev, single, c)
 		}
 	}
-	alone := unceremonious(ev)
+	alone, reviews := unceremonious(ev), reviewTable(ev)
 	return control.Conclude(control.Finding{
-		Tables: []*control.Table{governed, attended, alone, single},
-		Good: fmt.Sprintf("%s and %s completed in the period, each by as many different people as demanded; no key operation lacks its ceremony, and apart from protective restrictions nothing about a key for account data was decided by one person alone.",
+		Tables: []*control.Table{governed, attended, alone, reviews, single},
+		Good: fmt.Sprintf("%s and %s completed in the period, each by as many different people as demanded; no key operation lacks its ceremony, whatever one person did alone was reviewed by another in time or still has time, and apart from protective restrictions nothing about a key for account data was decided by one person alone.",
 			count(governed.Total, "governed operation"), count(attended.Total, "attended operation")),
-		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony; %s on keys for account data by one person.", of(governed.Violating, governed.Total, "governed operation"),
+		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony; %s on keys for account data by one person; %s not as demanded.", of(governed.Violating, governed.Total, "governed operation"),
 			of(attended.Violating, attended.Total, "attended operation"), count(alone.Violating, "key operation"),
-			count(single.Violating, "operation")),
+			count(single.Violating, "operation"), count(reviews.Violating, "review")),
 		Empty: "No governed or attended operation was completed in the period, so dual control is not shown at work.",
 		Doubt: "Some operations rest on development mode's lowered floor, or have an outcome that is not known. Who vouches for each of them, what came of it, " +
 			"and why is an instance in development mode, if it is one, shown as evidence?",

@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"conclave/app/api"
+	"conclave/ceremony"
+	"conclave/custodian"
+	"conclave/custodian/key"
+	"conclave/custodian/oversight"
+	"conclave/custodian/store"
+)
+
+func (s *server) listHolds(x *exchange) error {
+	if err := x.authorise(readOversight, "hold", ""); err != nil {
+		return err
+	}
+	return page(x, custodian.KindHold, func(_ *store.View, h *oversight.Hold) (api.Hold, bool) {
+		return api.Hold{ID: h.ID, On: api.Ref(h.On), From: h.From, To: h.To, What: h.What(), Matter: h.Matter, SetAt: h.SetAt, SetBy: h.SetBy,
+			Ceremony: h.Ceremony, LiftedAt: h.LiftedAt, LiftedBy: h.LiftedBy}, true
+	})
+}
+
+// listRetention shows every class, those that no ceremony has changed too.
+func (s *server) listRetention(x *exchange) error {
+	if err := x.authorise(readOversight, "retention", ""); err != nil {
+		return err
+	}
+	if _, err := x.query(); err != nil {
+		return err
+	}
+	view := s.door.View()
+	for _, kind := range []store.Kind{custodian.KindKey, custodian.KindRetention} {
+		if bad := view.Tampered(kind); len(bad) > 0 {
+			return &store.TamperedError{Kind: kind, ID: bad[0].ID}
+		}
+	}
+	hipaa := false
+	for row := range view.List(custodian.KindKey) {
+		k, ok := row.Value.(*key.Key)
+		hipaa = hipaa || ok && oversight.HIPAA(k)
+	}
+	out := api.Page[api.Retention]{Items: []api.Retention{}}
+	for _, class := range oversight.Classes() {
+		item := api.Retention{Class: string(class), LeastDays: oversight.Least(hipaa)}
+		governed := oversight.DefaultRetention(class)
+		r, _, err := store.Get[oversight.Retention](view, custodian.KindRetention, string(class))
+		switch {
+		case err == nil:
+			governed = *r
+			item.ChangedAt, item.ChangedBy = timeOf(r.ChangedAt), r.ChangedBy
+		case !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+		now := governed.Effective(hipaa)
+		item.Days, item.ImmediateDays, item.GovernedDays = now.Days, now.ImmediateDays, governed.Days
+		out.Items = append(out.Items, item)
+	}
+	return x.json(http.StatusOK, out)
+}
+
+func (s *server) listReviews(x *exchange) error {
+	if err := x.authorise(readOversight, "review", ""); err != nil {
+		return err
+	}
+	if bad := s.door.View().Tampered(custodian.KindReview); len(bad) > 0 {
+		return &store.TamperedError{Kind: custodian.KindReview, ID: bad[0].ID}
+	}
+	return page(x, ceremony.Kind, s.reviewOf)
+}
+
+// reviewOf is the review that a ceremony got, or is to get; false where there is nothing to review.
+func (s *server) reviewOf(view *store.View, c *ceremony.Ceremony) (api.Review, bool) {
+	if c.ReviewBy == nil || c.State != ceremony.Completed {
+		return api.Review{}, false
+	}
+	out := api.Review{Ceremony: c.ID, Operation: c.Operation, Title: c.Title, By: cmp.Or(c.Requester.CalledBy, c.Requester.ID), EndedAt: c.EndedAt,
+		DueAt: *c.ReviewBy}
+	r := ceremony.Review(view, c)
+	if r == nil {
+		out.Overdue = !s.clock.Now().Before(*c.ReviewBy)
+		return out, true
+	}
+	out.Overdue = r.Late()
+	out.Outcome, out.Note, out.Reviewer, out.SignedAt = string(r.Outcome), r.Note, r.Reviewer, timeOf(r.SignedAt)
+	out.Recorded, out.Finding = r.Recorded, r.Finding
+	return out, true
+}
+
+func (s *server) listFindings(x *exchange) error {
+	if err := x.authorise(readOversight, "finding", ""); err != nil {
+		return err
+	}
+	return page(x, custodian.KindFinding, func(_ *store.View, f *oversight.Finding) (api.Finding, bool) {
+		return api.Finding{ID: f.ID, Title: f.Title, Source: string(f.Source), About: api.Ref(f.About), Owner: f.Owner, OpenedAt: f.OpenedAt,
+			OpenedBy: f.OpenedBy, DueAt: f.DueAt, Overdue: f.Overdue(s.clock.Now()), Ceremony: f.Ceremony, ClosedAt: f.ClosedAt, ClosedBy: f.ClosedBy,
+			Evidence: f.Evidence}, true
+	})
+}
+
+func (s *server) listExceptions(x *exchange) error {
+	if err := x.authorise(readOversight, "exception", ""); err != nil {
+		return err
+	}
+	return page(x, custodian.KindException, func(_ *store.View, e *oversight.Exception) (api.Exception, bool) {
+		return api.Exception{ID: e.ID, Rule: e.Rule, Key: e.Key, Keystore: e.Keystore, Control: e.Control, Risk: e.Risk, Compensating: e.Compensating,
+			Owner: e.Owner, GrantedAt: e.GrantedAt, ExpiresAt: e.ExpiresAt, Ceremony: e.Ceremony, RevokedAt: e.RevokedAt, RevokedBy: e.RevokedBy,
+			InForce: e.InForce(s.clock.Now())}, true
+	})
+}
+
+func (s *server) listBreakGlass(x *exchange) error {
+	if err := x.authorise(readOversight, "breakglass", ""); err != nil {
+		return err
+	}
+	return page(x, custodian.KindBreakGlass, func(_ *store.View, b *oversight.BreakGlass) (api.BreakGlass, bool) {
+		out := api.BreakGlass{ID: b.ID, Kind: string(b.Kind), Principal: b.Principal, Keys: b.Keys, Operations: []string{}, Context: b.Context, Reason: b.Reason,
+			OpenedAt: b.OpenedAt, ExpiresAt: b.ExpiresAt, Ceremony: b.Ceremony, ClosedAt: b.ClosedAt, ClosedBy: b.ClosedBy, Open: b.Open(s.clock.Now())}
+		for _, op := range b.Operations {
+			out.Operations = append(out.Operations, string(op))
+		}
+		return out, true
+	})
+}

@@ -1,0 +1,422 @@
+package operation_test
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/ceremony"
+	"conclave/ceremony/operation"
+	"conclave/ceremony/statement"
+	"conclave/custodian"
+	"conclave/custodian/access"
+	"conclave/custodian/custodiantest"
+	"conclave/custodian/key"
+	"conclave/custodian/oversight"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/policies"
+)
+
+// attend signs as a witness.
+func (r *engineRig) attend(t *testing.T, who, id string) {
+	t.Helper()
+	payload, err := r.engine.Statement(t.Context(), human(who), id, "attend")
+	require.NoError(t, err)
+	envelope, err := r.signers[who].Sign(statement.TypeStatement, payload)
+	require.NoError(t, err)
+	_, err = r.engine.Vote(t.Context(), human(who), id, envelope)
+	require.NoError(t, err)
+}
+
+// vote approves, and returns what came of it.
+func (r *engineRig) vote(t *testing.T, who, id string) (*ceremony.Ceremony, error) {
+	t.Helper()
+	payload, err := r.engine.Statement(t.Context(), human(who), id, "approve")
+	require.NoError(t, err)
+	envelope, err := r.signers[who].Sign(statement.TypeStatement, payload)
+	require.NoError(t, err)
+	return r.engine.Vote(t.Context(), human(who), id, envelope)
+}
+
+// acknowledgeAt dates the acknowledgements of all people.
+func (r *engineRig) acknowledgeAt(t *testing.T, at time.Time) {
+	t.Helper()
+	for _, id := range custodiantest.People() {
+		p := row[people.Person](t, r.rig, custodian.KindPerson, id)
+		p.Acknowledgement = &people.Acknowledgement{FormVersion: people.CurrentForm().Version, SignedAt: at,
+			ExpiresAt: at.Add(people.AcknowledgementPeriod), Envelope: json.RawMessage(`{}`)}
+		r.Put(t, custodian.KindPerson, id, p)
+	}
+}
+
+// govern proposes and has two others approve.
+func (r *engineRig) govern(t *testing.T, who, name string, params map[string]any) *ceremony.Ceremony {
+	t.Helper()
+	c := r.propose(t, who, name, params)
+	for _, voter := range []string{"demo-ada", "demo-ben", "demo-cleo", "demo-dan"} {
+		if c.State == ceremony.Proposed && voter != who {
+			c = r.approve(t, voter, c.ID)
+		}
+	}
+	return c
+}
+
+// refused proposes what must be refused, and gives the codes.
+func (r *engineRig) refused(t *testing.T, who, name string, params map[string]any) []string {
+	t.Helper()
+	_, _, err := r.engine.Propose(t.Context(), human(who), ceremony.Proposal{Operation: name, Params: canonical(t, params), Reason: "the test asks for it"})
+	var denied *custodian.Denied
+	require.ErrorAs(t, err, &denied)
+	var codes []string
+	for _, reason := range denied.Reasons {
+		require.NotEmpty(t, reason.Remedy)
+		codes = append(codes, reason.Code)
+	}
+	return codes
+}
+
+func (r *engineRig) pass(t *testing.T, d, step time.Duration) {
+	t.Helper()
+	for end := r.Clock.Elapsed() + d; r.Clock.Elapsed() < end; {
+		r.Clock.Advance(min(step, end-r.Clock.Elapsed()))
+		_ = r.engine.Tick(t.Context())
+	}
+}
+
+// A hold stops a destruction that is approved and waits; and after the lift it takes a new quorum.
+func TestAHoldStopsADestructionThatWaits(t *testing.T) {
+	r := newEngineRig(t)
+	r.person(t, "demo-wit", people.RoleWitness)
+	r.govern(t, "demo-ada", "key.deactivate", map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "no longer needed"})
+	destroy := map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "no longer needed", "waiver": "demo-ada: nothing is under it"}
+	c := r.propose(t, "demo-ada", "key.destroy", destroy)
+	r.approve(t, "demo-ben", c.ID)
+	r.approve(t, "demo-cleo", c.ID)
+	r.attend(t, "demo-wit", c.ID)
+	c, err := r.engine.Get(c.ID)
+	require.NoError(t, err)
+	require.Equal(t, ceremony.Approved, c.State)
+	require.Positive(t, c.WaitLeft.Duration())
+
+	hold := r.propose(t, "demo-ben", "hold.set", map[string]any{"id": "matter-7", "on": map[string]any{"type": "key", "id": custodiantest.KeyID},
+		"matter": "Doe v. Shop", "reason": "litigation"})
+	require.Equal(t, ceremony.Completed, hold.State)
+	require.NotNil(t, hold.ReviewBy)
+	c.WaitLeft = 1 // the rest of the wait is beside the point
+	r.Put(t, ceremony.Kind, c.ID, c)
+	r.pass(t, 3*time.Minute, time.Minute)
+	c, err = r.engine.Get(c.ID)
+	require.NoError(t, err)
+	require.Equal(t, ceremony.Failed, c.State, c.Outcome)
+	require.Contains(t, c.Outcome, key.CodeLegalHold)
+	require.Equal(t, key.Deactivated, r.version(t, custodiantest.KeyID, 1).State)
+	require.Equal(t, []string{key.CodeLegalHold}, r.refused(t, "demo-ada", "key.destroy", destroy))
+
+	lifted := r.govern(t, "demo-ada", "hold.lift", map[string]any{"hold": "matter-7", "reason": "settled"})
+	require.Equal(t, ceremony.Completed, lifted.State)
+	require.Equal(t, ceremony.Proposed, r.propose(t, "demo-ada", "key.destroy", destroy).State)
+	require.Equal(t, []string{"already_lifted"}, r.refused(t, "demo-ada", "hold.lift", map[string]any{"hold": "matter-7", "reason": "again"}))
+}
+
+// The last look is right before the keystore destroys.
+func TestAHoldStopsTheEffectItself(t *testing.T) {
+	r := newRig(t)
+	r.run(t, "key.deactivate", human("demo-ada"), map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "old"})
+	for _, on := range []oversight.Ref{{Type: "key", ID: custodiantest.KeyID}, {Type: "key_version", ID: custodiantest.KeyID + "/1"}, {Type: "instance"}} {
+		in := r.input(t, human("demo-ada"), map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "old", "waiver": "none under it"})
+		in.ApprovedAt = r.Clock.Now().Add(-31 * days)
+		h := oversight.Hold{ID: "h-test", On: on, Matter: "m", SetAt: r.Clock.Now(), SetBy: "demo-ben", Ceremony: "c-1"}
+		r.Put(t, custodian.KindHold, h.ID, h)
+		_, err := r.execute(t, "key.destroy", in, nil)
+		var refused *key.TransitionError
+		require.ErrorAs(t, err, &refused, on.Type)
+		require.Equal(t, key.CodeLegalHold, refused.Code)
+		require.Equal(t, []string{key.CodeLegalHold}, r.denied(t, "key.destroy", human("demo-ada"), map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "old", "waiver": "none under it"}))
+		lifted := r.Clock.Now()
+		h.LiftedAt = &lifted
+		r.Put(t, custodian.KindHold, h.ID, h)
+	}
+	in := r.input(t, human("demo-ada"), map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "old", "waiver": "none under it"})
+	in.ApprovedAt = r.Clock.Now().Add(-31 * days)
+	_, err := r.execute(t, "key.destroy", in, nil)
+	require.NoError(t, err)
+	require.Equal(t, key.Destroyed, r.version(t, custodiantest.KeyID, 1).State)
+}
+
+func TestRetentionNeverGoesBelowTheStandards(t *testing.T) {
+	r := newEngineRig(t)
+	params := func(n, immediate int) map[string]any {
+		return map[string]any{"class": "ledger", "days": n, "immediate_days": immediate, "reason": "storage"}
+	}
+	for _, bad := range []map[string]any{params(365, 92), params(366, 91), params(366, 367)} {
+		_, err := r.prepare(t, "retention.change", r.input(t, human("demo-ada"), bad))
+		require.Error(t, err)
+	}
+	require.Equal(t, ceremony.Completed, r.govern(t, "demo-ada", "retention.change", params(366, 92)).State)
+	kept := row[oversight.Retention](t, r.rig, custodian.KindRetention, "ledger")
+	require.Equal(t, 366, kept.Days)
+	r.AddKey(t, "records", key.EPHI)
+	_, err := r.prepare(t, "retention.change", r.input(t, human("demo-ada"), params(2191, 92)))
+	require.Equal(t, "days", fieldOf(t, err), "six years once a key is for ePHI")
+	require.Equal(t, 2192, kept.Effective(true).Days, "and what was governed before does not undercut them")
+}
+
+func (r *rig) person(t *testing.T, id string, roles ...people.Role) {
+	t.Helper()
+	p := row[people.Person](t, r, custodian.KindPerson, "demo-aud")
+	p.ID, p.Name, p.Roles = id, id, roles
+	r.signers[id] = r.signers["demo-aud"]
+	r.Put(t, custodian.KindPerson, id, p)
+}
+
+// What one person did alone is reviewed by somebody who took no part; when nobody does, that becomes a finding.
+func TestReviewsOfWhatOnePersonDid(t *testing.T) {
+	r := newEngineRig(t)
+	c := r.propose(t, "demo-cleo", "key.suspend", map[string]any{"key": custodiantest.KeyID, "reason": "odd traffic"})
+	sign := map[string]any{"ceremony": c.ID, "outcome": "confirmed", "note": "traffic looked at"}
+	require.Equal(t, []string{"took_part"}, r.refused(t, "demo-cleo", "review.sign", sign), "the actor")
+	done := r.propose(t, "demo-dan", "review.sign", sign)
+	require.Equal(t, ceremony.Completed, done.State)
+	require.Equal(t, []string{"already_reviewed"}, r.refused(t, "demo-ben", "review.sign", sign))
+	got, err := r.engine.Get(c.ID)
+	require.NoError(t, err)
+	require.Equal(t, "demo-dan", ceremony.Review(r.View(), got).Reviewer)
+	r.pass(t, 25*time.Hour, time.Hour)
+	require.Empty(t, r.events(t, "finding.open"), "reviewed in time")
+}
+
+func TestOverdueReviewsBecomeFindings(t *testing.T) {
+	r := newEngineRig(t)
+	c := r.propose(t, "demo-cleo", "key.suspend", map[string]any{"key": custodiantest.KeyID, "reason": "odd traffic"})
+	r.pass(t, 24*time.Hour-time.Minute, time.Hour)
+	require.Empty(t, r.events(t, "finding.open"))
+	r.pass(t, 10*time.Minute, time.Minute)
+	require.Len(t, r.events(t, "finding.open"), 1, "once")
+	var f *oversight.Finding
+	for _, found := range store.All[oversight.Finding](r.View(), custodian.KindFinding) {
+		f = found
+	}
+	require.Equal(t, oversight.FromOverdue, f.Source)
+	require.Equal(t, "demo-cleo", f.Owner)
+	require.Equal(t, oversight.Ref{Type: "ceremony", ID: c.ID}, f.About)
+
+	late := r.propose(t, "demo-dan", "review.sign", map[string]any{"ceremony": c.ID, "outcome": "undo", "note": "no reason seen", "owner": "demo-ben", "days": 3})
+	require.Equal(t, ceremony.Completed, late.State)
+	require.True(t, row[oversight.Review](t, r.rig, custodian.KindReview, c.ID).Late())
+	require.Len(t, r.events(t, "finding.open"), 2, "what is to be undone has an owner and a date")
+	require.Equal(t, ceremony.Completed, r.govern(t, "demo-cleo", "key.resume", map[string]any{"key": custodiantest.KeyID, "finding": "undone"}).State,
+		"a finding that asks for the release does not stand against it")
+
+	require.Contains(t, r.refused(t, "demo-cleo", "finding.close", map[string]any{"finding": f.ID, "evidence": "reviewed late"}), "proposer_role_missing")
+	closed := r.propose(t, "demo-ada", "finding.close", map[string]any{"finding": f.ID, "evidence": "reviewed late by demo-dan"})
+	require.Equal(t, ceremony.Completed, closed.State)
+	require.Equal(t, []string{"finding_closed"}, r.refused(t, "demo-ada", "finding.close", map[string]any{"finding": f.ID, "evidence": "again"}))
+}
+
+// An open finding stands against the release of what it is about; its owner does not close it.
+func TestFindingsStandAgainstRelease(t *testing.T) {
+	r := newEngineRig(t)
+	r.propose(t, "demo-cleo", "key.suspend", map[string]any{"key": custodiantest.KeyID, "suspected": true, "reason": "a copy was seen"})
+	opened := r.propose(t, "demo-cleo", "finding.open", map[string]any{"id": "f-copy", "title": "copy of a key seen", "source": "incident",
+		"about": map[string]any{"type": "key", "id": custodiantest.KeyID}, "owner": "demo-ada", "days": 5})
+	require.Equal(t, ceremony.Completed, opened.State)
+	resume := map[string]any{"key": custodiantest.KeyID, "finding": "cleared"}
+	require.Equal(t, []string{key.CodeFindingOpen}, r.refused(t, "demo-cleo", "key.resume", resume))
+	require.Equal(t, []string{"own_finding"}, r.refused(t, "demo-ada", "finding.close", map[string]any{"finding": "f-copy", "evidence": "trust me"}))
+	require.Equal(t, []string{"own_finding"}, r.refused(t, "demo-ada", "finding.alter", map[string]any{"finding": "f-copy", "days": 90, "reason": "later"}))
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-ben", "finding.alter", map[string]any{"finding": "f-copy", "owner": "demo-cleo", "reason": "she knows"}).State)
+	require.Equal(t, "demo-cleo", row[oversight.Finding](t, r.rig, custodian.KindFinding, "f-copy").Owner)
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-ben", "finding.close", map[string]any{"finding": "f-copy", "evidence": "it was a test vector"}).State)
+	require.Equal(t, ceremony.Completed, r.govern(t, "demo-cleo", "key.resume", resume).State)
+}
+
+// An accepted risk lets a key be placed on a module whose certificate is historical, until its date and not a
+// second longer; one person ends it sooner.
+func TestExceptionsLiftPlacementUntilTheirDate(t *testing.T) {
+	r := newEngineRig(t)
+	ks := row[key.Keystore](t, r.rig, custodian.KindKeystore, custodiantest.KeystoreID)
+	ks.FIPSStandard, ks.FIPSLevel, ks.Certificate, ks.CertificateStatus = "140-2", 3, "1234", key.CertHistorical
+	r.Put(t, custodian.KindKeystore, ks.ID, ks)
+	create := func(id string) map[string]any {
+		p := newKey(id)
+		p["classification"], p["impact"] = "cardholder-data", "low"
+		return p
+	}
+	require.Contains(t, r.refused(t, "demo-ada", "key.create", create("cards")), "module_not_validated")
+	grant := map[string]any{"id": "x-historical", "rule": "place.module_validated", "keystore": ks.ID, "control": "nist-800-53r5:SC-13",
+		"risk": "certificate 1234 became historical", "compensating": "module firmware is patched, replacement ordered", "owner": "demo-ada", "days": 30}
+	for field, bad := range map[string]map[string]any{"rule": {"rule": "place.residency"}, "days": {"days": 366}, "keystore": {"keystore": ""}, "owner": {"owner": "nobody"}} {
+		p := map[string]any{}
+		for k, v := range grant {
+			p[k] = v
+		}
+		for k, v := range bad {
+			p[k] = v
+		}
+		_, err := r.prepare(t, "exception.grant", r.input(t, human("demo-cleo"), p))
+		require.Equal(t, field, fieldOf(t, err))
+	}
+	require.Equal(t, ceremony.Completed, r.govern(t, "demo-cleo", "exception.grant", grant).State)
+	x := row[oversight.Exception](t, r.rig, custodian.KindException, "x-historical")
+	c := r.propose(t, "demo-ada", "key.create", create("cards"))
+	require.Equal(t, ceremony.Proposed, c.State)
+	place := func() policies.KeystoreVerdict {
+		d, err := r.Place(t.Context(), r.View(), policies.PlacementKey{ID: "cards", Type: string(key.DataEncryption), Classification: "cardholder-data", Impact: "low",
+			Jurisdiction: "EU", Environment: "test", StrengthBits: 256})
+		require.NoError(t, err)
+		v, ok := d.Verdict(ks.ID)
+		require.True(t, ok)
+		return v
+	}
+	require.Equal(t, []string{"x-historical"}, place().Exceptions)
+	r.Clock.Advance(x.ExpiresAt.Sub(r.Clock.Now()) - time.Second)
+	require.True(t, place().Allow)
+	r.Clock.Advance(time.Second)
+	require.False(t, place().Allow)
+	require.Contains(t, r.refused(t, "demo-ada", "key.create", create("cards-2")), "module_not_validated")
+
+	grant["id"] = "x-second"
+	require.Equal(t, ceremony.Completed, r.govern(t, "demo-cleo", "exception.grant", grant).State)
+	require.True(t, place().Allow)
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-ben", "exception.revoke", map[string]any{"exception": "x-second", "reason": "no longer needed"}).State)
+	require.False(t, place().Allow)
+}
+
+// Emergency access takes its quorum, is bounded, ends early by one person, and is reviewed by the rest.
+func TestEmergencyAccessThroughTheEngine(t *testing.T) {
+	r := newEngineRig(t)
+	made, err := r.Use(context.Background(), r.App, custodian.Use{Operation: access.Encrypt, Key: custodiantest.KeyID, Plaintext: []byte("record")})
+	require.NoError(t, err)
+	params := func(change map[string]any) map[string]any {
+		p := map[string]any{"person": "demo-eve", "keys": []string{custodiantest.KeyID}, "operations": []string{"decrypt"}, "minutes": 60, "reason": "patient in danger"}
+		for k, v := range change {
+			p[k] = v
+		}
+		return p
+	}
+	for field, bad := range map[string]map[string]any{"minutes": {"minutes": 241}, "operations[0]": {"operations": []string{"encrypt"}}, "keys[0]": {"keys": []string{"nokey"}},
+		"person": {"application": "demo-shop"}, "keys": {"keys": []string{}}} {
+		_, err := r.prepare(t, "breakglass.open", r.input(t, human("demo-ada"), params(bad)))
+		require.Equal(t, field, fieldOf(t, err))
+	}
+	c := r.propose(t, "demo-ada", "breakglass.open", params(nil))
+	require.Zero(t, c.Takes.CoolingOffSeconds+c.Takes.WaitSeconds)
+	_, err = r.engine.Statement(t.Context(), human("demo-eve"), c.ID, "approve")
+	require.Error(t, err, "who gets it takes no part")
+	r.approve(t, "demo-ben", c.ID)
+	use := custodian.Use{Operation: access.Decrypt, Ciphertext: made.Ciphertext, ReasonCode: "treatment"}
+	_, err = r.Use(t.Context(), human("demo-eve"), use)
+	require.Error(t, err, "one approval opens nothing")
+	c = r.approve(t, "demo-cleo", c.ID)
+	require.Equal(t, ceremony.Completed, c.State)
+	require.Equal(t, r.Clock.Now().Add(24*time.Hour), *c.ReviewBy)
+	opened, err := r.Use(t.Context(), human("demo-eve"), use)
+	require.NoError(t, err)
+	require.Equal(t, "record", string(opened.Plaintext))
+	recorded, err := r.Why(t.Context(), opened.Decision)
+	require.NoError(t, err)
+	require.Contains(t, string(recorded.Entry.Detail), c.ID)
+
+	sign := map[string]any{"ceremony": c.ID, "outcome": "confirmed", "note": "one record, of the patient"}
+	require.Equal(t, []string{"still_open"}, r.refused(t, "demo-dan", "review.sign", sign))
+	var got struct {
+		Breakglass string `json:"breakglass"`
+	}
+	require.NoError(t, json.Unmarshal(c.Result, &got))
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-dan", "breakglass.close", map[string]any{"breakglass": got.Breakglass, "reason": "patient is safe"}).State)
+	_, err = r.Use(t.Context(), human("demo-eve"), use)
+	require.Error(t, err)
+	for _, who := range []string{"demo-ada", "demo-ben", "demo-cleo", "demo-eve"} {
+		require.Equal(t, []string{"took_part"}, r.refused(t, who, "review.sign", sign), who)
+	}
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-dan", "review.sign", sign).State)
+	r.pass(t, 25*time.Hour, time.Hour)
+	for _, f := range store.All[oversight.Finding](r.View(), custodian.KindFinding) {
+		require.NotContains(t, f.About.ID, c.ID)
+	}
+}
+
+// secondNode is another replica's engine on the same ledger, with a clock of its own.
+func (r *engineRig) secondNode(t *testing.T, c *custodiantest.Clock) *ceremony.Engine {
+	t.Helper()
+	door, err := custodian.New(t.Context(), custodian.Config{Store: r.Store, Policies: r.Policies, Node: "node-2",
+		Keystores: map[string]hsm.Keystore{custodiantest.KeystoreID: r.Soft}, AuditKey: r.AuditKey, Clock: c})
+	require.NoError(t, err)
+	engine, err := ceremony.New(ceremony.Config{Custodian: door, Operations: operation.All(), Drivers: softDriver, NodeSigner: r.signers["demo-ada"],
+		ChallengeKey: make([]byte, 32), Clock: c})
+	require.NoError(t, err)
+	return engine
+}
+
+// A quorum confirms a clock that moved: on every replica that shows what was confirmed, and on no other.
+func TestInvariant11_AQuorumConfirmsTheClock(t *testing.T) {
+	r := newEngineRig(t)
+	r.acknowledgeAt(t, r.Clock.Now().Add(-24*time.Hour)) // before whatever the clock is going to show
+	same, wrong := custodiantest.NewClock(), custodiantest.NewClock()
+	replica, other := r.secondNode(t, same), r.secondNode(t, wrong)
+	look := func() {
+		for _, e := range []*ceremony.Engine{r.engine, replica, other} {
+			e.Sweep()
+		}
+	}
+	for _, c := range []*custodiantest.Clock{r.Clock, same} {
+		c.MoveWall(-time.Hour)
+	}
+	wrong.MoveWall(-2 * time.Hour)
+	look()
+	for _, e := range []*ceremony.Engine{r.engine, replica, other} {
+		require.NotEmpty(t, e.ClockProblem())
+	}
+	held := r.propose(t, "demo-dan", "key.create", newKey("waits"))
+	r.approve(t, "demo-ben", held.ID)
+	_, err := r.vote(t, "demo-cleo", held.ID)
+	require.ErrorIs(t, err, ceremony.ErrClockDisagrees)
+
+	c := r.propose(t, "demo-dan", "clock.confirm", map[string]any{"source": "two radio clocks"})
+	r.approve(t, "demo-ben", c.ID)
+	require.NotEmpty(t, r.engine.ClockProblem(), "one person confirms nothing")
+	for _, clock := range []*custodiantest.Clock{r.Clock, same, wrong} {
+		clock.Advance(10 * time.Minute)
+	}
+	look()
+	c = r.approve(t, "demo-ada", c.ID)
+	require.Equal(t, ceremony.Completed, c.State)
+	for _, clock := range []*custodiantest.Clock{r.Clock, same, wrong} {
+		clock.Advance(2 * time.Second)
+	}
+	require.Empty(t, r.engine.ClockProblem())
+	require.Empty(t, replica.ClockProblem())
+	require.NotEmpty(t, other.ClockProblem(), "its clock shows something else")
+	require.NoError(t, r.engine.Tick(t.Context()))
+
+	// A later disagreement is not confirmed by what was said before.
+	r.Clock.MoveWall(time.Minute)
+	require.NotEmpty(t, r.engine.ClockProblem())
+	r.Clock.MoveWall(-time.Minute)
+	require.Empty(t, r.engine.ClockProblem())
+
+	// The ledger's last entry stays ahead for an hour: a restart within it is no new disagreement.
+	again := r.secondNode(t, same)
+	require.Empty(t, again.ClockProblem())
+	same.MoveWall(-5 * time.Minute)
+	require.NotEmpty(t, r.secondNode(t, same).ClockProblem(), "earlier than what was confirmed is")
+}
+
+// Approvals given before the clock moved once more confirm nothing.
+func TestInvariant11_ApprovalsOfAnotherClockConfirmNothing(t *testing.T) {
+	r := newEngineRig(t)
+	r.Clock.MoveWall(time.Hour)
+	r.engine.Sweep()
+	c := r.propose(t, "demo-dan", "clock.confirm", map[string]any{"source": "a radio clock"})
+	r.approve(t, "demo-ben", c.ID)
+	r.Clock.MoveWall(24 * time.Hour)
+	r.engine.Sweep()
+	_, err := r.vote(t, "demo-ada", c.ID)
+	require.ErrorIs(t, err, ceremony.ErrVoid)
+	require.NotEmpty(t, r.engine.ClockProblem())
+}

@@ -1,0 +1,109 @@
+package reports_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/custodian"
+	"conclave/custodian/key"
+	"conclave/custodian/oversight"
+	"conclave/reports"
+	"conclave/reports/control"
+	"conclave/reports/internal/fixture"
+)
+
+func resultOf(t *testing.T, r *reports.Report, id string) control.Result {
+	t.Helper()
+	for _, c := range r.Controls {
+		if c.ID == id {
+			return c.Result
+		}
+	}
+	t.Fatalf("no control %s", id)
+	return control.Result{}
+}
+
+func tableOf(r control.Result, title string) *control.Table {
+	for i := range r.Tables {
+		if strings.HasPrefix(r.Tables[i].Title, title) {
+			return &r.Tables[i]
+		}
+	}
+	return nil
+}
+
+func suspended(at time.Time, review ...oversight.Review) func(*history) {
+	return func(h *history) {
+		h.Ceremonies = append(h.Ceremonies, fixture.Protective("cer-suspend", "key.suspend", "other", at, "dana"))
+		h.Reviews = append(h.Reviews, review...)
+	}
+}
+
+func TestReviewsAreJudged(t *testing.T) {
+	at := fixture.Days(10)
+	due := at.Add(24 * time.Hour)
+	for name, c := range map[string]struct {
+		change  func(*history)
+		verdict control.Verdict
+		why     string
+	}{
+		"in time":          {suspended(at, fixture.Reviewed("cer-suspend", "efua", at.Add(time.Hour), due)), control.Satisfied, ""},
+		"still time":       {suspended(fixture.Now().Add(-time.Hour)), control.Satisfied, "its time has not run out"},
+		"never":            {suspended(at), control.Violated, "nobody has reviewed it in time"},
+		"late":             {suspended(at, fixture.Reviewed("cer-suspend", "efua", due.Add(time.Hour), due)), control.Violated, "reviewed late"},
+		"by the actor":     {suspended(at, fixture.Reviewed("cer-suspend", "dana", at.Add(time.Hour), due)), control.Violated, "dana reviewed what they had a part in"},
+		"another ceremony": {suspended(at, fixture.Reviewed("cer-other", "efua", at.Add(time.Hour), due)), control.Violated, "nobody has reviewed it in time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := resultOf(t, fixture.New(t, custodian.Production, c.change).Report(t), "3.7.6")
+			require.Equal(t, c.verdict, r.Verdict, r.Summary)
+			table := tableOf(r, "Reviews")
+			require.NotNil(t, table)
+			require.Contains(t, table.Rows[0].Why, c.why)
+		})
+	}
+	require.Nil(t, tableOf(resultOf(t, fixture.New(t, custodian.Production).Report(t), "3.7.6"), "Reviews"), "nothing to review, nothing said")
+}
+
+func accepted(ceremony string, days int) func(*history) {
+	return func(h *history) {
+		h.Ceremonies = append(h.Ceremonies, fixture.Governed("cer-accept", "exception.grant", "x", fixture.Days(5), "efua", "dana", "ada"))
+		h.Exceptions = append(h.Exceptions, oversight.Exception{ID: "x", Rule: "place.module_validated", Keystore: "soft", Risk: "historical", Compensating: "patched",
+			Owner: "dana", GrantedAt: fixture.Days(5), ExpiresAt: fixture.Days(5 + days), Ceremony: ceremony})
+	}
+}
+
+func TestAcceptedRisksAreShown(t *testing.T) {
+	good := resultOf(t, fixture.New(t, custodian.Production, accepted("cer-accept", 100)).Report(t), "3.6.1.2")
+	require.Equal(t, control.NeedsHuman, good.Verdict, good.Summary)
+	require.Contains(t, good.Question, "compensating")
+	require.Equal(t, "patched", tableOf(good, "Accepted").Rows[0].Cells[4])
+	bad := resultOf(t, fixture.New(t, custodian.Production, accepted("cer-none", 100)).Report(t), "3.6.1.2")
+	require.Equal(t, control.Violated, bad.Verdict)
+	require.Contains(t, tableOf(bad, "Accepted").Rows[0].Why, "no quorum")
+	over := resultOf(t, fixture.New(t, custodian.Production, accepted("cer-accept", 10)).Report(t), "3.6.1.2")
+	require.Equal(t, control.Satisfied, over.Verdict, "one that has ended is no risk any more")
+	require.Nil(t, tableOf(over, "Accepted"))
+}
+
+func onHold(destroyed bool) func(*history) {
+	return func(h *history) {
+		h.Holds = append(h.Holds, oversight.Hold{ID: "h", On: oversight.Ref{Type: "key", ID: "cards"}, Matter: "Doe", SetAt: fixture.Days(8), SetBy: "dana", Ceremony: "c"})
+		if destroyed {
+			h.Leave(0, key.Destroyed, fixture.Days(9), false)
+		}
+	}
+}
+
+func TestHoldsAreJudged(t *testing.T) {
+	kept := resultOf(t, fixture.New(t, custodian.Production, onHold(false)).Report(t), "3.7.5")
+	require.NotEqual(t, control.Violated, kept.Verdict, kept.Summary)
+	require.Equal(t, "h", tableOf(kept, "Legal holds").Rows[0].Cells[0])
+	broken := resultOf(t, fixture.New(t, custodian.Production, onHold(true)).Report(t), "3.7.5")
+	require.Equal(t, control.Violated, broken.Verdict)
+	require.Contains(t, tableOf(broken, "Legal holds").Rows[0].Why, "cards/1 was destroyed under it")
+	require.Nil(t, tableOf(resultOf(t, fixture.New(t, custodian.Production).Report(t), "3.7.5"), "Legal holds"))
+}
