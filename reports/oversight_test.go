@@ -107,3 +107,17 @@ func TestHoldsAreJudged(t *testing.T) {
 	require.Contains(t, tableOf(broken, "Legal holds").Rows[0].Why, "cards/1 was destroyed under it")
 	require.Nil(t, tableOf(resultOf(t, fixture.New(t, custodian.Production).Report(t), "3.7.5"), "Legal holds"))
 }
+
+func TestRetentionIsShown(t *testing.T) {
+	world := fixture.New(t, custodian.Production)
+	require.Equal(t, []reports.Retention{{Class: "ledger", Days: 2192, ImmediateDays: 2192}, {Class: "records", Days: 2192, ImmediateDays: 2192}}, world.Report(t).Retention)
+	short := fixture.New(t, custodian.Production, func(h *history) {
+		h.Retentions = append(h.Retentions, oversight.Retention{Class: oversight.ClassLedger, Days: 366, ImmediateDays: 92, ChangedAt: fixture.Days(3), ChangedBy: "cer-short"})
+	})
+	require.Equal(t, reports.Retention{Class: "ledger", Days: 366, ImmediateDays: 92, ChangedBy: "cer-short"}, short.Report(t).Retention[0])
+	hipaa := fixture.New(t, custodian.Production, func(h *history) {
+		h.Retentions = append(h.Retentions, oversight.Retention{Class: oversight.ClassLedger, Days: 366, ImmediateDays: 92, ChangedAt: fixture.Days(3), ChangedBy: "cer-short"})
+		h.Keys[0].Frameworks = []string{"hipaa"}
+	})
+	require.Equal(t, 2192, hipaa.Report(t).Retention[0].Days)
+}

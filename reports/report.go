@@ -13,6 +13,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
+	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/reports/control"
 	"conclave/reports/control/pci"
 )
@@ -42,6 +44,33 @@ type Report struct {
 	Counts           map[string]int   `json:"counts"` // controls by verdict; every verdict is listed
 	Controls         []Judgement      `json:"controls"`
 	Entries          map[string]int   `json:"entries"` // the period's ledger entries by type
+	// Retention is how long records are kept, by class, as governed and never under what the standards demand.
+	Retention []Retention `json:"retention"`
+}
+
+// Retention is the period in force for one class of records.
+type Retention struct {
+	Class         string `json:"class"`
+	Days          int    `json:"days"`
+	ImmediateDays int    `json:"immediate_days"`       // of these, at hand without a restore
+	ChangedBy     string `json:"changed_by,omitempty"` // ceremony; none: the default
+}
+
+// retention is the period in force for every class.
+func retention(ev *control.Evidence) []Retention {
+	hipaa := slices.ContainsFunc(ev.Keys, func(k control.Record[key.Key]) bool { return oversight.HIPAA(&k.Value) })
+	var out []Retention
+	for _, class := range oversight.Classes() {
+		r := oversight.DefaultRetention(class)
+		for _, governed := range ev.Retentions {
+			if governed.Value.Class == class {
+				r = governed.Value
+			}
+		}
+		r = r.Effective(hipaa)
+		out = append(out, Retention{Class: string(class), Days: r.Days, ImmediateDays: r.ImmediateDays, ChangedBy: r.ChangedBy})
+	}
+	return out
 }
 
 // Judgement is one control with its result.
@@ -129,7 +158,7 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 	r := &Report{
 		Format: Format, Instance: ev.Instance, Framework: catalogue.Framework, FrameworkName: catalogue.Name,
 		CatalogueVersion: catalogue.Version, From: ev.From, To: ev.To, AsOf: ev.Now, GeneratedAt: now.UTC(),
-		Checkpoint: src.Checkpoint(), Counts: map[string]int{}, Entries: ev.Events.Counts(),
+		Checkpoint: src.Checkpoint(), Counts: map[string]int{}, Entries: ev.Events.Counts(), Retention: retention(ev),
 	}
 	for _, v := range control.Verdicts() {
 		r.Counts[string(v)] = 0

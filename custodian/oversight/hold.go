@@ -14,7 +14,6 @@ const (
 	HoldKey      = "key"         // a key with all its versions
 	HoldVersion  = "key_version" // one version: key.VersionID
 	HoldPerson   = "person"      // the records about a person
-	HoldAsset    = "asset"       // a registered data asset and the keys that it is under
 	HoldLedger   = "ledger"      // entries From to To, both included
 	HoldInstance = "instance"    // everything
 )
@@ -41,7 +40,7 @@ func (h *Hold) InForce() bool { return h.LiftedAt == nil }
 func (h *Hold) Validate() error {
 	checks := []error{
 		key.CheckID("id", h.ID),
-		key.CheckOneOf("on.type", h.On.Type, HoldKey, HoldVersion, HoldPerson, HoldAsset, HoldLedger, HoldInstance),
+		key.CheckOneOf("on.type", h.On.Type, HoldKey, HoldVersion, HoldPerson, HoldLedger, HoldInstance),
 		key.CheckText("matter", h.Matter, maxTitle, false),
 	}
 	switch h.On.Type {
