@@ -15,17 +15,6 @@ import (
 	"conclave/reports/internal/fixture"
 )
 
-func resultOf(t *testing.T, r *reports.Report, id string) control.Result {
-	t.Helper()
-	for _, c := range r.Controls {
-		if c.ID == id {
-			return c.Result
-		}
-	}
-	t.Fatalf("no control %s", id)
-	return control.Result{}
-}
-
 func tableOf(r control.Result, title string) *control.Table {
 	for i := range r.Tables {
 		if strings.HasPrefix(r.Tables[i].Title, title) {

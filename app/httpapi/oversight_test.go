@@ -78,6 +78,7 @@ func TestEmergencyAccessAndReasonCodesOverHTTP(t *testing.T) {
 	c := e.proposeAs(t, "demo-ada", "breakglass.open", map[string]any{"person": "demo-eve", "keys": []string{custodiantest.KeyID}, "operations": []string{"decrypt"},
 		"minutes": 30, "reason": "patient in danger"})
 	e.decide(t, "demo-ben", c.ID, "approve")
+	e.decide(t, "demo-cleo", c.ID, "approve")
 	open := listOf[api.BreakGlass](t, e, "/v1/breakglass")
 	require.Len(t, open, 1)
 	require.True(t, open[0].Open)
