@@ -111,7 +111,7 @@ func (e *Engine) recoverBatch(ctx context.Context, c *Ceremony, op operation.Com
 		return err
 	}
 	open := slices.ContainsFunc(c.Items, func(i Item) bool { return i.State == ItemOpen })
-	if problem := e.guard.problem(); open && problem != "" && c.Class != string(policies.Protective) {
+	if problem := e.ClockProblem(); open && problem != "" && c.Class != string(policies.Protective) {
 		return fmt.Errorf("%w: %s", ErrClockDisagrees, problem)
 	}
 	if open {
