@@ -222,7 +222,7 @@ func TestVersionsInDifferentKeystores(t *testing.T) {
 	change(t, c, custodian.KindKeystore, custodiantest.KeystoreID, func(k *key.Keystore) { k.ID = custodiantest.KeystoreID })
 	v := c.NewVersion(t, custodiantest.KeyID, 2)
 	v.Keystore = "second"
-	v.Material, err = second.Create(ctx, custodiantest.KeyID, 2, "effect")
+	v.Material, err = second.Create(ctx, custodiantest.KeyID, 2, hsm.AES256, "effect")
 	require.NoError(t, err)
 	c.Put(t, custodian.KindKeyVersion, key.VersionID(custodiantest.KeyID, 2), v)
 	change(t, c, custodian.KindKey, custodiantest.KeyID, func(k *key.Key) { k.Keystore, k.Current = "second", 2 })

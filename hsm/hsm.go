@@ -8,6 +8,7 @@ package hsm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -79,22 +80,50 @@ type Facts struct {
 
 // Capabilities are known at registration, not discovered at use.
 type Capabilities struct {
-	Algorithms  []Algorithm `json:"algorithms"`
-	Export      bool        `json:"export"`       // wrapped export possible
-	Destroy     bool        `json:"destroy"`      // material can be destroyed here (false: only by forgetting the blob)
-	StoresKeys  bool        `json:"stores_keys"`  // true: the keystore holds keys; false: Material.Blob is the key, wrapped
-	MaxMessage  int         `json:"max_message"`  // bytes of one Seal
-	KeyStrength int         `json:"key_strength"` // bits of security of the keys made here
+	Algorithms  []Algorithm `json:"algorithms"`      // how messages are sealed here
+	Specs       []Spec      `json:"specs,omitempty"` // keys that can be made here; see Makes
+	Export      bool        `json:"export"`          // wrapped export possible
+	Destroy     bool        `json:"destroy"`         // material can be destroyed here (false: only by forgetting the blob)
+	StoresKeys  bool        `json:"stores_keys"`     // true: the keystore holds keys; false: Material.Blob is the key, wrapped
+	MaxMessage  int         `json:"max_message"`     // bytes of one Seal, MAC, or message signed as it is
+	KeyStrength int         `json:"key_strength"`    // bits of security of what protects the keys held here, and of symmetric ones
 }
 
-// Material is what the caller stores to find one key version again. Blob is opaque, bound to Key and
-// Version by the driver (opening it for another is ErrCorrupt), and safe to store in the clear.
+// Makes lists the specifications of the keys that can be made. A record from before there was more than one
+// names none and means AES256.
+func (c Capabilities) Makes() []Spec {
+	if len(c.Specs) == 0 {
+		return []Spec{AES256}
+	}
+	return c.Specs
+}
+
+// Material is what the caller stores to find one key version again. Blob is opaque, bound to Key, Version and
+// Spec by the driver (opening it for another is ErrCorrupt), and safe to store in the clear.
 type Material struct {
-	Key        string `json:"key"`
-	Version    uint32 `json:"version"`
-	Blob       []byte `json:"blob"`
-	CheckValue string `json:"check_value"` // CMAC-based, ≤ 5 bytes in hex (ANSI X9.24-1)
-	EffectID   string `json:"effect_id"`   // id under which Create can be found again
+	Key     string `json:"key"`
+	Version uint32 `json:"version"`
+	Spec    Spec   `json:"spec,omitempty"` // see Specification
+	Blob    []byte `json:"blob"`
+	// CheckValue is at most 5 bytes in hex. AES: CMAC-based (ANSI X9.24-1). HMAC: of the MAC of CheckLabel
+	// (ours; the label is no message anybody else has a use for). Pairs: of the SHA-256 of the public half
+	// (the key identifier of RFC 7093, section 2, method 4, cut to the length of the others).
+	CheckValue string `json:"check_value"`
+	EffectID   string `json:"effect_id"` // id under which Create can be found again
+	// Public is the public half of a pair, as a DER SubjectPublicKeyInfo (RFC 5280): given out by Create and
+	// Find for the caller to keep, not needed to Open.
+	Public []byte `json:"public,omitempty"`
+}
+
+// CheckLabel is the message whose MAC gives the check value of an HMAC key.
+const CheckLabel = "conclave check value v1"
+
+// Specification is what the key is. Material from before there was more than one kind names none and is AES256.
+func (m Material) Specification() Spec {
+	if m.Spec == "" {
+		return AES256
+	}
+	return m.Spec
 }
 
 // Keystore is one place where keys live. All methods are safe for concurrent use. Methods that need
@@ -109,10 +138,10 @@ type Keystore interface {
 	Activate(ctx context.Context, activation *secret.Bytes) error
 	// Deactivate wipes the activation secret and every open handle; handles then return ErrInactive.
 	Deactivate(ctx context.Context) error
-	// Create makes key material inside the boundary. effectID is the caller's unique id for this effect:
-	// calling Create again with it, or Find, returns the same key where StoresKeys, so that a crash
-	// between effect and record is recoverable.
-	Create(ctx context.Context, key string, version uint32, effectID string) (Material, error)
+	// Create makes a key of a specification inside the boundary; ErrUnsupported for one that is not among
+	// Capabilities. effectID is the caller's unique id for this effect: calling Create again with it, or Find,
+	// returns the same key where StoresKeys, so that a crash between effect and record is recoverable.
+	Create(ctx context.Context, key string, version uint32, spec Spec, effectID string) (Material, error)
 	// Find returns the key made under effectID, or ErrNotFound. Keystores that store nothing always
 	// return ErrNotFound: an effect that was not recorded did not happen.
 	Find(ctx context.Context, effectID string) (Material, error)
@@ -122,18 +151,63 @@ type Keystore interface {
 	Open(ctx context.Context, m Material) (Handle, error)
 }
 
-// Handle is one key version ready for use. Safe for concurrent use. After Close, or Destroy of its key,
-// calls return ErrClosed; after Deactivate ErrInactive, also when the keystore is active again: open
-// the key anew. Calls in progress at that moment finish. dst must not overlap the other arguments.
+// Handle is one key version ready for use, and what it can do follows from its specification: it is a Sealer, a
+// MACer, a Signer or a Decrypter, and none of the others, so that no caller can put a key to a second use; see
+// [As]. Safe for concurrent use. After Close, or Destroy of its key, calls return ErrClosed; after Deactivate
+// ErrInactive, also when the keystore is active again: open the key anew. Calls in progress at that moment
+// finish. dst must not overlap the other arguments. The public half of a pair needs no keystore: package keypair.
 type Handle interface {
+	Spec() Spec
+	// Close releases and wipes; idempotent.
+	Close()
+}
+
+// Sealer is a key that encrypts (Kind Seals).
+type Sealer interface {
+	Handle
 	Algorithm() Algorithm
 	// Seal appends the protected form of plaintext to dst, binding aad. More than Capabilities.MaxMessage
 	// bytes are ErrTooLarge.
 	Seal(ctx context.Context, dst, plaintext, aad []byte) ([]byte, error)
 	// Open appends the plaintext of body to dst; any altered bit of body or aad is ErrCorrupt.
 	Open(ctx context.Context, dst, body, aad []byte) ([]byte, error)
-	// Close releases and wipes; idempotent.
-	Close()
+}
+
+// MACer is a key that authenticates messages (Kind MACs). Messages over Capabilities.MaxMessage bytes are
+// ErrTooLarge.
+type MACer interface {
+	Handle
+	// MAC appends the full-length MAC of message to dst.
+	MAC(ctx context.Context, dst, message []byte) ([]byte, error)
+	// VerifyMAC reports whether mac is the full-length MAC of message, in time that tells nothing of it.
+	VerifyMAC(ctx context.Context, message, mac []byte) (bool, error)
+}
+
+// Signer is the private half of a signature pair (Kind Signs).
+type Signer interface {
+	Handle
+	// Sign appends a signature to dst: ECDSA as the DER sequence of RFC 3279, the others as RFC 8017 and RFC 8032
+	// have them. input is the digest that hash made of the message; with NoHash, where the scheme takes the
+	// message itself, the message. A hash that does not fit the specification, or a digest of another length,
+	// is ErrInvalid.
+	Sign(ctx context.Context, dst []byte, hash Hash, input []byte) ([]byte, error)
+}
+
+// Decrypter is the private half of a key-transport pair (Kind Deciphers).
+type Decrypter interface {
+	Handle
+	// Decrypt appends the plaintext of an OAEP ciphertext under this label to dst; whatever is wrong with it is
+	// ErrCorrupt, always the same.
+	Decrypt(ctx context.Context, dst, ciphertext, label []byte) ([]byte, error)
+}
+
+// As is the handle for one kind of use, or ErrUnsupported for a key that is for another.
+func As[H Handle](h Handle) (H, error) {
+	if use, ok := h.(H); ok {
+		return use, nil
+	}
+	var none H
+	return none, fmt.Errorf("a key of specification %q is for %s: %w", h.Spec(), h.Spec().Kind(), ErrUnsupported)
 }
 
 // Deadline bounds one call to a keystore that leaves the process.

@@ -211,7 +211,7 @@ func fill(ctx context.Context, door *custodian.Service, driver hsm.Keystore, dir
 	defer tokens.Close()
 	now := time.Now().UTC()
 	for i := range fleet {
-		material, err := driver.Create(ctx, keyName(i), 1, rand.Text())
+		material, err := driver.Create(ctx, keyName(i), 1, hsm.AES256, rand.Text())
 		if err != nil {
 			return err
 		}

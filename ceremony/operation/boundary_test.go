@@ -55,7 +55,9 @@ func TestInvariant05_KeyMaterialStaysInsideTheKeystore(t *testing.T) {
 	require.NoError(t, r.Soft.Deactivate(t.Context()))
 	_, err = r.Soft.Open(t.Context(), v.Material)
 	require.ErrorIs(t, err, hsm.ErrInactive)
-	_, err = handle.Seal(t.Context(), nil, []byte("x"), nil)
+	sealer, err := hsm.As[hsm.Sealer](handle)
+	require.NoError(t, err)
+	_, err = sealer.Seal(t.Context(), nil, []byte("x"), nil)
 	require.ErrorIs(t, err, hsm.ErrInactive)
 	require.Equal(t, key.Active, v.State)
 }

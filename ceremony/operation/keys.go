@@ -86,7 +86,7 @@ func makeMaterial(ctx context.Context, env Env, k *key.Key, version uint32, effe
 	if err != nil {
 		return Effect{}, err
 	}
-	material, err := driver.Create(ctx, k.ID, version, effectID)
+	material, err := driver.Create(ctx, k.ID, version, hsm.AES256, effectID)
 	if err != nil {
 		return Effect{}, fmt.Errorf("making %s in keystore %s: %w", key.VersionID(k.ID, version), k.Keystore, err)
 	}

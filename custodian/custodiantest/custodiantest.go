@@ -223,7 +223,7 @@ func (c *Custodian) AddKey(t testing.TB, id string, class key.Classification) {
 func (c *Custodian) NewVersion(t testing.TB, id string, number uint32) key.Version {
 	t.Helper()
 	now := c.Clock.Now()
-	material, err := c.Soft.Create(context.Background(), id, number, rand.Text())
+	material, err := c.Soft.Create(context.Background(), id, number, hsm.AES256, rand.Text())
 	require.NoError(t, err)
 	return key.Version{Key: id, Version: number, Type: key.DataEncryption, State: key.Active, Keystore: KeystoreID, Material: material,
 		Algorithm: hsm.AlgorithmDerivedAES256GCM, StrengthBits: 256, CheckValue: material.CheckValue,

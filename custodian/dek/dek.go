@@ -41,7 +41,11 @@ func (r *Ring) Seal(ctx context.Context, ks hsm.Keystore, v *key.Version, s Seal
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := h.Seal(ctx, out, plaintext, aad)
+		sealer, err := hsm.As[hsm.Sealer](h)
+		if err != nil {
+			return nil, err
+		}
+		sealed, err := sealer.Seal(ctx, out, plaintext, aad)
 		if err == nil {
 			return sealed, nil
 		}
@@ -62,7 +66,11 @@ func (r *Ring) Open(ctx context.Context, ks hsm.Keystore, v *key.Version, header
 		if err != nil {
 			return nil, err
 		}
-		plaintext, err := h.Open(ctx, nil, body, aad)
+		sealer, err := hsm.As[hsm.Sealer](h)
+		if err != nil {
+			return nil, err
+		}
+		plaintext, err := sealer.Open(ctx, nil, body, aad)
 		if err == nil {
 			return plaintext, nil
 		}

@@ -43,7 +43,7 @@ func newKeystore(t *testing.T) *keystore {
 
 func (k *keystore) version(t *testing.T, id string, number uint32) *key.Version {
 	t.Helper()
-	m, err := k.Create(t.Context(), id, number, rand.Text())
+	m, err := k.Create(t.Context(), id, number, hsm.AES256, rand.Text())
 	require.NoError(t, err)
 	return &key.Version{Key: id, Version: number, State: key.Active, Keystore: "soft", Material: m, Algorithm: hsm.AlgorithmDerivedAES256GCM}
 }

@@ -87,10 +87,12 @@ func TestVectors(t *testing.T) {
 			requireVersion(t, k, v, reference)
 			handle, err := keystore.Open(t.Context(), hsm.Material{Key: v.Key, Version: v.Version, Blob: unhex(t, v.Blob), CheckValue: v.CheckValue})
 			require.NoError(t, err)
+			sealer, err := hsm.As[hsm.Sealer](handle)
+			require.NoError(t, err)
 			require.NotEmpty(t, v.Messages)
 			for _, m := range v.Messages {
 				t.Run(k.KeystoreID+"/"+v.Key+"/"+m.Name, func(t *testing.T) {
-					requireOpens(t, v, m, handle)
+					requireOpens(t, v, m, sealer)
 					requireReferenceOpens(t, v, m)
 				})
 			}
@@ -107,7 +109,7 @@ func openKeystore(t *testing.T, k keystoreCase) *soft.Keystore {
 }
 
 // requireOpens is the product's way: parse, authenticate, open.
-func requireOpens(t *testing.T, v versionCase, m messageCase, handle hsm.Handle) {
+func requireOpens(t *testing.T, v versionCase, m messageCase, handle hsm.Sealer) {
 	t.Helper()
 	header, headerBytes, body, err := dek.Parse(unhex(t, m.Ciphertext))
 	require.NoError(t, err)

@@ -73,11 +73,13 @@ func writeVectors(t *testing.T) {
 
 func makeVersion(t *testing.T, keystore *soft.Keystore, k keystoreCase, key string, version uint32, inputs []messageInput) versionCase {
 	t.Helper()
-	material, err := keystore.Create(t.Context(), key, version, "vector")
+	material, err := keystore.Create(t.Context(), key, version, hsm.AES256, "vector")
 	require.NoError(t, err)
 	handle, err := keystore.Open(t.Context(), material)
 	require.NoError(t, err)
 	defer handle.Close()
+	sealer, err := hsm.As[hsm.Sealer](handle)
+	require.NoError(t, err)
 	aad := referenceBlobAAD(k.KeystoreID, key, version)
 	v := versionCase{
 		Key: key, Version: version, CheckValue: material.CheckValue,
@@ -85,12 +87,12 @@ func makeVersion(t *testing.T, keystore *soft.Keystore, k keystoreCase, key stri
 		VersionKey: hex.EncodeToString(gcmOpen(t, unhex(t, k.WrappingKey), material.Blob[1:], aad)),
 	}
 	for i, input := range inputs {
-		v.Messages = append(v.Messages, makeMessage(t, v, handle, i, input))
+		v.Messages = append(v.Messages, makeMessage(t, v, sealer, i, input))
 	}
 	return v
 }
 
-func makeMessage(t *testing.T, v versionCase, handle hsm.Handle, i int, input messageInput) messageCase {
+func makeMessage(t *testing.T, v versionCase, handle hsm.Sealer, i int, input messageInput) messageCase {
 	t.Helper()
 	header := dek.Header{
 		Development: input.development, Algorithm: handle.Algorithm(), Key: v.Key, Version: v.Version,

@@ -30,6 +30,11 @@ func testFacts(t *testing.T, f Fixture) {
 	for _, a := range can.Algorithms {
 		require.True(t, a.Known(), "%v", a)
 	}
+	require.NotEmpty(t, can.Makes())
+	for _, s := range can.Makes() {
+		require.True(t, s.Known(), "%v", s)
+		require.GreaterOrEqual(t, can.KeyStrength, s.StrengthBits(), "what protects a key is as strong as the key (SP 800-57 Part 1 Rev 5, section 6.2.1.3)")
+	}
 	require.Positive(t, can.MaxMessage)
 	require.GreaterOrEqual(t, can.KeyStrength, 128, "SP 800-57 Part 1 Rev 5 table 4: strength for 2031 and beyond")
 	activate(t, f)
@@ -39,7 +44,7 @@ func testFacts(t *testing.T, f Fixture) {
 
 func testInactive(t *testing.T, f Fixture) {
 	require.False(t, f.Keystore.Active())
-	_, err := f.Keystore.Create(t.Context(), keyID, 1, effectID)
+	_, err := f.Keystore.Create(t.Context(), keyID, 1, hsm.AES256, effectID)
 	require.ErrorIs(t, err, hsm.ErrInactive)
 	_, err = f.Keystore.Open(t.Context(), hsm.Material{Key: keyID, Version: 1, Blob: []byte("blob"), EffectID: effectID})
 	require.ErrorIs(t, err, hsm.ErrInactive)

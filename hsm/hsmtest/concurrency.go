@@ -24,7 +24,7 @@ func testCancelled(t *testing.T, f Fixture) {
 	require.ErrorIs(t, f.Keystore.Activate(cancelled, f.Activation), context.Canceled)
 	require.False(t, f.Keystore.Active())
 	activate(t, f)
-	_, err := f.Keystore.Create(cancelled, keyID, 1, effectID)
+	_, err := f.Keystore.Create(cancelled, keyID, 1, hsm.AES256, effectID)
 	require.ErrorIs(t, err, context.Canceled)
 	m := create(t, f.Keystore, keyID, 1, effectID)
 	_, err = f.Keystore.Open(cancelled, m)
@@ -48,13 +48,13 @@ func testConcurrentUse(t *testing.T, f Fixture) {
 }
 
 // useOnce seals with a shared handle and opens with one of its own, and makes a key beside it.
-func useOnce(ctx context.Context, k hsm.Keystore, shared hsm.Handle, m hsm.Material, worker, round int) error {
+func useOnce(ctx context.Context, k hsm.Keystore, shared hsm.Sealer, m hsm.Material, worker, round int) error {
 	text := fmt.Appendf(nil, "text %d of %d", round, worker)
 	body, err := shared.Seal(ctx, nil, text, nil)
 	if err != nil {
 		return err
 	}
-	own, err := k.Open(ctx, m)
+	own, err := openSealer(ctx, k, m)
 	if err != nil {
 		return err
 	}
@@ -66,8 +66,16 @@ func useOnce(ctx context.Context, k hsm.Keystore, shared hsm.Handle, m hsm.Mater
 	if !bytes.Equal(text, got) {
 		return errors.New("opened something else than was sealed")
 	}
-	_, err = k.Create(ctx, keyID, 2, fmt.Sprintf("effect-%d-%d", worker, round))
+	_, err = k.Create(ctx, keyID, 2, hsm.AES256, fmt.Sprintf("effect-%d-%d", worker, round))
 	return err
+}
+
+func openSealer(ctx context.Context, k hsm.Keystore, m hsm.Material) (hsm.Sealer, error) {
+	h, err := k.Open(ctx, m)
+	if err != nil {
+		return nil, err
+	}
+	return hsm.As[hsm.Sealer](h)
 }
 
 // testConcurrentDeactivation: a call either gives the right answer or says that the keystore is inactive.
@@ -97,7 +105,7 @@ func testConcurrentDeactivation(t *testing.T, f Fixture) {
 }
 
 func useOrInactive(ctx context.Context, k hsm.Keystore, m hsm.Material) error {
-	h, err := k.Open(ctx, m)
+	h, err := openSealer(ctx, k, m)
 	if errors.Is(err, hsm.ErrInactive) {
 		return nil
 	}

@@ -54,6 +54,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"context is bound", testWrongAAD},
 		{"another key or version is refused", testWrongKey},
 		{"cancelled context", testCancelled},
+		{"every specification", testSpecs},
 		{"concurrent use", testConcurrentUse},
 		{"concurrent deactivation", testConcurrentDeactivation},
 		{"no secret in any rendering", testRedaction},
@@ -68,32 +69,40 @@ func activate(t *testing.T, f Fixture) {
 	require.NoError(t, f.Keystore.Activate(t.Context(), f.Activation))
 }
 
-// create makes one key, with an effect id of its own.
+// create makes one sealing key, with an effect id of its own.
 func create(t *testing.T, k hsm.Keystore, key string, version uint32, effect string) hsm.Material {
 	t.Helper()
-	m, err := k.Create(t.Context(), key, version, effect)
+	m, err := k.Create(t.Context(), key, version, hsm.AES256, effect)
 	require.NoError(t, err)
 	return m
 }
 
 // open prepares a key for use until the test ends.
-func open(t *testing.T, k hsm.Keystore, m hsm.Material) hsm.Handle {
+func open(t *testing.T, k hsm.Keystore, m hsm.Material) hsm.Sealer {
+	t.Helper()
+	return openAs[hsm.Sealer](t, k, m)
+}
+
+// openAs prepares a key for its one use until the test ends.
+func openAs[H hsm.Handle](t *testing.T, k hsm.Keystore, m hsm.Material) H {
 	t.Helper()
 	h, err := k.Open(t.Context(), m)
 	require.NoError(t, err)
 	t.Cleanup(h.Close)
-	return h
+	use, err := hsm.As[H](h)
+	require.NoError(t, err)
+	return use
 }
 
 // ready is an active keystore's only key, open.
-func ready(t *testing.T, f Fixture) (hsm.Material, hsm.Handle) {
+func ready(t *testing.T, f Fixture) (hsm.Material, hsm.Sealer) {
 	t.Helper()
 	activate(t, f)
 	m := create(t, f.Keystore, keyID, 1, effectID)
 	return m, open(t, f.Keystore, m)
 }
 
-func seal(t *testing.T, h hsm.Handle, plaintext, aad []byte) []byte {
+func seal(t *testing.T, h hsm.Sealer, plaintext, aad []byte) []byte {
 	t.Helper()
 	body, err := h.Seal(t.Context(), nil, plaintext, aad)
 	require.NoError(t, err)
@@ -101,7 +110,7 @@ func seal(t *testing.T, h hsm.Handle, plaintext, aad []byte) []byte {
 }
 
 // requireEnded checks that a handle serves no more, in either direction, and gives the reason.
-func requireEnded(t *testing.T, h hsm.Handle, body, aad []byte, reason error) {
+func requireEnded(t *testing.T, h hsm.Sealer, body, aad []byte, reason error) {
 	t.Helper()
 	_, err := h.Seal(t.Context(), nil, []byte("text"), aad)
 	require.ErrorIs(t, err, reason)

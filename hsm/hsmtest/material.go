@@ -28,17 +28,20 @@ func testCreate(t *testing.T, f Fixture) {
 	var loaded hsm.Material
 	require.NoError(t, json.Unmarshal(stored, &loaded))
 	require.Contains(t, f.Keystore.Capabilities().Algorithms, open(t, f.Keystore, loaded).Algorithm())
+	require.Equal(t, hsm.AES256, loaded.Specification())
 }
 
 func testBadArguments(t *testing.T, f Fixture) {
 	activate(t, f)
 	long := strings.Repeat("k", 256)
+	_, err := f.Keystore.Create(t.Context(), keyID, 1, "rot-13", effectID)
+	require.ErrorIs(t, err, hsm.ErrUnsupported)
 	for field, attempt := range map[string]func() error{
-		"key id, empty":      func() error { _, err := f.Keystore.Create(t.Context(), "", 1, effectID); return err },
-		"key id, too long":   func() error { _, err := f.Keystore.Create(t.Context(), long, 1, effectID); return err },
-		"key version, zero":  func() error { _, err := f.Keystore.Create(t.Context(), keyID, 0, effectID); return err },
-		"effect id, empty":   func() error { _, err := f.Keystore.Create(t.Context(), keyID, 1, ""); return err },
-		"effect id, too big": func() error { _, err := f.Keystore.Create(t.Context(), keyID, 1, long); return err },
+		"key id, empty":      func() error { _, err := f.Keystore.Create(t.Context(), "", 1, hsm.AES256, effectID); return err },
+		"key id, too long":   func() error { _, err := f.Keystore.Create(t.Context(), long, 1, hsm.AES256, effectID); return err },
+		"key version, zero":  func() error { _, err := f.Keystore.Create(t.Context(), keyID, 0, hsm.AES256, effectID); return err },
+		"effect id, empty":   func() error { _, err := f.Keystore.Create(t.Context(), keyID, 1, hsm.AES256, ""); return err },
+		"effect id, too big": func() error { _, err := f.Keystore.Create(t.Context(), keyID, 1, hsm.AES256, long); return err },
 	} {
 		err := attempt()
 		require.ErrorIs(t, err, hsm.ErrInvalid, field)
@@ -92,6 +95,8 @@ func testMaterialBinding(t *testing.T, f Fixture) {
 		"blob of another": func(m *hsm.Material) { m.Blob = other.Blob },
 		"check value":     func(m *hsm.Material) { m.CheckValue = other.CheckValue },
 		"no check value":  func(m *hsm.Material) { m.CheckValue = "" },
+		"specification":   func(m *hsm.Material) { m.Spec = hsm.HMACSHA256 },
+		"unknown spec":    func(m *hsm.Material) { m.Spec = "rot-13" },
 	} {
 		swapped := m
 		change(&swapped)

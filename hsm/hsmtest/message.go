@@ -46,7 +46,7 @@ func testMessageSize(t *testing.T, f Fixture) {
 	requireCorrupt(t, h, make([]byte, 1<<20), nil)
 }
 
-func requireCorrupt(t *testing.T, h hsm.Handle, body, aad []byte) {
+func requireCorrupt(t *testing.T, h hsm.Sealer, body, aad []byte) {
 	t.Helper()
 	out, err := h.Open(t.Context(), nil, body, aad)
 	require.ErrorIs(t, err, hsm.ErrCorrupt)

@@ -34,16 +34,18 @@ func BenchmarkHandle(b *testing.B) {
 	})
 }
 
-func benchHandle(b *testing.B) hsm.Handle {
+func benchHandle(b *testing.B) hsm.Sealer {
 	b.Helper()
 	activation, verifier, err := soft.NewActivation()
 	require.NoError(b, err)
 	keystore, err := soft.New(soft.Config{ID: "bench", Verifier: verifier})
 	require.NoError(b, err)
 	require.NoError(b, keystore.Activate(b.Context(), activation))
-	material, err := keystore.Create(b.Context(), "bench-key", 1, "effect")
+	material, err := keystore.Create(b.Context(), "bench-key", 1, hsm.AES256, "effect")
 	require.NoError(b, err)
 	handle, err := keystore.Open(b.Context(), material)
 	require.NoError(b, err)
-	return handle
+	sealer, err := hsm.As[hsm.Sealer](handle)
+	require.NoError(b, err)
+	return sealer
 }

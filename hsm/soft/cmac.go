@@ -4,31 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/subtle"
-	"encoding/hex"
-	"fmt"
-	"strings"
-
-	"conclave/hsm/secret"
 )
-
-// checkValueBytes is the length of a check value: the leftmost 5 bytes of the CMAC, as ANSI X9.24-1
-// has it for AES keys.
-const checkValueBytes = 5
-
-// checkValue is the CMAC-based key check value of ANSI X9.24-1: CMAC (SP 800-38B) of one block of zeros,
-// leftmost 5 bytes, upper-case hexadecimal.
-func checkValue(key *secret.Bytes) (string, error) {
-	var value string
-	err := key.Use(func(k []byte) error {
-		tag, err := cmac(k, make([]byte, aes.BlockSize))
-		value = strings.ToUpper(hex.EncodeToString(tag[:checkValueBytes]))
-		return err
-	})
-	if err != nil {
-		return "", fmt.Errorf("computing the check value: %w", err)
-	}
-	return value, nil
-}
 
 // cmac is AES-CMAC (SP 800-38B section 6.2) of msg with a tag of one block.
 func cmac(key, msg []byte) (tag [aes.BlockSize]byte, err error) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conclave/hsm"
 	"conclave/hsm/secret"
 )
 
@@ -54,7 +55,7 @@ func TestCMACRefusesKeyOfWrongLength(t *testing.T) {
 
 func TestCheckValueIsLeftmostFiveBytes(t *testing.T) {
 	key := secret.New(unhex(t, "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"))
-	value, err := checkValue(key)
+	value, err := checkValue(hsm.AES256, key)
 	require.NoError(t, err)
 	tag, err := cmac(unhex(t, "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"), make([]byte, 16))
 	require.NoError(t, err)
@@ -62,7 +63,7 @@ func TestCheckValueIsLeftmostFiveBytes(t *testing.T) {
 	require.Equal(t, unhex(t, value), tag[:5])
 
 	key.Wipe()
-	_, err = checkValue(key)
+	_, err = checkValue(hsm.AES256, key)
 	require.ErrorIs(t, err, secret.ErrWiped)
 }
 

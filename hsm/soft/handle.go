@@ -1,109 +1,77 @@
 package soft
 
 import (
-	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 
 	"conclave/hsm"
+	"conclave/hsm/keypair"
 	"conclave/hsm/secret"
 )
 
-const (
-	messageLabel = "conclave message key v1"
-	saltBytes    = 32
-	nonceBytes   = 12
-	tagBytes     = 16
-	bodyOverhead = saltBytes + nonceBytes + tagBytes
+var (
+	_ hsm.Sealer    = (*sealer)(nil)
+	_ hsm.MACer     = (*macer)(nil)
+	_ hsm.Signer    = (*signer)(nil)
+	_ hsm.Decrypter = (*decrypter)(nil)
 )
 
-// handle is one version key, ready for use.
-type handle struct {
+// held is what all handles have in common: which key version they are, and their end.
+type held struct {
 	store      *Keystore
 	keyID      string
 	version    uint32
 	checkValue string
-	key        *secret.Bytes
+	spec       hsm.Spec
+	wipe       func()                // takes the key away; safe to call twice
 	ended      atomic.Pointer[error] // why the handle serves no more, nil while it does
 }
 
-// Algorithm implements hsm.Handle.
-func (*handle) Algorithm() hsm.Algorithm { return hsm.AlgorithmDerivedAES256GCM }
-
-// Seal implements hsm.Handle: salt(32) ‖ nonce(12) ‖ ciphertext ‖ tag(16). It never blocks, so it does
-// not look at the context.
-func (h *handle) Seal(_ context.Context, dst, plaintext, aad []byte) ([]byte, error) {
-	if len(plaintext) > MaxMessage {
-		return nil, fmt.Errorf("plaintext: %d bytes, allowed are 0 to %d: %w", len(plaintext), MaxMessage, hsm.ErrTooLarge)
+// handle makes the handle that the specification of m calls for. It owns versionKey unless there is an error.
+func (k *Keystore) handle(m hsm.Material, versionKey *secret.Bytes) (hsm.Handle, *held, error) {
+	switch spec := m.Specification(); spec.Kind() {
+	case hsm.Seals:
+		h := &sealer{key: versionKey}
+		return h, h.init(k, m, versionKey.Wipe), nil
+	case hsm.MACs:
+		h := &macer{key: versionKey}
+		return h, h.init(k, m, versionKey.Wipe), nil
+	default:
+		return k.pairHandle(m, spec, versionKey)
 	}
-	out := slices.Grow(dst, bodyOverhead+len(plaintext))[:len(dst)+saltBytes]
-	salt := out[len(dst):]
-	// Since Go 1.24 rand.Read does not return an error: it ends the process if the system's source fails.
-	_, _ = rand.Read(salt)
-	err := h.key.Use(func(key []byte) error {
-		aead, err := messageCipher(key, salt)
-		if err != nil {
-			return err
-		}
-		out = aead.Seal(out, nil, plaintext, aad)
-		return nil
+}
+
+func (k *Keystore) pairHandle(m hsm.Material, spec hsm.Spec, versionKey *secret.Bytes) (hsm.Handle, *held, error) {
+	var private *keypair.Private
+	err := versionKey.Use(func(pkcs8 []byte) (err error) {
+		private, err = keypair.ParsePrivate(spec, pkcs8)
+		return err
 	})
 	if err != nil {
-		return nil, h.refusal("sealing", err)
+		return nil, nil, err
 	}
-	return out, nil
+	versionKey.Wipe() // the module keeps its own form of it
+	if spec.Kind() == hsm.Signs {
+		h := &signer{}
+		h.key.Store(private)
+		return h, h.init(k, m, func() { h.key.Store(nil) }), nil
+	}
+	h := &decrypter{}
+	h.key.Store(private)
+	return h, h.init(k, m, func() { h.key.Store(nil) }), nil
 }
 
-// Open implements hsm.Handle. It never blocks, so it does not look at the context.
-func (h *handle) Open(_ context.Context, dst, body, aad []byte) ([]byte, error) {
-	out := dst
-	err := h.key.Use(func(key []byte) error {
-		if len(body) < bodyOverhead || len(body) > bodyOverhead+MaxMessage {
-			return hsm.ErrCorrupt
-		}
-		aead, err := messageCipher(key, body[:saltBytes])
-		if err != nil {
-			return err
-		}
-		if out, err = aead.Open(dst, nil, body[saltBytes:], aad); err != nil {
-			return hsm.ErrCorrupt
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, h.refusal("opening", err)
-	}
-	return out, nil
+func (h *held) init(k *Keystore, m hsm.Material, wipe func()) *held {
+	h.store, h.keyID, h.version, h.checkValue, h.spec, h.wipe = k, m.Key, m.Version, m.CheckValue, m.Specification(), wipe
+	return h
 }
 
-// messageCipher derives the key of one message (HKDF-SHA-256, RFC 5869, an SP 800-56C two-step KDF) and
-// returns AES-256-GCM under it, which draws its own nonces (SP 800-38D 8.2.2).
-func messageCipher(versionKey, salt []byte) (cipher.AEAD, error) {
-	key, err := hkdf.Key(sha256.New, versionKey, salt, messageLabel, keyBytes)
-	if err != nil {
-		return nil, err
-	}
-	defer secret.Wipe(key)
-	return newGCM(key)
-}
-
-func newGCM(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
-}
+// Spec implements hsm.Handle.
+func (h *held) Spec() hsm.Spec { return h.spec }
 
 // refusal turns the loss of the key into the reason for which it was taken away.
-func (h *handle) refusal(doing string, err error) error {
+func (h *held) refusal(doing string, err error) error {
 	if errors.Is(err, secret.ErrWiped) {
 		if reason := h.ended.Load(); reason != nil {
 			err = *reason
@@ -114,13 +82,13 @@ func (h *handle) refusal(doing string, err error) error {
 
 // end takes the key away, for the first reason given. The reason is set before the key goes, so that a
 // caller who misses the key finds it.
-func (h *handle) end(reason error) {
+func (h *held) end(reason error) {
 	h.ended.CompareAndSwap(nil, &reason)
-	h.key.Wipe()
+	h.wipe()
 }
 
 // Close implements hsm.Handle.
-func (h *handle) Close() {
+func (h *held) Close() {
 	h.end(hsm.ErrClosed)
 	h.store.forget(h)
 }

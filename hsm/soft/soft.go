@@ -1,4 +1,4 @@
-// Package soft is the software keystore: AES-256 version keys made by the process's own cryptographic
+// Package soft is the software keystore: keys of every specification, made by the process's own cryptographic
 // module, kept by the caller as blobs that only the activation secret opens.
 //
 // What it protects: a copy of the database without the activation secret opens nothing. What it does
@@ -11,15 +11,17 @@ import (
 	"sync"
 
 	"conclave/hsm"
+	"conclave/hsm/keypair"
 	"conclave/hsm/secret"
 )
 
 const (
-	// MaxMessage is the longest plaintext of one Seal, in bytes.
+	// MaxMessage is the longest plaintext of one Seal, and the longest message of one MAC or Ed25519 signature,
+	// in bytes.
 	MaxMessage = 64 << 10
 	// maxID bounds the ids that are bound into a blob, in bytes.
 	maxID = 255
-	// keyBytes is the length of every key here: AES-256 and HMAC-SHA-256 at 256 bits of strength.
+	// keyBytes is the length of wrapping, sealing and verifier keys: AES-256 and HMAC-SHA-256 at 256 bits of strength.
 	keyBytes = 32
 )
 
@@ -35,14 +37,11 @@ type Keystore struct {
 	verifier []byte
 
 	mu       sync.Mutex
-	wrapping *secret.Bytes        // nil while inactive
-	handles  map[*handle]struct{} // open, so that Deactivate and Destroy reach them
+	wrapping *secret.Bytes      // nil while inactive
+	handles  map[*held]struct{} // open, so that Deactivate and Destroy reach them
 }
 
-var (
-	_ hsm.Keystore = (*Keystore)(nil)
-	_ hsm.Handle   = (*handle)(nil)
-)
+var _ hsm.Keystore = (*Keystore)(nil)
 
 // New returns the inactive keystore that cfg describes, or an error that names the bad field.
 func New(cfg Config) (*Keystore, error) {
@@ -55,7 +54,7 @@ func New(cfg Config) (*Keystore, error) {
 	return &Keystore{
 		id:       cfg.ID,
 		verifier: append([]byte(nil), cfg.Verifier...),
-		handles:  make(map[*handle]struct{}),
+		handles:  make(map[*held]struct{}),
 	}, nil
 }
 
@@ -70,6 +69,7 @@ func checkID(field, id string) error {
 func (*Keystore) Capabilities() hsm.Capabilities {
 	return hsm.Capabilities{
 		Algorithms:  []hsm.Algorithm{hsm.AlgorithmDerivedAES256GCM},
+		Specs:       hsm.Specs(),
 		MaxMessage:  MaxMessage,
 		KeyStrength: 8 * keyBytes,
 	}
@@ -123,29 +123,45 @@ func (k *Keystore) Deactivate(context.Context) error {
 
 // Create implements hsm.Keystore. Nothing is stored here: an effect whose blob was not recorded did not
 // happen, so calling again with the same effectID makes another key.
-func (k *Keystore) Create(ctx context.Context, key string, version uint32, effectID string) (hsm.Material, error) {
-	if err := k.checkCreate(ctx, key, version, effectID); err != nil {
+func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec hsm.Spec, effectID string) (hsm.Material, error) {
+	if err := k.checkCreate(ctx, key, version, spec, effectID); err != nil {
 		return hsm.Material{}, err
+	}
+	if !k.Active() { // nothing is made for nothing: RSA takes its time
+		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, hsm.ErrInactive)
+	}
+	versionKey, public, err := generate(spec)
+	if err != nil {
+		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
+	}
+	defer versionKey.Wipe()
+	m := hsm.Material{Key: key, Version: version, Spec: spec, EffectID: effectID, Public: public}
+	if m.CheckValue, err = checkValue(spec, versionKey); err != nil {
+		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.wrapping == nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, hsm.ErrInactive)
 	}
-	versionKey := secret.Random(keyBytes)
-	defer versionKey.Wipe()
-	blob, err := wrap(k.wrapping, k.id, key, version, versionKey)
-	if err != nil {
+	if m.Blob, err = wrap(k.wrapping, k.id, m, versionKey); err != nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
-	check, err := checkValue(versionKey)
-	if err != nil {
-		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
-	}
-	return hsm.Material{Key: key, Version: version, Blob: blob, CheckValue: check, EffectID: effectID}, nil
+	return m, nil
 }
 
-func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, effectID string) error {
+// generate makes the secret bytes of a key, and the public half of a pair.
+func generate(spec hsm.Spec) (versionKey *secret.Bytes, public []byte, err error) {
+	switch spec.Kind() {
+	case hsm.Seals:
+		return secret.Random(keyBytes), nil, nil
+	case hsm.MACs:
+		return secret.Random(spec.Hashes()[0].Size()), nil, nil
+	}
+	return keypair.Generate(spec)
+}
+
+func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, spec hsm.Spec, effectID string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
@@ -154,6 +170,9 @@ func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, 
 	}
 	if version == 0 {
 		return fmt.Errorf("key version: 0, allowed are 1 and above: %w", hsm.ErrInvalid)
+	}
+	if !spec.Known() {
+		return fmt.Errorf("specification: %.64q is none of %v: %w", string(spec), hsm.Specs(), hsm.ErrUnsupported)
 	}
 	return checkID("effect id", effectID)
 }
@@ -178,8 +197,8 @@ func (k *Keystore) Destroy(_ context.Context, m hsm.Material) error {
 	return nil
 }
 
-// Open implements hsm.Keystore. A blob of another keystore, key or version, an altered blob, or a check
-// value that does not fit it is hsm.ErrCorrupt.
+// Open implements hsm.Keystore. A blob of another keystore, key, version or specification, an altered blob, or a
+// check value that does not fit it is hsm.ErrCorrupt.
 func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
@@ -193,13 +212,17 @@ func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error)
 	if err != nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
 	}
-	h := &handle{store: k, keyID: m.Key, version: m.Version, checkValue: m.CheckValue, key: versionKey}
-	k.handles[h] = struct{}{}
+	h, common, err := k.handle(m, versionKey)
+	if err != nil {
+		versionKey.Wipe()
+		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
+	}
+	k.handles[common] = struct{}{}
 	return h, nil
 }
 
 // forget drops a handle that its owner closed.
-func (k *Keystore) forget(h *handle) {
+func (k *Keystore) forget(h *held) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.handles, h)

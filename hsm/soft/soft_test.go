@@ -41,6 +41,7 @@ func TestCapabilitiesOfTheSoftwareKeystore(t *testing.T) {
 	keystore, _ := newKeystore(t, "capabilities")
 	require.Equal(t, hsm.Capabilities{
 		Algorithms:  []hsm.Algorithm{hsm.AlgorithmDerivedAES256GCM},
+		Specs:       hsm.Specs(),
 		MaxMessage:  64 << 10,
 		KeyStrength: 256,
 	}, keystore.Capabilities())
@@ -94,7 +95,7 @@ func TestBlobIsBoundToKeystoreID(t *testing.T) {
 		require.NoError(t, k.Activate(t.Context(), activation))
 		stores = append(stores, k)
 	}
-	m, err := stores[0].Create(t.Context(), "key", 1, "effect")
+	m, err := stores[0].Create(t.Context(), "key", 1, hsm.AES256, "effect")
 	require.NoError(t, err)
 	_, err = stores[1].Open(t.Context(), m)
 	require.ErrorIs(t, err, hsm.ErrCorrupt)
@@ -114,9 +115,9 @@ func TestVerifierIsCopied(t *testing.T) {
 func TestRepeatedEffectMakesAnotherKey(t *testing.T) {
 	keystore, activation := newKeystore(t, "effects")
 	require.NoError(t, keystore.Activate(t.Context(), activation))
-	first, err := keystore.Create(t.Context(), "key", 1, "effect")
+	first, err := keystore.Create(t.Context(), "key", 1, hsm.AES256, "effect")
 	require.NoError(t, err)
-	second, err := keystore.Create(t.Context(), "key", 1, "effect")
+	second, err := keystore.Create(t.Context(), "key", 1, hsm.AES256, "effect")
 	require.NoError(t, err)
 	require.NotEqual(t, first.CheckValue, second.CheckValue)
 }
@@ -132,12 +133,14 @@ func TestDestroyNeedsNoActivation(t *testing.T) {
 func TestHandleSealsIntoSpareCapacity(t *testing.T) {
 	keystore, activation := newKeystore(t, "capacity")
 	require.NoError(t, keystore.Activate(t.Context(), activation))
-	m, err := keystore.Create(t.Context(), "key", 1, "effect")
+	m, err := keystore.Create(t.Context(), "key", 1, hsm.AES256, "effect")
 	require.NoError(t, err)
 	h, err := keystore.Open(t.Context(), m)
 	require.NoError(t, err)
+	sealer, err := hsm.As[hsm.Sealer](h)
+	require.NoError(t, err)
 	buffer := make([]byte, 0, 512)
-	sealed, err := h.Seal(t.Context(), buffer, []byte("text"), nil)
+	sealed, err := sealer.Seal(t.Context(), buffer, []byte("text"), nil)
 	require.NoError(t, err)
 	require.Same(t, &buffer[:1][0], &sealed[0], "no allocation where there is room")
 	require.Len(t, sealed, 32+12+len("text")+16)

@@ -18,13 +18,18 @@ const (
 	verifierLabel = "conclave software keystore verifier key v1"
 	verifierText  = "conclave software keystore verifier v1"
 	blobLabel     = "conclave software keystore blob v1"
+	specBlobLabel = "conclave software keystore blob v2"
 )
 
 const (
 	verifierFormat = 1
 	verifierBytes  = 1 + sha256.Size
+	// blobFormat holds an AES-256 key, specBlobFormat a key of any other specification, which it binds too.
 	blobFormat     = 1
-	blobBytes      = 1 + nonceBytes + keyBytes + tagBytes
+	specBlobFormat = 2
+	blobOverhead   = 1 + nonceBytes + tagBytes
+	// maxKeyBytes is more than any key takes: an encoded RSA-4096 private key has under 2,400 bytes.
+	maxKeyBytes = 4096
 )
 
 // NewActivation makes the activation secret of a new keystore, 32 bytes of crypto/rand, and the verifier
@@ -88,16 +93,18 @@ func deriveKey(activation *secret.Bytes, label string) (*secret.Bytes, error) {
 	return derived, nil
 }
 
-// wrap protects a version key for storage: format(1) ‖ nonce(12) ‖ wrapped key(32) ‖ tag(16).
-func wrap(wrapping *secret.Bytes, keystore, key string, version uint32, versionKey *secret.Bytes) ([]byte, error) {
-	blob := append(make([]byte, 0, blobBytes), blobFormat)
+// wrap protects a version key for storage under the identity in m: format(1) ‖ nonce(12) ‖ wrapped key ‖ tag(16).
+// What the key is matters for the format and its binding only: the bytes are wrapped as they are.
+func wrap(wrapping *secret.Bytes, keystore string, m hsm.Material, versionKey *secret.Bytes) ([]byte, error) {
+	format, aad := binding(keystore, m)
+	blob := append(make([]byte, 0, blobOverhead+versionKey.Len()), format)
 	err := wrapping.Use(func(w []byte) error {
 		aead, err := newGCM(w)
 		if err != nil {
 			return err
 		}
 		return versionKey.Use(func(v []byte) error {
-			blob = aead.Seal(blob, nil, v, blobAAD(keystore, key, version))
+			blob = aead.Seal(blob, nil, v, aad)
 			return nil
 		})
 	})
@@ -108,8 +115,10 @@ func wrap(wrapping *secret.Bytes, keystore, key string, version uint32, versionK
 }
 
 func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.Bytes, error) {
-	if len(m.Blob) != blobBytes || m.Blob[0] != blobFormat || len(m.Key) > maxID {
-		return nil, fmt.Errorf("not a format %d blob of %d bytes: %w", blobFormat, blobBytes, hsm.ErrCorrupt)
+	spec := m.Specification()
+	format, aad := binding(keystore, m)
+	if !spec.Known() || len(m.Key) > maxID || len(m.Blob) < blobOverhead || len(m.Blob) > blobOverhead+maxKeyBytes || m.Blob[0] != format {
+		return nil, fmt.Errorf("not a format %d blob of this keystore: %w", format, hsm.ErrCorrupt)
 	}
 	var versionKey *secret.Bytes
 	err := wrapping.Use(func(w []byte) error {
@@ -117,7 +126,7 @@ func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.By
 		if err != nil {
 			return err
 		}
-		key, err := aead.Open(nil, nil, m.Blob[1:], blobAAD(keystore, m.Key, m.Version))
+		key, err := aead.Open(nil, nil, m.Blob[1:], aad)
 		if err != nil {
 			return hsm.ErrCorrupt
 		}
@@ -127,7 +136,7 @@ func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.By
 	if err != nil {
 		return nil, fmt.Errorf("unwrapping the version key: %w", err)
 	}
-	check, err := checkValue(versionKey)
+	check, err := checkValue(spec, versionKey)
 	if err == nil && subtle.ConstantTimeCompare([]byte(check), []byte(m.CheckValue)) != 1 {
 		err = fmt.Errorf("check value %q does not belong to the blob: %w", m.CheckValue, hsm.ErrCorrupt)
 	}
@@ -138,14 +147,22 @@ func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.By
 	return versionKey, nil
 }
 
-// blobAAD binds a blob to its format, keystore, key and version. Lengths (at most maxID) precede strings,
-// so no two triples share an encoding.
-func blobAAD(keystore, key string, version uint32) []byte {
-	aad := make([]byte, 0, len(blobLabel)+2+len(keystore)+len(key)+4)
-	aad = append(aad, blobLabel...)
+// binding is the blob's format and what it is bound to: its format, keystore, key, version and, where there is a
+// choice, specification. Lengths (at most maxID) precede strings, so that no two identities share an encoding.
+func binding(keystore string, m hsm.Material) (format byte, aad []byte) {
+	format, label, spec := byte(blobFormat), blobLabel, m.Specification()
+	if spec != hsm.AES256 {
+		format, label = specBlobFormat, specBlobLabel
+	}
+	aad = make([]byte, 0, len(label)+3+len(keystore)+len(m.Key)+4+len(spec))
+	aad = append(aad, label...)
 	aad = append(aad, byte(len(keystore)))
 	aad = append(aad, keystore...)
-	aad = append(aad, byte(len(key)))
-	aad = append(aad, key...)
-	return binary.BigEndian.AppendUint32(aad, version)
+	aad = append(aad, byte(len(m.Key)))
+	aad = append(aad, m.Key...)
+	aad = binary.BigEndian.AppendUint32(aad, m.Version)
+	if format == specBlobFormat {
+		aad = append(append(aad, byte(len(spec))), spec...)
+	}
+	return format, aad
 }
