@@ -38,7 +38,7 @@ type dying struct {
 
 type killed struct{}
 
-func (d *dying) Create(ctx context.Context, k string, version uint32, effectID string) (hsm.Material, error) {
+func (d *dying) Create(ctx context.Context, k string, version uint32, spec hsm.Spec, effectID string) (hsm.Material, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if m, ok := d.made[effectID]; ok {
@@ -51,7 +51,7 @@ func (d *dying) Create(ctx context.Context, k string, version uint32, effectID s
 	if d.calls == d.dieAt && d.before {
 		panic(killed{})
 	}
-	m, err := d.Keystore.Create(ctx, k, version, effectID)
+	m, err := d.Keystore.Create(ctx, k, version, spec, effectID)
 	if err != nil {
 		return m, err
 	}
