@@ -122,7 +122,7 @@ func (v *Version) CheckHistory() error {
 // Clone returns an independent copy.
 func (v *Version) Clone() *Version {
 	c := *v
-	c.Material.Blob = slices.Clone(v.Material.Blob)
+	c.Material.Blob, c.Public = slices.Clone(v.Material.Blob), slices.Clone(v.Public)
 	c.SuspendedAt, c.ReviewBy, c.DestroyedAt = clone(v.SuspendedAt), clone(v.ReviewBy), clone(v.DestroyedAt)
 	c.History = slices.Clone(v.History)
 	for i := range c.History {

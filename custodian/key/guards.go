@@ -28,12 +28,11 @@ func (v *Version) guardRecord(r TransitionRule, t Transition) error {
 
 // guard checks the guards of the transition table.
 func (v *Version) guard(r TransitionRule, t Transition, f Facts) error {
-	if r.Pair && v.Type.Pair() && !f.PairMoves {
+	// A record with its public half in it is a whole pair: its halves change together by being one.
+	if r.Pair && v.Type.Pair() && len(v.Public) == 0 && !f.PairMoves {
 		return v.refuse(r, CodeHalfPair, "both halves of a pair change together")
 	}
-	// A master key, though of set D, is held in deactivated until every child is re-wrapped or retired (ours).
-	held := v.Type == Master && r.AtEnd == SetK
-	if r.AtEnd != "" && v.Type.AtEnd() != r.AtEnd && !held {
+	if r.AtEnd != "" && v.Type.AtEnd() != r.AtEnd && !(r.AtEnd == SetK && v.heldAtEnd()) {
 		return v.refuse(r, CodeType, fmt.Sprintf("keys of type %q do not end this way", v.Type))
 	}
 	switch r.ID {

@@ -46,6 +46,7 @@ type Key struct {
 	ID             string         `json:"id"`
 	Label          string         `json:"label"`
 	Type           Type           `json:"type"`
+	Spec           hsm.Spec       `json:"spec,omitempty"` // see Specification
 	Classification Classification `json:"classification"`
 	Impact         Impact         `json:"impact"`
 	Frameworks     []string       `json:"frameworks,omitempty"` // "pci-dss", "hipaa"
@@ -65,6 +66,10 @@ type Key struct {
 	CreatedBy      string         `json:"created_by"` // ceremony id
 	Development    bool           `json:"development,omitempty"`
 }
+
+// Specification is what the versions of the key are. A record from before there was more than one kind names none
+// and is AES-256.
+func (k *Key) Specification() hsm.Spec { return hsm.Material{Spec: k.Spec}.Specification() }
 
 // Transition is one line of a version's history; append-only. Suspected and ReviewBy belong to T7 alone.
 type Transition struct {
@@ -86,8 +91,10 @@ type Version struct {
 	Type                     Type          `json:"type"` // of the key; decides what the end of the OUP brings
 	State                    State         `json:"state"`
 	Keystore                 string        `json:"keystore"`
-	Material                 hsm.Material  `json:"material"` // zero when destroyed
-	Algorithm                hsm.Algorithm `json:"algorithm"`
+	Spec                     hsm.Spec      `json:"spec,omitempty"`   // see Specification
+	Public                   []byte        `json:"public,omitempty"` // public half of a pair, SubjectPublicKeyInfo; kept when destroyed
+	Material                 hsm.Material  `json:"material"`         // zero when destroyed
+	Algorithm                hsm.Algorithm `json:"algorithm"`        // how it seals; 0 for keys that do not
 	StrengthBits             int           `json:"strength_bits"`
 	CheckValue               string        `json:"check_value"`
 	Module                   string        `json:"module"`
@@ -103,6 +110,17 @@ type Version struct {
 	DestroyedAt              *time.Time    `json:"destroyed_at,omitempty"`
 	CompromisedBeforeDestroy bool          `json:"compromised_before_destroy,omitempty"`
 	History                  []Transition  `json:"history"`
+}
+
+// Specification is what the version is, as for a key.
+func (v *Version) Specification() hsm.Spec { return hsm.Material{Spec: v.Spec}.Specification() }
+
+// AlgorithmName names what the version does its work by, for records and reports.
+func (v *Version) AlgorithmName() string {
+	if spec := v.Specification(); spec.Kind() != hsm.Seals {
+		return string(spec)
+	}
+	return v.Algorithm.String()
 }
 
 // Keystore is the governed record of one keystore. Row kind "keystore", id ID.

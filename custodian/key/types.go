@@ -1,6 +1,10 @@
 package key
 
-import "slices"
+import (
+	"slices"
+
+	"conclave/hsm"
+)
 
 // Type is the key type of SP 800-57 Part 1 Rev 5, section 5.1.1; it decides the cryptoperiod (Table 1),
 // the operations that fit, and what happens at the end of the originator usage period.
@@ -57,7 +61,8 @@ func (t Type) rule() (typeRule, bool) {
 	mac := []Operation{MACCreate, MACVerify}
 	switch t {
 	case PrivateSignature:
-		return typeRule{SetD, 3 * year, 0, true, []Operation{Sign}}, true
+		// Table 1 gives the public half "several years, depends on key size"; ten beyond the private one's are ours.
+		return typeRule{SetD, 3 * year, 10 * year, true, []Operation{Sign}}, true
 	case PublicVerification:
 		return typeRule{SetK, 0, 0, true, []Operation{Verify}}, true
 	case SymmetricAuth:
@@ -105,6 +110,61 @@ func (t Type) AtEnd() Disposition {
 func (t Type) Pair() bool {
 	r, _ := t.rule()
 	return r.pair
+}
+
+// PublicHalf is the type of the other half of a pair, "" for types that are no private half.
+func (t Type) PublicHalf() Type {
+	switch t {
+	case PrivateSignature:
+		return PublicVerification
+	case PrivateAuth:
+		return PublicAuth
+	case PrivateTransport:
+		return PublicTransport
+	case PrivateStaticAgreement:
+		return PublicStaticAgreement
+	case PrivateEphemeral:
+		return PublicEphemeral
+	case PrivateAuthorisation:
+		return PublicAuthorisation
+	}
+	return ""
+}
+
+// Specs lists what keys of a type can be, none for types that this service does not make.
+func (t Type) Specs() []hsm.Spec {
+	var kind hsm.Kind
+	switch t {
+	case DataEncryption, KeyWrapping:
+		kind = hsm.Seals
+	case SymmetricAuth:
+		kind = hsm.MACs
+	case PrivateSignature:
+		kind = hsm.Signs
+	case PrivateTransport:
+		kind = hsm.Deciphers
+	default:
+		return nil
+	}
+	return slices.DeleteFunc(hsm.Specs(), func(s hsm.Spec) bool { return s.Kind() != kind })
+}
+
+// Made lists the types of the keys that this service makes. A pair is one record, of the type of its private half.
+func Made() []Type {
+	return []Type{DataEncryption, KeyWrapping, SymmetricAuth, PrivateSignature, PrivateTransport}
+}
+
+// TypeFor is the type of a new key of a specification where nobody says otherwise.
+func TypeFor(spec hsm.Spec) Type {
+	switch spec.Kind() {
+	case hsm.MACs:
+		return SymmetricAuth
+	case hsm.Signs:
+		return PrivateSignature
+	case hsm.Deciphers:
+		return PrivateTransport
+	}
+	return DataEncryption
 }
 
 // Permits reports whether an operation fits the type: single use of a key, SP 800-57 Part 1 section 5.2.

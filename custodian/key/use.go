@@ -18,12 +18,14 @@ func (v *Version) Allows(op Operation, u Use) error {
 	if !op.Protects() && !op.Processes() && op != Confirm && op != ExportWrapped {
 		return v.deny(CodeOperation, fmt.Sprintf("operation %q is not one of the state table", clip(string(op))))
 	}
-	if !v.Type.Permits(op) {
+	if !v.Permits(op) {
 		return v.deny(CodeKeyType, fmt.Sprintf("keys of type %q do not %s", v.Type, op))
 	}
 	switch {
 	case op.Protects():
 		return v.AllowsProtect(u.Now)
+	case op == Verify && len(v.Public) > 0:
+		return v.AllowsVerify(u.Now)
 	case op.Processes():
 		return v.AllowsProcess(u.Now, u.ProtectedAt, u.AcceptRisk)
 	}
@@ -37,6 +39,37 @@ func (v *Version) Allows(op Operation, u Use) error {
 		return nil
 	}
 	return v.denyState()
+}
+
+// Permits reports whether an operation fits the version's type; of a pair, the type of either half.
+func (v *Version) Permits(op Operation) bool {
+	return v.Type.Permits(op) || len(v.Public) > 0 && v.Type.PublicHalf().Permits(op)
+}
+
+// PublicState is the state of a pair's public half. Being one record, the halves change state together, but for
+// the end: a private half is destroyed, and the public one is deactivated and verifies on, unless the pair was
+// never in use or is compromised.
+func (v *Version) PublicState() State {
+	switch {
+	case v.State != Destroyed || len(v.Public) == 0:
+		return v.State
+	case v.CompromisedBeforeDestroy:
+		return Compromised
+	}
+	for _, t := range v.History {
+		if t.To == Active {
+			return Deactivated
+		}
+	}
+	return Destroyed
+}
+
+// AllowsVerify reports whether signatures of the version are verified now, by its public half. A signature does not
+// say when it was made, so that none is verified while the version is suspended.
+func (v *Version) AllowsVerify(now time.Time) error {
+	half := *v
+	half.State = v.PublicState()
+	return half.AllowsProcess(now, time.Time{}, false)
 }
 
 // AllowsProtect reports whether the version may protect now: active, and activation_at ≤ now < oup_end

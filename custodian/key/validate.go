@@ -33,7 +33,8 @@ func (k *Key) Validate() error {
 	checks := []error{
 		CheckID("id", k.ID),
 		CheckText("label", k.Label, 128, false),
-		CheckOneOf("type", k.Type, DataEncryption, KeyWrapping),
+		CheckOneOf("type", k.Type, Made()...),
+		CheckOneOf("algorithm", k.Specification(), k.Type.Specs()...),
 		CheckOneOf("classification", k.Classification, Classifications()...),
 		CheckOneOf("impact", k.Impact, Low, Moderate, High),
 		checkFrameworks(k.Frameworks),
@@ -45,7 +46,7 @@ func (k *Key) Validate() error {
 		CheckOneOf("origin", k.Origin, OriginGenerated),
 		CheckRange("oup_days", k.OUPDays, 1, k.Type.MaxOUPDays(), "days for this key type (SP 800-57 Part 1, Table 1)"),
 		CheckRange("rup_days", k.RUPDays, k.OUPDays, k.Type.MaxRUPDays(k.OUPDays),
-			"days, from the originator usage period to 3 years beyond it (SP 800-57 Part 1, Table 1)"),
+			"days, from the originator usage period to as far beyond it as the key type allows (SP 800-57 Part 1, Table 1)"),
 		CheckRange("rotate_days", k.RotateDays, 1, k.OUPDays, "days, within the originator usage period"),
 	}
 	if k.Current > k.Versions {

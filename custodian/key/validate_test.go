@@ -15,7 +15,7 @@ func TestValidateKey(t *testing.T) {
 	cases := map[string]func(k *key.Key){
 		"id":             func(k *key.Key) { k.ID = "Payroll" },
 		"label":          func(k *key.Key) { k.Label = "pay\u202eroll" },
-		"type":           func(k *key.Key) { k.Type = key.PrivateSignature },
+		"type":           func(k *key.Key) { k.Type = key.Master },
 		"classification": func(k *key.Key) { k.Classification = "secret" },
 		"impact":         func(k *key.Key) { k.Impact = "" },
 		"frameworks[1]":  func(k *key.Key) { k.Frameworks = []string{"hipaa", "hipaa"} },

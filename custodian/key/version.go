@@ -49,7 +49,7 @@ func NewVersion(k *Key, n uint32, g Generation) (*Version, error) {
 		activation = at
 	}
 	v := &Version{
-		Key: k.ID, Version: n, Type: k.Type, Keystore: k.Keystore,
+		Key: k.ID, Version: n, Type: k.Type, Keystore: k.Keystore, Spec: k.Spec, Public: g.Material.Public,
 		Material: g.Material, Algorithm: g.Algorithm, StrengthBits: g.StrengthBits,
 		CheckValue: g.Material.CheckValue, Module: g.Facts.Module, RNG: g.Facts.RNG, FIPSClaim: FIPSClaim(g.Facts),
 		GeneratedAt: at, ActivationAt: activation,
@@ -64,8 +64,12 @@ func NewVersion(k *Key, n uint32, g Generation) (*Version, error) {
 		return nil, &FieldError{"activation_at", "before the material was generated", "the time of generation or later"}
 	case g.Material.Key != k.ID || g.Material.Version != n:
 		return nil, &FieldError{"material", "it belongs to " + VersionID(clip(g.Material.Key), g.Material.Version), VersionID(k.ID, n)}
-	case g.Algorithm == 0:
-		return nil, &FieldError{"algorithm", "missing", "an algorithm of package hsm"}
+	case g.Material.Specification() != k.Specification():
+		return nil, &FieldError{"material", "it is of specification " + clip(string(g.Material.Specification())), string(k.Specification())}
+	case (g.Algorithm == 0) == (k.Specification().Kind() == hsm.Seals):
+		return nil, &FieldError{"algorithm", g.Algorithm.String(), "an algorithm of package hsm for keys that seal, 0 for others"}
+	case (len(g.Material.Public) == 0) == k.Specification().Pair():
+		return nil, &FieldError{"material", "public half missing, or one too many", "a public half for pairs, none for other keys"}
 	case g.Material.CheckValue == "" || g.Facts.Module == "" || g.Facts.RNG == "":
 		return nil, &FieldError{"material", "check value, module or generator missing", "what T1 records: time, module, generator, check value"}
 	case strings.TrimSpace(g.Actor) == "":
@@ -74,7 +78,8 @@ func NewVersion(k *Key, n uint32, g Generation) (*Version, error) {
 	if err := CheckStrength(g.StrengthBits, v.OUPEnd); err != nil {
 		return nil, err
 	}
-	v = v.Clone() // own copy of the blob
+	v = v.Clone() // own copies of blob and public half
+	v.Material.Public = nil
 	v.step(Transition{ID: "T1", To: PreActivation, At: at, Actor: g.Actor, Ceremony: g.Ceremony, Reason: g.Reason})
 	return v, nil
 }
@@ -104,13 +109,21 @@ func CheckStrength(bits int, oupEnd time.Time) error {
 	return nil
 }
 
+// heldAtEnd reports whether the end of the originator usage period deactivates the version: types of set K, and
+// (ours) two of set D. A master key is held so until its children are re-wrapped or retired; a signature pair, in
+// one record, because its public half is of set K, and so that the private half stops by state and not by date
+// alone until a quorum destroys it.
+func (v *Version) heldAtEnd() bool {
+	return v.Type.AtEnd() == SetK || v.Type == Master || len(v.Public) > 0
+}
+
 // Due is the transition that a job makes now without asking: T4 at the activation date, T8 at the end of
 // the originator usage period. A set D type is not destroyed by a job: its T5 is governed.
 func (v *Version) Due(now time.Time) (id string, due bool) {
 	switch {
 	case v.State == PreActivation && !v.ActivationAt.IsZero() && !now.Before(v.ActivationAt) && now.Before(v.OUPEnd):
 		return "T4", true
-	case v.State == Active && !now.Before(v.OUPEnd) && (v.Type.AtEnd() == SetK || v.Type == Master):
+	case v.State == Active && !now.Before(v.OUPEnd) && v.heldAtEnd():
 		return "T8", true
 	}
 	return "", false
@@ -120,9 +133,9 @@ func (v *Version) Due(now time.Time) (id string, due bool) {
 // originator usage period, T13 at the end of the recipient usage period.
 func (v *Version) Proposal(now time.Time) (id string, due bool) {
 	switch {
-	case v.State == Active && v.Type.AtEnd() == SetD && v.Type != Master && !now.Before(v.OUPEnd):
+	case v.State == Active && !v.heldAtEnd() && !now.Before(v.OUPEnd):
 		return "T5", true
-	case v.State == Deactivated && !now.Before(v.RUPEnd):
+	case v.State == Deactivated && (!now.Before(v.RUPEnd) || v.Type.AtEnd() == SetD && len(v.Public) > 0):
 		return "T13", true
 	}
 	return "", false
