@@ -82,6 +82,11 @@ func ceremonyVote(use, short string, decision statement.Decision) *cobra.Command
 		if shown.Takes.Shares && decision == statement.Approve {
 			return usagef("ceremony %s is approved by bringing a share; use: conclave keystore activate %s", shown.ID, shown.Target.ID)
 		}
+		if shown.Operation == confirmClock {
+			if err := s.compareClocks(); err != nil {
+				return err
+			}
+		}
 		after, err := s.person().Vote(s.ctx, &shown, decision, s.review(&shown, *yes))
 		if err != nil {
 			return err

@@ -81,15 +81,14 @@ func reviewCommand() *cobra.Command {
 			return []string{r.Ceremony, r.Operation, r.By, when(r.DueAt), reviewWords(&r)}
 		})
 	return parent("review", "Reviews by somebody who took no part", list, proposal{
-		use: "sign CEREMONY", short: "Judge what one person did alone, or emergency access", name: "review.sign", member: "ceremony",
+		use: "sign CEREMONY", short: "Judge what one person did alone, or emergency access", name: "review.sign", member: "ceremony", reasonMember: "note",
 		long: "Judges and signs. Outcome undo or finding opens a finding, with an owner and a date.",
 		flags: func(p *params) {
 			p.text("outcome", "outcome", "", "confirmed, undo or finding")
-			p.text("note", "note", "", "what was looked at and found")
 			p.text("owner", "owner", "", "undo, finding: person who puts it right")
 			p.number("days", "days", "undo, finding: days to put it right")
 		},
-		required: []string{"outcome", "note"},
+		required: []string{"outcome"},
 	}.command())
 }
 
@@ -232,12 +231,23 @@ func clockCommand() *cobra.Command {
 		if err := s.connectPerson(); err != nil {
 			return err
 		}
-		status, err := s.client.Status(s.ctx)
-		if err != nil {
+		if err := s.compareClocks(); err != nil {
 			return err
 		}
-		s.say("The service's clock shows %s; this machine's shows %s.", when(status.Time), when(s.clock.Now()))
-		return s.proposeConnected("clock.confirm", map[string]any{"source": *source}, *reason)
+		return s.proposeConnected(confirmClock, map[string]any{"source": *source}, *reason)
 	})
 	return parent("clock", "The service's clock", must(c, "source", "reason"))
+}
+
+// confirmClock is the operation whose approvers compare clocks.
+const confirmClock = "clock.confirm"
+
+// compareClocks says what the service's clock shows and what this machine's does.
+func (s *session) compareClocks() error {
+	status, err := s.client.Status(s.ctx)
+	if err != nil {
+		return err
+	}
+	s.say("The service's clock shows %s; this machine's shows %s.", when(status.Time), when(s.clock.Now()))
+	return nil
 }

@@ -107,7 +107,7 @@ type proposal struct {
 	use, short, long string
 	name             string // of the operation
 	member           string // parameter that the argument becomes
-	reasonMember     string // parameter that the reason becomes too: "reason", "finding" or ""
+	reasonMember     string // parameter that the reason becomes too: "reason", "finding", "note" or ""
 	flags            func(p *params)
 	required         []string
 }
@@ -123,8 +123,11 @@ func (o proposal) command() *cobra.Command {
 		o.flags(p)
 	}
 	flag, help := "reason", "why, for the record"
-	if o.reasonMember == "finding" {
+	switch o.reasonMember {
+	case "finding":
 		flag, help = "finding", "how the finding behind the suspension was closed"
+	case "note":
+		flag, help = "note", "what was looked at and found"
 	}
 	reason := c.Flags().String(flag, "", help)
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {

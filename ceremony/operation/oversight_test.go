@@ -3,6 +3,8 @@ package operation_test
 import (
 	"context"
 	"encoding/json"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +190,28 @@ func TestReviewsOfWhatOnePersonDid(t *testing.T) {
 	require.Equal(t, "demo-dan", ceremony.Review(r.View(), got).Reviewer)
 	r.pass(t, 25*time.Hour, time.Hour)
 	require.Empty(t, r.events(t, "finding.open"), "reviewed in time")
+}
+
+// Of several who review at once one is heard, and what they open is opened once.
+func TestReviewersAtOnce(t *testing.T) {
+	r := newEngineRig(t)
+	c := r.propose(t, "demo-cleo", "key.suspend", map[string]any{"key": custodiantest.KeyID, "reason": "odd traffic"})
+	var group sync.WaitGroup
+	var heard atomic.Int32
+	for _, who := range []string{"demo-ada", "demo-ben", "demo-dan", "demo-eve"} {
+		params := canonical(t, map[string]any{"ceremony": c.ID, "outcome": "finding", "note": "seen by " + who, "owner": "demo-cleo", "days": 3})
+		group.Go(func() {
+			_, _, err := r.engine.Propose(context.Background(), human(who), ceremony.Proposal{Operation: "review.sign", Params: params})
+			if err == nil {
+				heard.Add(1)
+			}
+		})
+		group.Go(func() { _ = r.engine.Tick(context.Background()) })
+	}
+	group.Wait()
+	require.EqualValues(t, 1, heard.Load())
+	require.Len(t, r.events(t, "finding.open"), 1)
+	require.Len(t, r.events(t, "review.sign"), 1)
 }
 
 func TestOverdueReviewsBecomeFindings(t *testing.T) {
