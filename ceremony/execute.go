@@ -92,8 +92,12 @@ func stillAsks(view *store.View, c *Ceremony, takes policies.QuorumDecision, now
 	if takes.Class == policies.Protective || takes.OwnerOnly {
 		return nil
 	}
-	if err := people.Eligible(who, "", now); err != nil {
-		return fmt.Errorf("whoever asked does not count now: %v: %w", err, ErrQuorum)
+	counts := people.Eligible(who, "", now)
+	if takes.Class == policies.Direct {
+		counts = eligibleAlone(who, takes, now)
+	}
+	if counts != nil {
+		return fmt.Errorf("whoever asked does not count now: %v: %w", counts, ErrQuorum)
 	}
 	return nil
 }

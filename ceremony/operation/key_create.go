@@ -112,6 +112,11 @@ func (keyCreate) Prepare(ctx context.Context, env Env, view *store.View, in Inpu
 	if plan.Deny = append(plan.Deny, misfits...); len(plan.Deny) > 0 {
 		return plan, nil
 	}
+	risks, err := acceptedRisks(ctx, env, view, k)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan.Lines = append(plan.Lines, risks...)
 	plan.Deny = inactive(env, record)
 	missing, err := unacknowledged(view, record, in)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/hsm"
@@ -76,6 +77,24 @@ const leastStrength = 128
 func placementKey(k *key.Key) policies.PlacementKey {
 	return policies.PlacementKey{ID: k.ID, Type: string(k.Type), Classification: string(k.Classification), Impact: string(k.Impact),
 		Frameworks: k.Frameworks, Jurisdiction: k.Jurisdiction, Environment: k.Environment, StrengthBits: leastStrength}
+}
+
+// acceptedRisks shows the exceptions in force that a key's place in its keystore may rest on.
+func acceptedRisks(ctx context.Context, env Env, view *store.View, k *key.Key) ([]Line, error) {
+	decision, err := env.Custodian.Place(ctx, view, placementKey(k))
+	if err != nil {
+		return nil, fmt.Errorf("judging where key %s may live: %w", k.ID, err)
+	}
+	verdict, _ := decision.Verdict(k.Keystore)
+	var out []Line
+	for _, id := range verdict.Exceptions {
+		x, _, err := lookup[oversight.Exception](view, custodian.KindException, "exception", id, "exception")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Line{Label: "accepted risk", After: fmt.Sprintf("%s: %s, until %s; instead: %s", x.ID, x.Rule, x.ExpiresAt.Format(dateTime), x.Compensating)})
+	}
+	return out, nil
 }
 
 // misplaced judges whether a key may live in its keystore: every reason against it, and where it could live.

@@ -3,6 +3,8 @@ package operation_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -192,6 +194,21 @@ func TestReviewsOfWhatOnePersonDid(t *testing.T) {
 	require.Empty(t, r.events(t, "finding.open"), "reviewed in time")
 }
 
+// An auditor, who accepts no duty of a custodian, reviews and closes findings.
+func TestAuditorsReview(t *testing.T) {
+	r := newEngineRig(t)
+	auditor := row[people.Person](t, r.rig, custodian.KindPerson, "demo-aud")
+	auditor.Acknowledgement = nil
+	r.Put(t, custodian.KindPerson, auditor.ID, auditor)
+	c := r.propose(t, "demo-cleo", "key.suspend", map[string]any{"key": custodiantest.KeyID, "reason": "odd traffic"})
+	done := r.propose(t, "demo-aud", "review.sign", map[string]any{"ceremony": c.ID, "outcome": "finding", "note": "no ticket", "owner": "demo-cleo", "days": 3})
+	require.Equal(t, ceremony.Completed, done.State)
+	finding := row[oversight.Review](t, r.rig, custodian.KindReview, c.ID).Finding
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-aud", "finding.close", map[string]any{"finding": finding, "evidence": "ticket 12"}).State)
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-aud", "hold.set", map[string]any{"on": map[string]any{"type": "instance"}, "matter": "Doe", "reason": "litigation"}).State)
+	require.Equal(t, []string{"proposer_role_missing"}, r.refused(t, "demo-aud", "application.suspend", map[string]any{"application": custodiantest.ApplicationID, "reason": "x"}))
+}
+
 // Of several who review at once one is heard, and what they open is opened once.
 func TestReviewersAtOnce(t *testing.T) {
 	r := newEngineRig(t)
@@ -289,6 +306,9 @@ func TestExceptionsLiftPlacementUntilTheirDate(t *testing.T) {
 	x := row[oversight.Exception](t, r.rig, custodian.KindException, "x-historical")
 	c := r.propose(t, "demo-ada", "key.create", create("cards"))
 	require.Equal(t, ceremony.Proposed, c.State)
+	require.True(t, slices.ContainsFunc(c.Lines, func(l operation.Line) bool {
+		return l.Label == "accepted risk" && strings.Contains(l.After, "x-historical") && strings.Contains(l.After, "patched")
+	}), "who approves sees what it rests on: %v", c.Lines)
 	place := func() policies.KeystoreVerdict {
 		d, err := r.Place(t.Context(), r.View(), policies.PlacementKey{ID: "cards", Type: string(key.DataEncryption), Classification: "cardholder-data", Impact: "low",
 			Jurisdiction: "EU", Environment: "test", StrengthBits: 256})
