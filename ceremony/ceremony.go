@@ -123,6 +123,7 @@ type Ceremony struct {
 	Result     json.RawMessage `json:"result,omitempty"`
 	Deviations []string        `json:"deviations,omitempty"`
 	Items      []Item          `json:"items,omitempty"` // of a batch, in the order of its parameters
+	Call       *Call           `json:"call,omitempty"`  // who was called to attend, when and where
 	FirstSeq   uint64          `json:"first_seq"`
 	LastSeq    uint64          `json:"last_seq"`
 	Cites      string          `json:"cites,omitempty"` // class A: the governed decision it rests on

@@ -45,6 +45,9 @@ type Engine struct {
 	boot      string // this process, as collectors and effects name it
 	collector *shamir.OpeningKey
 	guard     *clockGuard
+	health    healthCache
+	// watchAgain is when quorums are looked at again, monotonic. Tick's own.
+	watchAgain time.Duration
 
 	mu        sync.Mutex
 	gathering map[string]*shamir.Collector // shares brought so far, by ceremony; in memory only
@@ -97,6 +100,7 @@ func New(cfg Config) (*Engine, error) {
 // Schema adds the rows of this package to the store's schema.
 func Schema(s store.Schema) store.Schema {
 	s[Kind] = store.JSON[Ceremony](false)
+	s[KindQuorumWatch] = store.JSON[quorumWatch](false)
 	return s
 }
 
@@ -163,6 +167,7 @@ func load(view *store.View, id string) (*Ceremony, error) {
 	own.Shares = append([]Contribution(nil), c.Shares...)
 	own.Items = append([]Item(nil), c.Items...)
 	own.Deviations = append([]string(nil), c.Deviations...)
+	own.Call = c.Call.copy()
 	return &own, nil
 }
 

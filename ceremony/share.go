@@ -182,6 +182,7 @@ func (e *Engine) judgeShare(view *store.View, c *Ceremony, p identity.Principal,
 		return nil, ineligible(err)
 	}
 	c.Shares = slices.DeleteFunc(c.Shares, func(s Contribution) bool { return s.Boot != e.boot || s.Index == share.Index() })
+	c.attended(p.ID, now)
 	c.Shares = append(c.Shares, Contribution{Person: p.ID, Index: share.Index(), At: now, Boot: e.boot})
 	return func(tx *store.Tx) error {
 		c.LastSeq = tx.View().Head().Size

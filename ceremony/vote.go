@@ -168,6 +168,7 @@ func (e *Engine) readVote(view *store.View, c *Ceremony, p identity.Principal, e
 // voted returns the step that stores a vote and what follows from it.
 func (e *Engine) voted(view *store.View, c *Ceremony, p identity.Principal, vote Vote) func(*store.Tx) error {
 	now := e.clock.Now()
+	c.attended(vote.Person, now)
 	standing := e.tally(view, c, c.Takes, now)
 	step := map[statement.Decision]string{statement.Approve: "approve", statement.Reject: "reject", statement.Attend: "attend"}[statement.Decision(vote.Decision)]
 	entries := []func(tx *store.Tx) error{func(tx *store.Tx) error {

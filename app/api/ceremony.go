@@ -39,6 +39,7 @@ type (
 		Result       json.RawMessage `json:"result,omitempty"`
 		Deviations   []string        `json:"deviations,omitempty"`
 		Items        []Item          `json:"items,omitempty"` // of a batch, in the order of its parameters
+		Call         *Call           `json:"call,omitempty"`
 		FirstSeq     uint64          `json:"first_seq"`
 		LastSeq      uint64          `json:"last_seq"`
 		Cites        string          `json:"cites,omitempty"`

@@ -44,6 +44,7 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	for _, x := range c.Shares {
 		fmt.Fprintf(w, "Share %d brought by %s at %s\n", x.Index, clean(x.Person), when(x.At))
 	}
+	writeCall(w, c)
 	if c.Standing != nil {
 		for _, why := range c.Standing.Refused {
 			fmt.Fprintf(w, "Does not count: %s\n", clean(why))

@@ -16,6 +16,8 @@ import (
 	"conclave/app/api"
 	"conclave/app/cli"
 	"conclave/ceremony"
+	"conclave/ceremony/quorum"
+	"conclave/custodian/people"
 	"conclave/policies"
 )
 
@@ -193,6 +195,28 @@ func TestWireCeremony(t *testing.T) {
 	members(t, reflect.TypeFor[api.Contribution](), reflect.TypeFor[ceremony.Contribution]())
 	members(t, reflect.TypeFor[api.Takes](), reflect.TypeFor[policies.QuorumDecision]())
 	members(t, reflect.TypeFor[api.RoleCount](), reflect.TypeFor[policies.RoleCount]())
+	members(t, reflect.TypeFor[api.Call](), reflect.TypeFor[ceremony.Call]())
+	members(t, reflect.TypeFor[api.Invitation](), reflect.TypeFor[ceremony.Invitation]())
+}
+
+// TestWireQuorum does the same for quorum health.
+func TestWireQuorum(t *testing.T) {
+	members(t, reflect.TypeFor[api.QuorumHealth](), reflect.TypeFor[quorum.Health]())
+	members(t, reflect.TypeFor[api.ShareSetHealth](), reflect.TypeFor[people.Health](), "opens", "sizing")
+	members(t, reflect.TypeFor[api.Sizing](), reflect.TypeFor[quorum.Sizing]())
+	members(t, reflect.TypeFor[api.SizingRule](), reflect.TypeFor[quorum.Rule]())
+	members(t, reflect.TypeFor[api.Outlook](), reflect.TypeFor[quorum.Outlook]())
+	members(t, reflect.TypeFor[api.Losses](), reflect.TypeFor[quorum.Losses]())
+	members(t, reflect.TypeFor[api.Asking](), reflect.TypeFor[quorum.Asking]())
+	members(t, reflect.TypeFor[api.Overdue](), reflect.TypeFor[quorum.Overdue]())
+	members(t, reflect.TypeFor[api.Supposition](), reflect.TypeFor[quorum.Supposition]())
+	members(t, reflect.TypeFor[api.Newcomer](), reflect.TypeFor[quorum.Newcomer]())
+	members(t, reflect.TypeFor[api.NewSet](), reflect.TypeFor[quorum.NewSet]())
+	members(t, reflect.TypeFor[api.Simulation](), reflect.TypeFor[quorum.Simulation]())
+	members(t, reflect.TypeFor[api.SetChange](), reflect.TypeFor[quorum.SetChange]())
+	members(t, reflect.TypeFor[api.SetStand](), reflect.TypeFor[quorum.SetStand]())
+	members(t, reflect.TypeFor[api.QuorumChange](), reflect.TypeFor[quorum.Change]())
+	members(t, reflect.TypeFor[api.Stand](), reflect.TypeFor[quorum.Stand]())
 }
 
 // members checks that own has what wire has; beside names what the edge adds.

@@ -57,6 +57,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		reviewCommand(),
 		findingCommand(),
 		breakglassCommand(),
+		quorumCommand(),
 	)
 	group(root, "keys",
 		keyCommand(),

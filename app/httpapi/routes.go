@@ -76,6 +76,9 @@ func (s *server) routes() []route {
 		get("/v1/shares", s.listShares),
 		get("/v1/shares/mine", s.myShares),
 
+		get("/v1/quorum", s.quorumHealth),
+		post("/v1/quorum/simulate", s.simulateQuorum),
+
 		post("/v1/ceremonies", s.propose),
 		get("/v1/ceremonies", s.listCeremonies),
 		get("/v1/ceremonies/:id", s.getCeremony),
@@ -85,6 +88,9 @@ func (s *server) routes() []route {
 		post("/v1/ceremonies/:id/cancel", s.cancel),
 		post("/v1/ceremonies/:id/execute", s.execute),
 		get("/v1/ceremonies/:id/transcript", s.transcript),
+		post("/v1/ceremonies/:id/call", s.callPeople),
+		post("/v1/ceremonies/:id/answer", s.answerCall),
+		get("/v1/ceremonies/:id/calendar", s.calendar),
 
 		get("/v1/policy", s.policy),
 		post("/v1/policy/place", s.place),

@@ -72,6 +72,11 @@ func lockOut(ctx context.Context, env Env, view *store.View, in Input, would aft
 	return lost, nil
 }
 
+// LockOut says why a change that somebody supposes would be refused.
+func LockOut(ctx context.Context, env Env, view *store.View, in Input, s *quorum.Supposition) ([]policies.Reason, error) {
+	return lockOut(ctx, env, view, in, after{change: s.Change, added: s.Added(), sets: s.Holdings()})
+}
+
 func lockedOut(message, remedy string) policies.Reason {
 	return policies.Reason{Rule: "operation", Code: "lock_out", Controls: []string{"nist-800-53r5:AC-5"}, Message: message, Remedy: remedy}
 }

@@ -80,7 +80,7 @@ func (t *Table) Takes(ctx context.Context, c Case, roles []people.Role) (policie
 	a, known := t.answers[key]
 	t.mu.Unlock()
 	if !known {
-		a.takes, a.err = t.policy.Quorum(ctx, q)
+		a.takes, a.err = t.ask(ctx, q)
 		if err := ctx.Err(); err != nil {
 			return policies.QuorumDecision{}, false, fmt.Errorf("asking policy for %s: %w", c.Operation, err)
 		}
@@ -94,4 +94,18 @@ func (t *Table) Takes(ctx context.Context, c Case, roles []people.Role) (policie
 		t.mu.Unlock()
 	}
 	return a.takes, a.allowed, nil
+}
+
+// ask asks first without an earlier decision to rest on: what is left to those who need none. Where that leads
+// nowhere, the operation may be one that always rests on a decision.
+func (t *Table) ask(ctx context.Context, q policies.QuorumInput) (policies.QuorumDecision, error) {
+	takes, err := t.policy.Quorum(ctx, q)
+	if !errors.Is(err, policies.ErrPolicy) || errors.Is(err, policies.ErrTimeout) {
+		return takes, err
+	}
+	q.Precedent = "earlier"
+	if rests, again := t.policy.Quorum(ctx, q); again == nil && rests.Class == policies.PreAuthorised {
+		return rests, nil
+	}
+	return takes, err
 }

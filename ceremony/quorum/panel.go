@@ -37,30 +37,35 @@ type panel struct {
 func (r *Register) panels(ctx context.Context, t *Table, c Case) ([]*panel, error) {
 	byTakes := map[string]*panel{}
 	var order []*panel
-	place := func(takes policies.QuorumDecision) *panel {
+	place := func(roles []people.Role) (*panel, error) {
+		takes, allowed, err := t.Takes(ctx, c, roles)
+		if err != nil || !allowed {
+			return nil, err
+		}
 		takes.Reasons, takes.Denials = nil, nil
 		key := fmt.Sprintf("%+v", takes)
 		if byTakes[key] == nil {
 			byTakes[key] = r.newPanel(takes, c)
 			order = append(order, byTakes[key])
 		}
-		return byTakes[key]
+		return byTakes[key], nil
 	}
-	takes, allowed, err := t.Takes(ctx, c, nil)
+	p, err := place(nil)
 	if err != nil {
 		return nil, err
 	}
-	if allowed {
-		place(takes).node = true
+	if p != nil {
+		p.node = true
+	}
+	asked := make([]*panel, len(r.roles))
+	for i, roles := range r.roles {
+		if asked[i], err = place(roles); err != nil {
+			return nil, err
+		}
 	}
 	for i := range r.members {
 		m := &r.members[i]
-		takes, allowed, err := t.Takes(ctx, c, m.person.Roles)
-		if err != nil {
-			return nil, err
-		}
-		if allowed && m.mayAsk(takes) {
-			p := place(takes)
+		if p := asked[m.roles]; p != nil && m.mayAsk(p.takes) {
 			p.sit(i).asks = true
 		}
 	}
@@ -221,8 +226,12 @@ func (p *panel) short(asks *seat, gone without) string {
 				counts[k]++
 			}
 		}
-		teams.add(s.team)
-		sites.add(s.site)
+		if p.takes.Diversity.Teams > 1 {
+			teams.add(s.team)
+		}
+		if p.takes.Diversity.Sites > 1 {
+			sites.add(s.site)
+		}
 	}
 	if n < p.need {
 		return fmt.Sprintf("%d of the %d approvals that it takes are left", n, p.need)
@@ -232,7 +241,7 @@ func (p *panel) short(asks *seat, gone without) string {
 			return fmt.Sprintf("nobody else is left with role %s", strings.ReplaceAll(r.Role, "-", " "))
 		}
 	}
-	if len(teams) < p.takes.Diversity.Teams || len(sites) < p.takes.Diversity.Sites {
+	if p.takes.Diversity.Teams > max(1, len(teams)) || p.takes.Diversity.Sites > max(1, len(sites)) {
 		return "those left are of too few teams or sites"
 	}
 	return ""

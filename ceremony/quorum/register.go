@@ -22,6 +22,7 @@ type Register struct {
 	find    people.Lookup
 	sets    map[string]Holding
 	leads   map[string]bool // who is above somebody
+	roles   [][]people.Role // the different sets of roles
 }
 
 // member is somebody who could take part now.
@@ -29,6 +30,7 @@ type member struct {
 	person *people.Person
 	bound  bool     // by an acknowledgement in force
 	line   []string // the managers above, nearest first
+	roles  int      // index among the register's sets of roles
 }
 
 // NewRegister takes all people of a register, whatever their status, and the holders of every share set. Whoever is
@@ -42,11 +44,23 @@ func NewRegister(all []*people.Person, sets map[string]Holding, now time.Time) *
 			for _, above := range m.line {
 				r.leads[above] = true
 			}
+			m.roles = r.roleSet(p.Roles)
 			r.members = append(r.members, m)
 		}
 	}
 	slices.SortFunc(r.members, func(a, b member) int { return cmp.Compare(a.person.ID, b.person.ID) })
 	return r
+}
+
+// roleSet finds or adds a set of roles.
+func (r *Register) roleSet(roles []people.Role) int {
+	sorted := append([]people.Role{}, roles...)
+	slices.Sort(sorted)
+	if i := slices.IndexFunc(r.roles, func(have []people.Role) bool { return slices.Equal(have, sorted) }); i >= 0 {
+		return i
+	}
+	r.roles = append(r.roles, sorted)
+	return len(r.roles) - 1
 }
 
 // signs: somebody whose keys are all revoked can say neither yes nor no.

@@ -39,7 +39,9 @@ type Person struct {
 	Team        string   `json:"team"`
 	Site        string   `json:"site"`
 	Manager     string   `json:"manager,omitempty"` // person id, or a name outside the register
-	Status      Status   `json:"status"`
+	// Backup is the person who stands in for them with every share that they hold.
+	Backup string `json:"backup,omitempty"`
+	Status Status `json:"status"`
 	// ApprovalKeys sign statements. Several belong to one person and count as one voice.
 	ApprovalKeys []Credential `json:"approval_keys"`
 	// ShareKey (P-256, ECDH) opens sealed shares.

@@ -28,13 +28,19 @@ func (p *Person) Validate() error {
 		key.CheckID("id", p.ID),
 		key.CheckText("name", p.Name, 128, false),
 		key.CheckText("staff_number", p.StaffNumber, 64, true),
-		checkRoles(p.Roles),
+		CheckRoles(p.Roles),
 		checkGroups(p.Groups),
 		key.CheckText("team", p.Team, 64, false),
 		key.CheckText("site", p.Site, 64, false),
 		key.CheckText("manager", p.Manager, 128, true),
 		key.CheckOneOf("status", p.Status, StatusActive, StatusSuspended, StatusLeft),
 		key.CheckText("suspended_reason", p.SuspendedReason, 500, true),
+	}
+	if p.Backup != "" {
+		checks = append(checks, key.CheckID("backup", p.Backup))
+	}
+	if p.Backup == p.ID {
+		checks = append(checks, &key.FieldError{Field: "backup", Problem: "the person themselves", Allowed: "another person, or nothing"})
 	}
 	if p.Manager == p.ID {
 		checks = append(checks, &key.FieldError{Field: "manager", Problem: "the person themselves", Allowed: "another person, or nothing"})
@@ -55,9 +61,9 @@ func (p *Person) Validate() error {
 	return key.First(checks)
 }
 
-// checkRoles checks the list and the separation of duties inside one person: who leads ceremonies holds no
+// CheckRoles checks the list and the separation of duties inside one person: who leads ceremonies holds no
 // share, who audits does nothing that is audited.
-func checkRoles(roles []Role) error {
+func CheckRoles(roles []Role) error {
 	if len(roles) == 0 {
 		return &key.FieldError{Field: "roles", Problem: "empty", Allowed: "at least one role"}
 	}

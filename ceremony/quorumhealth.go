@@ -1,0 +1,187 @@
+package ceremony
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"conclave/ceremony/operation"
+	"conclave/ceremony/quorum"
+	"conclave/custodian"
+	"conclave/custodian/identity"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/policies"
+)
+
+// KindQuorumWatch is the one row that remembers which quorums were short when it was last looked: what has been
+// told once is not told again, by any replica.
+const KindQuorumWatch store.Kind = "quorum_watch"
+
+const quorumWatchRow = "levels"
+
+// quorumWatch is its content: matters without a spare, and those out of reach.
+type quorumWatch struct {
+	Levels map[string]quorum.Level `json:"levels"`
+}
+
+// watchEvery is how long the watch rests between two looks.
+const watchEvery = 20 * time.Second
+
+// healthCache keeps the last assessment: it holds while no control-plane entry is written, within the same minute.
+type healthCache struct {
+	mu     sync.Mutex
+	key    string
+	health *quorum.Health
+}
+
+// QuorumHealth is how every share set and every operation would stand losses and pressure now. What it returns is
+// shared and must not be changed.
+func (e *Engine) QuorumHealth(ctx context.Context) (*quorum.Health, error) {
+	return e.healthOf(ctx, e.store.View(), e.clock.Now())
+}
+
+func (e *Engine) healthOf(ctx context.Context, view *store.View, now time.Time) (*quorum.Health, error) {
+	f := e.quorumFacts(view, now)
+	key := fmt.Sprintf("%d %d %s %d", view.Head().ControlCount, view.Generation(), f.Digest, now.Unix()/60)
+	e.health.mu.Lock()
+	defer e.health.mu.Unlock() // one computes, the others wait for it
+	if e.health.key == key {
+		return e.health.health, nil
+	}
+	h, err := quorum.Assess(ctx, f)
+	if err != nil {
+		return nil, fmt.Errorf("assessing quorums: %w", err)
+	}
+	e.health.key, e.health.health = key, h
+	return h, nil
+}
+
+// OperationHealth is one operation with everybody who could take part in it. ErrNotFound for one that this program
+// does not know.
+func (e *Engine) OperationHealth(ctx context.Context, name string) ([]quorum.Outlook, error) {
+	if e.ops[name] == nil {
+		return nil, fmt.Errorf("operation %q: %w", clip(name), ErrNotFound)
+	}
+	return quorum.Detail(ctx, e.quorumFacts(e.store.View(), e.clock.Now()), name)
+}
+
+// quorumFacts reads what health is computed from. Rows that contradict the ledger are nobody's.
+func (e *Engine) quorumFacts(view *store.View, now time.Time) quorum.Facts {
+	engine := e.door.PoliciesOf(view)
+	f := quorum.Facts{Operations: slices.Sorted(maps.Keys(e.ops)), Mode: policies.Mode(e.door.Instance().Mode),
+		Policy: engine, Digest: engine.Digest(), Now: now}
+	for _, p := range store.All[people.Person](view, custodian.KindPerson) {
+		f.People = append(f.People, p)
+	}
+	for _, set := range store.All[people.ShareSet](view, custodian.KindShareSet) {
+		f.Sets = append(f.Sets, set)
+	}
+	for _, s := range store.All[people.Share](view, custodian.KindShare) {
+		f.Shares = append(f.Shares, s)
+	}
+	return f
+}
+
+// SimulateQuorum says what a supposition would come to and why it would be refused. Nothing is changed. Errors:
+// *key.FieldError.
+func (e *Engine) SimulateQuorum(ctx context.Context, p identity.Principal, s *quorum.Supposition) (*quorum.Simulation, error) {
+	view, now := e.store.View(), e.clock.Now()
+	f := e.quorumFacts(view, now)
+	if err := s.Check(f.People, f.Sets); err != nil {
+		return nil, err
+	}
+	out, err := quorum.Simulate(ctx, f, s)
+	if err != nil {
+		return nil, fmt.Errorf("simulating: %w", err)
+	}
+	refused, err := operation.LockOut(ctx, e.environment(view), view, operation.Input{Requester: p, Now: now, Instance: e.door.Instance()}, s)
+	if err != nil {
+		return nil, err
+	}
+	out.Refused = append(out.Refused, refused...)
+	return out, nil
+}
+
+// watchQuorums records when a quorum is lost or loses its last spare, and when it has one again: once per change.
+func (e *Engine) watchQuorums(ctx context.Context) error {
+	if e.clock.Elapsed() < e.watchAgain {
+		return nil
+	}
+	e.watchAgain = e.clock.Elapsed() + watchEvery
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		h, err := e.healthOf(ctx, view, e.clock.Now())
+		if err != nil {
+			return nil, err
+		}
+		now := h.Levels()
+		before, _, err := store.Get[quorumWatch](view, KindQuorumWatch, quorumWatchRow)
+		if errors.Is(err, store.ErrNotFound) {
+			before, err = nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		worse, better := compareLevels(before, now, h)
+		if len(worse)+len(better) == 0 {
+			return nil, nil
+		}
+		entry := e.quorumEntry(worse, better)
+		return func(tx *store.Tx) error {
+			if err := tx.Put(KindQuorumWatch, quorumWatchRow, &quorumWatch{Levels: now}); err != nil {
+				return err
+			}
+			return tx.Append(entry)
+		}, nil
+	})
+	return err
+}
+
+// compareLevels says what changed. An instance that has not been looked at yet has nobody who could act: nothing is
+// worse than that.
+func compareLevels(before *quorumWatch, now map[string]quorum.Level, h *quorum.Health) (worse, better []string) {
+	if before == nil {
+		before = &quorumWatch{Levels: map[string]quorum.Level{}}
+		for _, o := range h.Operations {
+			if l := o.Level(); l != quorum.NoPeople {
+				before.Levels[o.Matter()] = quorum.Lost
+			}
+		}
+	}
+	rank := map[quorum.Level]int{quorum.Lost: 2, quorum.NoSpare: 1}
+	for _, matter := range slices.Sorted(maps.Keys(now)) {
+		if rank[now[matter]] > rank[before.Levels[matter]] {
+			worse = append(worse, matter+": "+string(now[matter]))
+		}
+	}
+	for _, matter := range slices.Sorted(maps.Keys(before.Levels)) {
+		if l := now[matter]; rank[l] < rank[before.Levels[matter]] {
+			if l == "" {
+				l = quorum.Spare
+			}
+			better = append(better, matter+": "+string(l))
+		}
+	}
+	return worse, better
+}
+
+// maxTold is how many matters one entry names; the row holds them all.
+const maxTold = 100
+
+func (e *Engine) quorumEntry(worse, better []string) ledger.Entry {
+	entry := ledger.Entry{Type: "quorum.better", Actor: e.self(), Target: ledger.Target{Type: "instance", ID: e.door.Instance().ID},
+		Outcome: ledger.Done, Policy: e.door.Mark(),
+		Detail: custodian.Detail(map[string]any{"worse": worse[:min(len(worse), maxTold)], "better": better[:min(len(better), maxTold)],
+			"worse_count": len(worse), "better_count": len(better)})}
+	if len(worse) > 0 {
+		entry.Type, entry.Outcome = "quorum.worse", ledger.Failed
+		e.log.Warn("quorums are lost or have lost their last spare", "matters", worse[:min(len(worse), maxTold)], "count", len(worse))
+	}
+	ledger.ShrinkDetail(&entry)
+	return entry
+}
