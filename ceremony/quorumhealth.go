@@ -1,6 +1,7 @@
 package ceremony
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +31,12 @@ type quorumWatch struct {
 	Levels map[string]quorum.Level `json:"levels"`
 }
 
-// watchEvery is how long the watch rests between two looks.
-const watchEvery = 20 * time.Second
+const (
+	// watchEvery is how long the watch rests between two looks.
+	watchEvery = 20 * time.Second
+	// assessWithin bounds an assessment, which takes milliseconds: a bundle that is slow holds up nothing else.
+	assessWithin = 5 * time.Second
+)
 
 // healthCache keeps the last assessment: it holds while no control-plane entry is written, within the same minute.
 type healthCache struct {
@@ -54,6 +59,8 @@ func (e *Engine) healthOf(ctx context.Context, view *store.View, now time.Time) 
 	if e.health.key == key {
 		return e.health.health, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, assessWithin)
+	defer cancel()
 	h, err := quorum.Assess(ctx, f)
 	if err != nil {
 		return nil, fmt.Errorf("assessing quorums: %w", err)
@@ -96,11 +103,19 @@ func (e *Engine) SimulateQuorum(ctx context.Context, p identity.Principal, s *qu
 	if err := s.Check(f.People, f.Sets); err != nil {
 		return nil, err
 	}
+	var then *policies.Engine
+	if s.Policy != "" {
+		var err error
+		if then, err = e.door.StoredPolicies(view, s.Policy); err != nil {
+			return nil, &custodian.InputError{Field: "policy", Problem: "not a bundle that can be judged by", Allowed: "the digest of a bundle that the instance has stored"}
+		}
+		f.Then = then
+	}
 	out, err := quorum.Simulate(ctx, f, s)
 	if err != nil {
 		return nil, fmt.Errorf("simulating: %w", err)
 	}
-	refused, err := operation.LockOut(ctx, e.environment(view), view, operation.Input{Requester: p, Now: now, Instance: e.door.Instance()}, s)
+	refused, err := operation.LockOut(ctx, e.environment(view), view, operation.Input{Requester: p, Now: now, Instance: e.door.Instance()}, s, then)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +142,7 @@ func (e *Engine) watchQuorums(ctx context.Context) error {
 		if err != nil {
 			return nil, err
 		}
-		worse, better := compareLevels(before, now, h)
+		worse, better := compareLevels(before, now, h.Matters())
 		if len(worse)+len(better) == 0 {
 			return nil, nil
 		}
@@ -142,29 +157,22 @@ func (e *Engine) watchQuorums(ctx context.Context) error {
 	return err
 }
 
-// compareLevels says what changed. An instance that has not been looked at yet has nobody who could act: nothing is
-// worse than that.
-func compareLevels(before *quorumWatch, now map[string]quorum.Level, h *quorum.Health) (worse, better []string) {
-	if before == nil {
-		before = &quorumWatch{Levels: map[string]quorum.Level{}}
-		for _, o := range h.Operations {
-			if l := o.Level(); l != quorum.NoPeople {
-				before.Levels[o.Matter()] = quorum.Lost
-			}
-		}
-	}
+// compareLevels says what changed among the matters that there are. An instance that has not been looked at yet has
+// nobody who could act: nothing is worse than that.
+func compareLevels(before *quorumWatch, now map[string]quorum.Level, matters []string) (worse, better []string) {
 	rank := map[quorum.Level]int{quorum.Lost: 2, quorum.NoSpare: 1}
-	for _, matter := range slices.Sorted(maps.Keys(now)) {
-		if rank[now[matter]] > rank[before.Levels[matter]] {
-			worse = append(worse, matter+": "+string(now[matter]))
+	for _, matter := range matters {
+		was := quorum.Lost
+		if before != nil {
+			was = before.Levels[matter]
 		}
-	}
-	for _, matter := range slices.Sorted(maps.Keys(before.Levels)) {
-		if l := now[matter]; rank[l] < rank[before.Levels[matter]] {
-			if l == "" {
-				l = quorum.Spare
-			}
-			better = append(better, matter+": "+string(l))
+		is := now[matter]
+		words := matter + ": " + string(cmp.Or(is, quorum.Spare))
+		switch {
+		case rank[is] > rank[was]:
+			worse = append(worse, words)
+		case rank[is] < rank[was]:
+			better = append(better, words)
 		}
 	}
 	return worse, better

@@ -40,7 +40,7 @@ func (o departOp) Prepare(ctx context.Context, env operation.Env, view *store.Vi
 	}
 	plan := operation.Plan{Target: operation.Target{Type: "person", ID: id, GovRevision: row.Revision}, Title: "leaves", Subjects: []string{id},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "person", ID: id}}}
-	plan.Deny, err = operation.LockOut(ctx, env, view, in, &quorum.Supposition{Remove: []string{id}})
+	plan.Deny, err = operation.LockOut(ctx, env, view, in, &quorum.Supposition{Remove: []string{id}}, nil)
 	return plan, err
 }
 
@@ -167,4 +167,13 @@ func TestQuorumHealthAndSimulation(t *testing.T) {
 	_, err = r.engine.SimulateQuorum(t.Context(), human("demo-ada"), &quorum.Supposition{Remove: []string{custodiantest.NodeID}})
 	var field *key.FieldError
 	require.ErrorAs(t, err, &field)
+	_, err = r.engine.SimulateQuorum(t.Context(), human("demo-ada"), &quorum.Supposition{Policy: "no-such-digest"})
+	require.ErrorAs(t, err, &field)
+	require.Equal(t, "policy", field.Field)
+	out, err = r.engine.SimulateQuorum(t.Context(), human("demo-ada"), &quorum.Supposition{Policy: r.Policies.Digest()})
+	require.NoError(t, err)
+	require.Empty(t, out.Refused)
+	for _, o := range out.Operations {
+		require.Equal(t, "same", o.Verdict)
+	}
 }

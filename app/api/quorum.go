@@ -90,6 +90,7 @@ type (
 		Roles   map[string][]string `json:"roles,omitempty"` // by person: what they would hold
 		Add     []Newcomer          `json:"add,omitempty"`
 		Sets    map[string]NewSet   `json:"share_sets,omitempty"`
+		Policy  string              `json:"policy,omitempty"` // digest of the bundle that would be in force
 	}
 	Newcomer struct {
 		ID      string   `json:"id"`

@@ -174,6 +174,7 @@ func quorumSimulate() *cobra.Command {
 	roles := f.StringArray("roles", nil, "PERSON=ROLE[+ROLE…]: the roles that somebody would hold; repeat for more")
 	add := f.StringArray("add", nil, "id=ID,roles=ROLE[+ROLE…],team=TEAM,site=SITE[,manager=PERSON]: somebody who would join; repeat for more")
 	sets := f.StringArray("share-set", nil, "SET=M:PERSON+PERSON…: a share set as it would be, any M of its holders; repeat for more")
+	f.StringVar(&in.Policy, "policy", "", "digest of the stored policy bundle that would be in force")
 	all := f.Bool("all", false, "show operations that would stay as they are too")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
 		if err := supposed(&in, *roles, *add, *sets); err != nil {

@@ -72,9 +72,10 @@ func lockOut(ctx context.Context, env Env, view *store.View, in Input, would aft
 	return lost, nil
 }
 
-// LockOut says why a change that somebody supposes would be refused.
-func LockOut(ctx context.Context, env Env, view *store.View, in Input, s *quorum.Supposition) ([]policies.Reason, error) {
-	return lockOut(ctx, env, view, in, after{change: s.Change, added: s.Added(), sets: s.Holdings()})
+// LockOut says why a change that somebody supposes would be refused; then is the bundle that would judge afterwards,
+// nil for the one in force.
+func LockOut(ctx context.Context, env Env, view *store.View, in Input, s *quorum.Supposition, then *policies.Engine) ([]policies.Reason, error) {
+	return lockOut(ctx, env, view, in, after{change: s.Change, added: s.Added(), sets: s.Holdings(), policies: then})
 }
 
 func lockedOut(message, remedy string) policies.Reason {

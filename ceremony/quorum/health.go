@@ -3,7 +3,6 @@ package quorum
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -23,6 +22,7 @@ type Facts struct {
 	Mode       policies.Mode
 	Policy     Policy
 	Digest     string // of the policy
+	Then       Policy // of simulations: what would judge afterwards; nil for Policy
 	Now        time.Time
 }
 
@@ -168,6 +168,24 @@ func (o Outlook) Matter() string {
 	return name
 }
 
+// setMatter names a share set among the matters.
+func setMatter(id string) string { return "share set " + id }
+
+// Matters names everything that could get out of reach, in order.
+func (h *Health) Matters() []string {
+	var out []string
+	for _, o := range h.Operations {
+		if o.Level() != NoPeople {
+			out = append(out, o.Matter())
+		}
+	}
+	for _, s := range h.Sets {
+		out = append(out, setMatter(s.Set))
+	}
+	slices.Sort(out)
+	return out
+}
+
 // Levels is how near every matter is to being out of reach; those with a spare, or that take nobody, are left out.
 func (h *Health) Levels() map[string]Level {
 	out := map[string]Level{}
@@ -177,12 +195,11 @@ func (h *Health) Levels() map[string]Level {
 		}
 	}
 	for _, s := range h.Sets {
-		name := fmt.Sprintf("share set %s", s.Set)
 		switch {
 		case !s.Ready():
-			out[name] = Lost
+			out[setMatter(s.Set)] = Lost
 		case s.LossesSurvived == 0:
-			out[name] = NoSpare
+			out[setMatter(s.Set)] = NoSpare
 		}
 	}
 	return out

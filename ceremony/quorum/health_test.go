@@ -183,6 +183,18 @@ func TestSimulate(t *testing.T) {
 	require.True(t, f.People[0].Has(people.RoleCustodian), "nothing is changed")
 }
 
+// TestInvariant12_APolicyIsTriedOut: another bundle judges afterwards only.
+func TestInvariant12_APolicyIsTriedOut(t *testing.T) {
+	f := firm(t)
+	f.Operations = []string{"custodian.add"}
+	f.Policy = fixed{takes: policies.QuorumDecision{Class: policies.Governed, Approvals: 2, ApproverRoles: []string{"custodian"}, ProposerRoles: []string{"key-manager"}}}
+	f.Then = fixed{takes: policies.QuorumDecision{Class: policies.Governed, Approvals: 6, ApproverRoles: []string{"custodian"}, ProposerRoles: []string{"key-manager"}}}
+	out, err := Simulate(t.Context(), f, &Supposition{Policy: "d"})
+	require.NoError(t, err)
+	require.Equal(t, "lost", out.Operations[0].Verdict)
+	require.Equal(t, "5 of the 6 approvals that it takes are left", out.Operations[0].After.Lack)
+}
+
 func TestSuppositionsAreChecked(t *testing.T) {
 	f := firm(t)
 	many := make([]string, MaxSupposed+1)

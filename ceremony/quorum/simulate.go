@@ -22,6 +22,7 @@ type Supposition struct {
 	Roles   map[string][]people.Role `json:"roles,omitempty"` // by person: what they would hold
 	Add     []Newcomer               `json:"add,omitempty"`
 	Sets    map[string]NewSet        `json:"share_sets,omitempty"` // by id of the set
+	Policy  string                   `json:"policy,omitempty"`     // digest of the bundle that would be in force
 }
 
 // Newcomer is somebody who would join.
@@ -47,8 +48,8 @@ func (s *Supposition) Check(all []*people.Person, sets []*people.ShareSet) error
 			return err
 		}
 	}
-	if len(s.Remove)+len(s.Suspend)+len(s.Resume)+len(s.Roles)+len(s.Add)+len(s.Sets) == 0 {
-		return &key.FieldError{Field: "remove", Problem: "nothing is supposed", Allowed: "somebody to remove, suspend, resume or add, roles, or share_sets"}
+	if len(s.Remove)+len(s.Suspend)+len(s.Resume)+len(s.Roles)+len(s.Add)+len(s.Sets) == 0 && s.Policy == "" {
+		return &key.FieldError{Field: "remove", Problem: "nothing is supposed", Allowed: "somebody to remove, suspend, resume or add, roles, share_sets or a policy"}
 	}
 	find := people.Among(all)
 	for field, ids := range map[string][]string{"remove": s.Remove, "suspend": s.Suspend, "resume": s.Resume} {
@@ -209,6 +210,9 @@ func Simulate(ctx context.Context, f Facts, s *Supposition) (*Simulation, error)
 	if err != nil {
 		return nil, err
 	}
+	if f.Then != nil {
+		table = NewTable(f.Then, f.Mode, f.Now)
+	}
 	is, err := after.outlooks(ctx, table, f.Operations, f.Sets)
 	if err != nil {
 		return nil, err
@@ -217,12 +221,17 @@ func Simulate(ctx context.Context, f Facts, s *Supposition) (*Simulation, error)
 	for _, set := range f.Sets {
 		out.Sets = append(out.Sets, SetChange{Set: set.ID, Opens: set.Opens(), Before: before.stand(set.ID), After: after.stand(set.ID)})
 	}
-	for i, o := range is {
+	earlier := map[string]Outlook{}
+	for _, o := range was {
+		earlier[o.Matter()] = o
+	}
+	for _, o := range is {
 		if o.Class == policies.PreAuthorised {
 			continue
 		}
+		before := earlier[o.Matter()]
 		c := Change{Operation: o.Operation, Target: o.Target, Set: o.Set, Class: o.Class,
-			Before: Stand{was[i].Ready, was[i].Lack, was[i].Losses}, After: Stand{o.Ready, o.Lack, o.Losses}}
+			Before: Stand{before.Ready, before.Lack, before.Losses}, After: Stand{o.Ready, o.Lack, o.Losses}}
 		c.Verdict = verdictOf(c.Before, c.After)
 		out.Operations = append(out.Operations, c)
 	}
