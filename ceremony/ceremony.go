@@ -100,6 +100,7 @@ type Ceremony struct {
 	Nonce        string                  `json:"nonce"`
 	Takes        policies.QuorumDecision `json:"takes"` // what policy demanded when proposed
 	ShareSet     string                  `json:"share_set,omitempty"`
+	ShareEpoch   uint32                  `json:"share_epoch,omitempty"` // whose shares are brought; 0: the one in force
 	Threshold    int                     `json:"threshold,omitempty"`
 	Votes        []Vote                  `json:"votes,omitempty"`
 	Shares       []Contribution          `json:"shares,omitempty"`

@@ -58,6 +58,11 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 		return nil, fmt.Errorf("%s %q is at governance revision %d, approved was %d: %w", c.Target.Type, c.Target.ID,
 			plan.Target.GovRevision, c.Target.GovRevision, ErrVoid)
 	}
+	if c.ShareEpoch != 0 {
+		if _, err := gatheredSet(view, c.ShareSet, c.ShareEpoch); err != nil {
+			return nil, err
+		}
+	}
 	if string(takes.Class) != c.Class {
 		return nil, fmt.Errorf("policy now asks for class %s, approved was class %s: %w", takes.Class, c.Class, ErrVoid)
 	}

@@ -207,14 +207,14 @@ func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Princip
 // draftAttended prepares a ceremony that shares open. The node asks, so that everybody who comes can
 // approve; shares must have been confirmed by enough holders first.
 func (e *Engine) draftAttended(view *store.View, p identity.Principal, plan operation.Plan, c *Ceremony) error {
-	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, plan.ShareSet)
+	set, err := gatheredSet(view, plan.ShareSet, plan.ShareEpoch)
 	if err != nil {
-		return fmt.Errorf("reading share set %q: %w", plan.ShareSet, err)
+		return err
 	}
-	if confirmed, need := confirmedShares(view, set), min(set.Total, set.Threshold+1); confirmed < need {
-		return fmt.Errorf("share set %s: %d of %d shares confirmed, %d are needed: %w", set.ID, confirmed, set.Total, need, ErrUnconfirmed)
+	if confirmed, need := set.Confirmed(shares(view)), set.Quorate(); confirmed < need {
+		return fmt.Errorf("share set %s: %d of %d shares of epoch %d confirmed, %d are needed: %w", set.ID, confirmed, set.Total, set.Epoch, need, ErrUnconfirmed)
 	}
-	c.ShareSet, c.Threshold, c.State = set.ID, set.Threshold, Gathering
+	c.ShareSet, c.ShareEpoch, c.Threshold, c.State = set.ID, set.Epoch, set.Threshold, Gathering
 	c.Requester = Requester{Kind: identity.Node, ID: e.door.Node()}
 	if p.Kind == identity.Human {
 		c.Requester.CalledBy = p.ID

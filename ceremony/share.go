@@ -2,6 +2,7 @@ package ceremony
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,10 +76,10 @@ func (e *Engine) gatheringFor(view *store.View, c *Ceremony) *Ceremony {
 	return nil
 }
 
-// register is what the custody register says about the current shares of a set.
+// register is what the custody register says about the shares of a set's epoch.
 func register(view *store.View, set *people.ShareSet) shamir.Register {
 	r := shamir.Register{Set: shamir.Set{ID: set.ID, Epoch: set.Epoch}, Threshold: set.Threshold, Commitments: map[int][]byte{}}
-	for _, s := range store.All[people.Share](view, custodian.KindShare) {
+	for _, s := range shares(view) {
 		if s.Usable(set) {
 			r.Commitments[s.Index] = s.Commitment
 		}
@@ -86,24 +87,37 @@ func register(view *store.View, set *people.ShareSet) shamir.Register {
 	return r
 }
 
-func confirmedShares(view *store.View, set *people.ShareSet) int {
-	n := 0
+// shares are the lines of the custody register, of all sets.
+func shares(view *store.View) []*people.Share {
+	var out []*people.Share
 	for _, s := range store.All[people.Share](view, custodian.KindShare) {
-		if s.Usable(set) && s.Status == people.ShareConfirmed {
-			n++
-		}
+		out = append(out, s)
 	}
-	return n
+	return out
+}
+
+// gatheredSet is a share set as it is for the epoch whose shares a ceremony takes, 0 being the one in force. A set
+// that has moved on from that epoch voids what was to be opened with it.
+func gatheredSet(view *store.View, id string, epoch uint32) (*people.ShareSet, error) {
+	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, id)
+	if err != nil {
+		return nil, fmt.Errorf("reading share set %q: %w", id, err)
+	}
+	at, ok := set.At(cmp.Or(epoch, set.Epoch))
+	if !ok {
+		return nil, fmt.Errorf("share set %s has no epoch %d any more: %w", id, epoch, ErrVoid)
+	}
+	return at, nil
 }
 
 // SubmitShare takes a custodian's share, sealed to this process's collector key, together with their signed
-// approval. A wrong share is named, recorded, and costs the ceremony nothing. The share that reaches the
-// threshold opens the keystore before SubmitShare returns. Errors: shamir's and statement's, ErrCollector,
+// approval. A wrong share is named, recorded, and costs the ceremony nothing. With the share that reaches the
+// threshold the ceremony runs before SubmitShare returns, if nothing else is missing. Errors: shamir's and statement's, ErrCollector,
 // *custodian.Denied, *FailedError.
 func (e *Engine) SubmitShare(ctx context.Context, p identity.Principal, id string, envelope []byte, sealed string) (*Ceremony, error) {
 	share, err := e.open(sealed)
 	if err != nil {
-		return nil, e.refuseShare(ctx, p, &Ceremony{ID: clip(id), Operation: "keystore.activate"}, err)
+		return nil, e.refuseShare(ctx, p, &Ceremony{ID: clip(id)}, err)
 	}
 	kept := false
 	defer func() {
@@ -149,9 +163,9 @@ func (e *Engine) judgeShare(view *store.View, c *Ceremony, p identity.Principal,
 	case c.Requester.ID != e.door.Node(): // what was approved is to open the keystore there, not here
 		return nil, fmt.Errorf("%w: %s is about node %s, this is %s; bring the share there", ErrCollector, c.ID, c.Requester.ID, e.door.Node())
 	}
-	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, c.ShareSet)
+	set, err := gatheredSet(view, c.ShareSet, c.ShareEpoch)
 	if err != nil {
-		return nil, fmt.Errorf("reading share set %q: %w", c.ShareSet, err)
+		return nil, err
 	}
 	if err := shamir.CheckShare(share, register(view, set)); err != nil {
 		return nil, err
@@ -208,7 +222,7 @@ func (e *Engine) refuseShare(ctx context.Context, p identity.Principal, c *Cerem
 		return e.recordRefusal(ctx, "share", p, c, err)
 	}
 	rec := e.refuse(ctx, "share", p, c, []policies.Reason{{Rule: "ceremony", Code: code, Message: err.Error(),
-		Remedy: "bring your own share of the current epoch, sealed to the collector key that the node states now"}})
+		Remedy: "bring your own share of the epoch that the ceremony names, sealed to the collector key that the node states now"}})
 	var denied *custodian.Denied
 	if errors.As(rec, &denied) {
 		return &ShareError{Denied: denied, Err: err}
@@ -247,9 +261,9 @@ func (e *Engine) shareLost(c *Ceremony, person string) bool {
 // gather keeps an accepted share in memory. It reports whether the collector owns the share now.
 func (e *Engine) gather(c *Ceremony, share *shamir.Share) (bool, error) {
 	view := e.store.View()
-	set, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, c.ShareSet)
+	set, err := gatheredSet(view, c.ShareSet, c.ShareEpoch)
 	if err != nil {
-		return false, fmt.Errorf("reading share set %q: %w", c.ShareSet, err)
+		return false, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -279,7 +293,8 @@ func (e *Engine) dropShares(id string) {
 	}
 }
 
-// proceedGathered opens the keystore when enough shares are here.
+// proceedGathered goes on when enough shares are here. What else is missing (a witness) leaves it gathering: the
+// share counts all the same.
 func (e *Engine) proceedGathered(ctx context.Context, p identity.Principal, c *Ceremony) (*Ceremony, error) {
 	e.mu.Lock()
 	collector := e.gathering[c.ID]
@@ -289,5 +304,8 @@ func (e *Engine) proceedGathered(ctx context.Context, p identity.Principal, c *C
 		return e.Get(c.ID)
 	}
 	done, _, err := e.run(ctx, p, c.ID)
+	if waitsForKeystore(err) || errors.Is(err, ErrQuorum) {
+		return e.Get(c.ID)
+	}
 	return done, err
 }

@@ -113,6 +113,9 @@ type Material struct {
 	// Public is the public half of a pair, as a DER SubjectPublicKeyInfo (RFC 5280): given out by Create and
 	// Find for the caller to keep, not needed to Open.
 	Public []byte `json:"public,omitempty"`
+	// Wrapping names the secret that Blob is wrapped under, where the keystore wraps by its activation secret and
+	// that can be replaced; opaque. "" in material that is older than this name, and in other keystores.
+	Wrapping string `json:"wrapping,omitempty"`
 }
 
 // CheckLabel is the message whose MAC gives the check value of an HMAC key.
@@ -149,6 +152,36 @@ type Keystore interface {
 	Destroy(ctx context.Context, m Material) error
 	// Open prepares a key for use. The handle stays valid until Close or Deactivate.
 	Open(ctx context.Context, m Material) (Handle, error)
+}
+
+// Rekeyer is a keystore whose activation secret can be replaced while it serves: a secret is staged, every stored
+// material is wrapped under it by Rewrap, the caller makes all of that durable at once together with the new
+// verifier, and Follow goes over to it. Handles that are open live through it: the keys are the same. Safe for
+// concurrent use with everything else.
+type Rekeyer interface {
+	Keystore
+	// NewActivation makes a secret for a keystore of this driver, and the verifier that its record will hold. The
+	// secret is the caller's to wipe.
+	NewActivation() (activation *secret.Bytes, verifier []byte, err error)
+	// CheckActivation returns ErrActivationSecret unless activation is the secret of the keystore's present
+	// verifier. It needs no activation and changes nothing.
+	CheckActivation(activation *secret.Bytes) error
+	// Stage takes the secret that is to follow, checked against its verifier (ErrActivationSecret), and keeps its
+	// own copy. From then on material under either secret opens; Create goes on under the present one. Staging again
+	// replaces what was staged.
+	Stage(ctx context.Context, activation *secret.Bytes, verifier []byte) error
+	// Rewrap returns the same key, with the same check value, wrapped under the staged secret. Material under the
+	// present secret and under the staged one is taken. Without a staged secret it is ErrUnsupported.
+	Rewrap(ctx context.Context, m Material) (Material, error)
+	// Unstage forgets what was staged; idempotent.
+	Unstage()
+	// Follow makes the keystore one of the record that holds this verifier. Where it is the one staged, the keystore
+	// goes over to it and forgets the secret before. Where it is another than it knows, as on a node that took no part
+	// in the replacement, the keystore becomes inactive, to be activated with the new secret. The present verifier and
+	// those that were left behind change nothing: whoever calls may hold an older record.
+	Follow(verifier []byte)
+	// Wraps reports whether m is wrapped under the secret of this verifier.
+	Wraps(m Material, verifier []byte) bool
 }
 
 // Handle is one key version ready for use, and what it can do follows from its specification: it is a Sealer, a

@@ -54,7 +54,9 @@ type Plan struct {
 	Quorum   policies.QuorumInput   // facts on which policy decides what it takes
 	Quorums  []policies.QuorumInput // of a compound operation, one an item: the strictest of all counts
 	ShareSet string                 // class S: the set whose shares open it
-	Deny     []policies.Reason      // placement or lifecycle refusals; non-empty: refused, with reasons and remedies
+	// ShareEpoch is the epoch of that set whose shares are brought: the pending one for a cutover. 0: the one in force.
+	ShareEpoch uint32
+	Deny       []policies.Reason // placement or lifecycle refusals; non-empty: refused, with reasons and remedies
 }
 
 // Env is what operations may use besides the view and the transaction.

@@ -88,11 +88,45 @@ type ShareSet struct {
 	Keystore  string    `json:"keystore"`  // "" for purposes without one
 	Threshold int       `json:"threshold"` // m
 	Total     int       `json:"total"`     // n
-	Epoch     uint32    `json:"epoch"`     // current epoch, from 1
+	Epoch     uint32    `json:"epoch"`     // epoch in force, from 1; 0 while the first one is pending
 	Scheme    string    `json:"scheme"`    // "ISO/IEC 19592-2 Shamir GF(256)"
 	RNG       string    `json:"rng"`       // generator the polynomials came from
 	Module    string    `json:"module"`    // splitting library and version
 	IssuedAt  time.Time `json:"issued_at"`
+	// Pending is the epoch that was issued to follow this one and has not been cut over to.
+	Pending *PendingEpoch `json:"pending,omitempty"`
+	// LastEpoch is the highest number that was ever issued, where it is not Epoch: the number of an epoch that
+	// was abandoned is never used again.
+	LastEpoch uint32 `json:"last_epoch,omitempty"`
+	// Past are the epochs that were in force before, oldest first.
+	Past []PastEpoch `json:"past,omitempty"`
+	// ReplacedBy is the set that opens the keystore in this one's place; "" while this one does, or may come to.
+	ReplacedBy string `json:"replaced_by,omitempty"`
+}
+
+// PendingEpoch is an epoch whose shares are out and whose secret opens nothing yet.
+type PendingEpoch struct {
+	Epoch     uint32    `json:"epoch"`
+	Threshold int       `json:"threshold"`
+	Total     int       `json:"total"`
+	Scheme    string    `json:"scheme"`
+	RNG       string    `json:"rng"`
+	Module    string    `json:"module"`
+	IssuedAt  time.Time `json:"issued_at"`
+	IssuedBy  string    `json:"issued_by"` // ceremony id
+	// Verifier is what the keystore's record will hold after the cutover; opaque, safe in the clear.
+	Verifier []byte `json:"verifier"`
+}
+
+// PastEpoch is an epoch that is no longer in force. Its shares open copies of the database that were made before
+// it was superseded.
+type PastEpoch struct {
+	Epoch        uint32    `json:"epoch"`
+	Threshold    int       `json:"threshold"`
+	Total        int       `json:"total"`
+	IssuedAt     time.Time `json:"issued_at"`
+	SupersededAt time.Time `json:"superseded_at"`
+	SupersededBy string    `json:"superseded_by"` // ceremony id
 }
 
 // ShareStatus of one share.

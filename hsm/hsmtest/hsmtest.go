@@ -58,6 +58,10 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"concurrent use", testConcurrentUse},
 		{"concurrent deactivation", testConcurrentDeactivation},
 		{"no secret in any rendering", testRedaction},
+		{"activation secret is replaced", rekeying(testRekey)},
+		{"staging", rekeying(testStage)},
+		{"following a record", rekeying(testFollow)},
+		{"replacement under load", rekeying(testConcurrentRekey)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
 	}

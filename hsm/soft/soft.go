@@ -38,10 +38,12 @@ type Keystore struct {
 
 	mu       sync.Mutex
 	wrapping *secret.Bytes      // nil while inactive
+	staged   *staged            // the secret that is to follow, nil for none
+	past     [][]byte           // verifiers that were followed away from
 	handles  map[*held]struct{} // open, so that Deactivate and Destroy reach them
 }
 
-var _ hsm.Keystore = (*Keystore)(nil)
+var _ hsm.Rekeyer = (*Keystore)(nil)
 
 // New returns the inactive keystore that cfg describes, or an error that names the bad field.
 func New(cfg Config) (*Keystore, error) {
@@ -88,18 +90,17 @@ func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.id, err)
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err := verify(activation, k.verifier); err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.id, err)
+	}
+	if k.wrapping != nil {
+		return nil
 	}
 	wrapping, err := deriveKey(activation, wrappingLabel)
 	if err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.id, err)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.wrapping != nil {
-		wrapping.Wipe()
-		return nil
 	}
 	k.wrapping = wrapping
 	return nil
@@ -109,8 +110,15 @@ func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error
 func (k *Keystore) Deactivate(context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.deactivate()
+	return nil
+}
+
+// deactivate is Deactivate for whoever holds the lock.
+func (k *Keystore) deactivate() {
+	k.unstage()
 	if k.wrapping == nil {
-		return nil
+		return
 	}
 	k.wrapping.Wipe()
 	k.wrapping = nil
@@ -118,7 +126,6 @@ func (k *Keystore) Deactivate(context.Context) error {
 		h.end(hsm.ErrInactive)
 	}
 	clear(k.handles)
-	return nil
 }
 
 // Create implements hsm.Keystore. Nothing is stored here: an effect whose blob was not recorded did not
@@ -144,6 +151,7 @@ func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec 
 	if k.wrapping == nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, hsm.ErrInactive)
 	}
+	m.Wrapping = wrappingID(k.verifier)
 	if m.Blob, err = wrap(k.wrapping, k.id, m, versionKey); err != nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
@@ -198,7 +206,8 @@ func (k *Keystore) Destroy(_ context.Context, m hsm.Material) error {
 }
 
 // Open implements hsm.Keystore. A blob of another keystore, key, version or specification, an altered blob, or a
-// check value that does not fit it is hsm.ErrCorrupt.
+// check value that does not fit it is hsm.ErrCorrupt. One under an activation secret that
+// this keystore has not been given is hsm.ErrInactive.
 func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
@@ -208,7 +217,7 @@ func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error)
 	if k.wrapping == nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, hsm.ErrInactive)
 	}
-	versionKey, err := unwrap(k.wrapping, k.id, m)
+	versionKey, err := k.unwrapAny(m)
 	if err != nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, err)
 	}
