@@ -29,7 +29,16 @@ type Order struct {
 	At        time.Time
 }
 
-// Shares splits the activation secret among the holders, seals each share to its holder's share-opening key
+// recipients are the keys that a holder opens shares with: the daily one, and the backup where they keep one.
+func recipients(holder *people.Person) []shamir.Recipient {
+	to := []shamir.Recipient{{KeyID: holder.ShareKeyID, Key: holder.ShareKey}}
+	if holder.BackupShareKeyID != "" {
+		to = append(to, shamir.Recipient{KeyID: holder.BackupShareKeyID, Key: holder.BackupShareKey})
+	}
+	return to
+}
+
+// Shares splits the activation secret among the holders, seals each share to its holder's share-opening keys
 // and wipes the shares. The secret stays the caller's to wipe. The holders and the size of the set must have
 // been checked (people.CheckAssignment, ShareSet.Validate).
 func Shares(activation *secret.Bytes, o Order) (*Issued, error) {
@@ -51,7 +60,7 @@ func Shares(activation *secret.Bytes, o Order) (*Issued, error) {
 		if err != nil {
 			return nil, fmt.Errorf("committing to %s: %w", share, err)
 		}
-		sealed, err := shamir.Seal(share, shamir.Recipient{KeyID: holder.ShareKeyID, Key: holder.ShareKey})
+		sealed, err := shamir.Seal(share, recipients(holder)...)
 		if err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 const (
 	commitmentLabel = "conclave share commitment v1"
 	challengeLabel  = "conclave share challenge v1"
+	moveLabel       = "conclave share move v1"
 )
 
 // Bounds of a challenge in bytes.
@@ -100,6 +101,45 @@ func VerifyChallenge(commitment []byte, set Set, index int, challenge, signature
 		return fmt.Errorf("%w: signature does not fit the commitment of share %d of %s", ErrWrongShare, index, set)
 	}
 	return nil
+}
+
+// SignMove proves possession over a sealing of this share to other keys: it signs the digest of the new sealed share
+// and the id of the key that the register has for its holder until then. So only who has the share can have it sealed
+// anew, and a proof is of no use once the key has changed.
+func (s *Share) SignMove(fromKeyID, sealed string) ([]byte, error) {
+	var signature []byte
+	err := s.withKey(func(key ed25519.PrivateKey) error {
+		signature = ed25519.Sign(key, moveMessage(s.set, s.index, fromKeyID, sealed))
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("signing a move with %s: %w", s, err)
+	}
+	return signature, nil
+}
+
+// VerifyMove checks what Share.SignMove made against the register's commitment: ErrWrongShare for whoever does not
+// hold the share, and for another key or sealing than was signed.
+func VerifyMove(commitment []byte, set Set, index int, fromKeyID, sealed string, signature []byte) error {
+	if err := checkCommitment(commitment); err != nil {
+		return err
+	}
+	if index < 1 || index > MaxTotal {
+		return fmt.Errorf("%w: index %d, allowed are 1 to %d", ErrBinding, index, MaxTotal)
+	}
+	if err := set.check(); err != nil {
+		return err
+	}
+	if len(signature) != ed25519.SignatureSize || !ed25519.Verify(commitment, moveMessage(set, index, fromKeyID, sealed), signature) {
+		return fmt.Errorf("%w: signature does not fit the commitment of share %d of %s", ErrWrongShare, index, set)
+	}
+	return nil
+}
+
+func moveMessage(set Set, index int, fromKeyID, sealed string) []byte {
+	digest := sha256.Sum256([]byte(sealed))
+	b := binary.BigEndian.AppendUint16(binding(moveLabel, set, index), uint16(len(fromKeyID)))
+	return append(append(b, fromKeyID...), digest[:]...)
 }
 
 func challengeMessage(set Set, index int, challenge []byte) []byte {

@@ -147,4 +147,24 @@ type Keystore struct {
 	Verifier     []byte    `json:"verifier,omitempty"`
 	RegisteredAt time.Time `json:"registered_at"`
 	RegisteredBy string    `json:"registered_by"`
+	// SecretExposed is set once so many shares of one epoch are out of control that they make a quorum.
+	SecretExposed *Exposure `json:"secret_exposed,omitempty"`
+}
+
+// Exposure says that a keystore's activation secret counts as known to others.
+type Exposure struct {
+	Set      string     `json:"set"`
+	Epoch    uint32     `json:"epoch"`
+	Shares   int        `json:"shares"` // out of control
+	At       time.Time  `json:"at"`
+	Ceremony string     `json:"ceremony"`        // whose report made it a quorum
+	Until    *time.Time `json:"until,omitempty"` // when the secret was replaced
+}
+
+// CountsAsCompromised reports whether a version must be treated as compromised because its keystore's secret was
+// exposed while it was wrapped under it: every version made before the secret was replaced. Its state is for people to
+// change (key.compromise).
+func (s *Keystore) CountsAsCompromised(v *Version) bool {
+	x := s.SecretExposed
+	return x != nil && v.Keystore == s.ID && v.State.HasMaterial() && (x.Until == nil || v.GeneratedAt.Before(*x.Until))
 }

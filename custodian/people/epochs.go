@@ -1,5 +1,12 @@
 package people
 
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
 // At is the set as it is for one epoch: the one in force, or the pending one with its own numbers. Everything that
 // is asked of the current epoch can so be asked of the pending one. false: the set has no such epoch now.
 func (s *ShareSet) At(epoch uint32) (*ShareSet, bool) {
@@ -38,3 +45,84 @@ func (s *ShareSet) Confirmed(shares []*Share) int {
 // Quorate is how many shares must be confirmed before anything rests on an epoch: one more than the threshold, so
 // that the loss of a share between confirmation and use costs nothing (DESIGN invariant 4).
 func (s *ShareSet) Quorate() int { return min(s.Total, s.Threshold+1) }
+
+// Outstanding reports whether a share belongs to an epoch that is no longer in force and may still be somewhere: until
+// its destruction is proven. A lost share is outstanding.
+func (s *ShareSet) Outstanding(share *Share) bool {
+	old := share.Epoch < s.Epoch || (s.ReplacedBy != "" && share.Epoch <= s.Epoch)
+	return share.Set == s.ID && old && share.Status != ShareRetired && share.Status != ShareDestroyed
+}
+
+// OldEpoch is what is left of an epoch that is no longer in force.
+type OldEpoch struct {
+	Epoch     uint32 `json:"epoch"`
+	Threshold int    `json:"threshold"`
+	Unproven  int    `json:"unproven"` // shares whose destruction is not proven
+	// SupersededAt is from when on copies of the database hold nothing that the epoch opens; zero where not on record.
+	SupersededAt time.Time `json:"superseded_at,omitzero"`
+}
+
+// Opens reports whether enough shares may still be somewhere to open a copy of the database of that time.
+func (o OldEpoch) Opens() bool { return o.Unproven >= o.Threshold }
+
+// OldEpochs are the epochs no longer in force of which shares are outstanding, oldest first.
+func (s *ShareSet) OldEpochs(shares []*Share) []OldEpoch {
+	count := map[uint32]int{}
+	for _, share := range shares {
+		if s.Outstanding(share) {
+			count[share.Epoch]++
+		}
+	}
+	var out []OldEpoch
+	for epoch, n := range count {
+		o := OldEpoch{Epoch: epoch, Threshold: s.Threshold, Unproven: n}
+		for _, p := range s.Past {
+			if p.Epoch == epoch {
+				o.Threshold, o.SupersededAt = p.Threshold, p.SupersededAt
+			}
+		}
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b OldEpoch) int { return cmp.Compare(a.Epoch, b.Epoch) })
+	return out
+}
+
+// Copies is what is known about registered backups that hold what one epoch opens.
+type Copies struct {
+	Known bool // false: nobody keeps a register of backups here, so that nothing can be said
+	Count int
+}
+
+// Status says in a few words how a set stands with regard to re-issue: "in force", "pending", "abandoned", or how many
+// old shares are unproven. It says so until fewer than a quorum of each old epoch remain and no registered backup
+// of it does (DESIGN invariant 4). copies answers for one epoch.
+func (s *ShareSet) Status(shares []*Share, copies func(epoch uint32) Copies) string {
+	word := "in force"
+	switch {
+	case s.ReplacedBy != "":
+		word = "replaced by " + s.ReplacedBy
+	case s.Epoch == 0 && s.Pending != nil:
+		return "pending"
+	case s.Epoch == 0:
+		return "abandoned"
+	}
+	unproven, backups, known, opens := 0, 0, true, false
+	for _, old := range s.OldEpochs(shares) {
+		c := copies(old.Epoch)
+		unproven, backups, known, opens = unproven+old.Unproven, backups+c.Count, known && c.Known, opens || old.Opens()
+	}
+	if !opens && backups == 0 {
+		return word
+	}
+	if s.ReplacedBy == "" {
+		word = "re-issued"
+	}
+	word += fmt.Sprintf(", %d old shares unproven", unproven)
+	switch {
+	case !known:
+		word += ", backups not on register"
+	case backups > 0:
+		word += fmt.Sprintf(", %d backups of old epochs", backups)
+	}
+	return word
+}

@@ -47,10 +47,11 @@ type Health struct {
 	Doubled        []string `json:"doubled,omitempty"`        // holders of more than one share, counted once
 	Unconfirmed    []string `json:"unconfirmed,omitempty"`    // holders of shares not yet confirmed
 	OverdueDrills  []string `json:"overdue_drills,omitempty"` // holders without a proof within DrillPeriod
-	// OldShares counts shares of earlier epochs not retired: with the threshold reached, they still open an old
-	// copy of the database.
-	OldShares int      `json:"old_shares"`
-	Warnings  []string `json:"warnings,omitempty"`
+	// OldShares counts shares of earlier epochs whose destruction is not proven: where a quorum of one epoch is left,
+	// they still open an old copy of the database. OldEpochs has them by epoch.
+	OldShares int        `json:"old_shares"`
+	OldEpochs []OldEpoch `json:"old_epochs,omitempty"`
+	Warnings  []string   `json:"warnings,omitempty"`
 }
 
 // Ready reports whether a quorum could act now.
@@ -64,10 +65,10 @@ func Assess(set *ShareSet, shares []*Share, find Lookup, now time.Time) Health {
 		if s.Set != set.ID {
 			continue
 		}
-		if s.Epoch != set.Epoch {
-			if s.Epoch < set.Epoch && s.Status != ShareRetired {
-				h.OldShares++
-			}
+		if set.Outstanding(s) {
+			h.OldShares++
+		}
+		if s.Epoch != set.Epoch || set.ReplacedBy != "" {
 			continue
 		}
 		p := h.judge(set, s, find(s.Custodian), now)
@@ -90,6 +91,7 @@ func Assess(set *ShareSet, shares []*Share, find Lookup, now time.Time) Health {
 			h.CanBlock = append(h.CanBlock, place)
 		}
 	}
+	h.OldEpochs = set.OldEpochs(shares)
 	h.Warnings = h.warn(holders)
 	return h
 }
@@ -121,9 +123,12 @@ func (h *Health) judge(set *ShareSet, s *Share, p *Person, now time.Time) *Perso
 	return p
 }
 
-// proven is when the holder last showed that the share is readable.
+// proven is when the holder last showed that the share is readable, with the keys that it is sealed to now.
 func proven(s *Share) time.Time {
 	var last time.Time
+	if s.MovedAt != nil && (s.DrilledAt == nil || s.DrilledAt.Before(*s.MovedAt)) {
+		return last
+	}
 	for _, at := range []*time.Time{s.ConfirmedAt, s.DrilledAt} {
 		if at != nil && at.After(last) {
 			last = *at
@@ -185,8 +190,11 @@ func (h Health) warn(holders []*Person) []string {
 	for _, p := range h.CanBlock {
 		add("without %s %q nobody could act", p.Kind, p.Name)
 	}
-	if h.OldShares >= h.Threshold {
-		add("%d shares of earlier epochs are not retired: with an old copy of the database they still open it", h.OldShares)
+	for _, old := range h.OldEpochs {
+		if old.Opens() {
+			add("%d shares of epoch %d are not proven destroyed, %d make a quorum: with a copy of the database of that time they still open it",
+				old.Unproven, old.Epoch, old.Threshold)
+		}
 	}
 	return w
 }

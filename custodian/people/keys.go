@@ -28,19 +28,42 @@ func checkShareKey(p *Person) error {
 	if len(p.ShareKey) == 0 {
 		return &key.FieldError{Field: "share_key", Problem: "missing", Allowed: "a public JWK on P-256: custodians receive sealed shares"}
 	}
-	k, err := jwk.Parse(p.ShareKey)
+	if err := checkOpeningKey(p, "share_key", p.ShareKey, p.ShareKeyID); err != nil {
+		return err
+	}
+	switch {
+	case len(p.BackupShareKey) == 0 && p.BackupShareKeyID == "":
+		return nil
+	case p.BackupShareKeyID == p.ShareKeyID:
+		return &key.FieldError{Field: "backup_share_key", Problem: "the share key itself", Allowed: "another key, kept elsewhere"}
+	}
+	return checkOpeningKey(p, "backup_share_key", p.BackupShareKey, p.BackupShareKeyID)
+}
+
+// checkOpeningKey checks one key that shares are sealed to.
+func checkOpeningKey(p *Person, field string, raw []byte, id string) error {
+	k, err := jwk.Parse(raw)
 	switch {
 	case err != nil:
-		return &key.FieldError{Field: "share_key", Problem: err.Error(), Allowed: "a public JWK on P-256"}
+		return &key.FieldError{Field: field, Problem: err.Error(), Allowed: "a public JWK on P-256"}
 	case k.Crv != "P-256" || k.Use == "sig" || k.Alg == jwk.ES256:
-		return &key.FieldError{Field: "share_key", Problem: "not an encryption key on P-256", Allowed: `kty "EC", crv "P-256", use "enc" or none, no signature algorithm`}
-	case p.ShareKeyID != k.Thumbprint():
-		return &key.FieldError{Field: "share_key_id", Problem: "not the key's thumbprint", Allowed: k.Thumbprint()}
+		return &key.FieldError{Field: field, Problem: "not an encryption key on P-256", Allowed: `kty "EC", crv "P-256", use "enc" or none, no signature algorithm`}
+	case id != k.Thumbprint():
+		return &key.FieldError{Field: field + "_id", Problem: "not the key's thumbprint", Allowed: k.Thumbprint()}
 	}
 	for i := range p.ApprovalKeys {
 		if p.ApprovalKeys[i].ID == k.Thumbprint() {
-			return &key.FieldError{Field: "share_key", Problem: "also an approval key", Allowed: "a key of its own: one key, one use (SP 800-57 Part 1, 5.2)"}
+			return &key.FieldError{Field: field, Problem: "also an approval key", Allowed: "a key of its own: one key, one use (SP 800-57 Part 1, 5.2)"}
 		}
 	}
 	return nil
+}
+
+// ShareKeyIDs are the keys that shares of this person are sealed to: the daily one, and the backup where there is one.
+func (p *Person) ShareKeyIDs() []string {
+	ids := []string{p.ShareKeyID}
+	if p.BackupShareKeyID != "" {
+		ids = append(ids, p.BackupShareKeyID)
+	}
+	return ids
 }

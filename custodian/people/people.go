@@ -45,8 +45,12 @@ type Person struct {
 	// ApprovalKeys sign statements. Several belong to one person and count as one voice.
 	ApprovalKeys []Credential `json:"approval_keys"`
 	// ShareKey (P-256, ECDH) opens sealed shares.
-	ShareKey        json.RawMessage  `json:"share_key,omitempty"` // public JWK (RFC 7517)
-	ShareKeyID      string           `json:"share_key_id,omitempty"`
+	ShareKey   json.RawMessage `json:"share_key,omitempty"` // public JWK (RFC 7517)
+	ShareKeyID string          `json:"share_key_id,omitempty"`
+	// BackupShareKey opens them too: the private half is kept in a safe, so that a lost device is not a lost share.
+	BackupShareKey   json.RawMessage `json:"backup_share_key,omitempty"` // public JWK
+	BackupShareKeyID string          `json:"backup_share_key_id,omitempty"`
+
 	Acknowledgement *Acknowledgement `json:"acknowledgement,omitempty"`
 	AddedAt         time.Time        `json:"added_at"`
 	AddedBy         string           `json:"added_by"` // ceremony id, or "genesis"
@@ -133,10 +137,12 @@ type PastEpoch struct {
 type ShareStatus string
 
 const (
-	ShareIssued    ShareStatus = "issued"
-	ShareConfirmed ShareStatus = "confirmed"
-	ShareLost      ShareStatus = "lost"
-	ShareRetired   ShareStatus = "retired"
+	ShareIssued     ShareStatus = "issued"
+	ShareConfirmed  ShareStatus = "confirmed"
+	ShareLost       ShareStatus = "lost"       // reported so by its holder, whatever its epoch
+	ShareRetired    ShareStatus = "retired"    // of an epoch that never came into force: it opens nothing
+	ShareSuperseded ShareStatus = "superseded" // of an epoch that is no longer in force: it opens old copies of the database
+	ShareDestroyed  ShareStatus = "destroyed"  // proven by its holder before a witness
 )
 
 // Share is the register's line for one share; never the share itself. Row id: ShareID(set, epoch, index).
@@ -151,4 +157,8 @@ type Share struct {
 	IssuedAt    time.Time   `json:"issued_at"`
 	ConfirmedAt *time.Time  `json:"confirmed_at,omitempty"`
 	DrilledAt   *time.Time  `json:"drilled_at,omitempty"`
+	MovedAt     *time.Time  `json:"moved_at,omitempty"` // sealed anew by its holder, to other keys
+	LostAt      *time.Time  `json:"lost_at,omitempty"`
+	Exposed     bool        `json:"exposed,omitempty"` // lost, and somebody else may have seen it
+	DestroyedAt *time.Time  `json:"destroyed_at,omitempty"`
 }

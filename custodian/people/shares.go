@@ -73,9 +73,12 @@ func (s *Share) Validate() error {
 		key.CheckRange("epoch", int(s.Epoch), 1, 1<<31-1, "(epochs count from 1)"),
 		key.CheckRange("index", s.Index, 1, MaxShares, "(shares count from 1)"),
 		key.CheckID("custodian", s.Custodian),
-		key.CheckOneOf("status", s.Status, ShareIssued, ShareConfirmed, ShareLost, ShareRetired),
+		key.CheckOneOf("status", s.Status, ShareIssued, ShareConfirmed, ShareLost, ShareRetired, ShareSuperseded, ShareDestroyed),
 		key.CheckRange("commitment", len(s.Commitment), 1, 256, "bytes"),
-		key.CheckRange("sealed", len(s.Sealed), 1, 16<<10, "bytes"),
+		key.CheckRange("sealed", len(s.Sealed), 0, 16<<10, "bytes"),
+	}
+	if s.Sealed == "" && s.Status != ShareDestroyed {
+		checks = append(checks, &key.FieldError{Field: "sealed", Problem: "missing", Allowed: "the sealed share, of every share that is not destroyed"})
 	}
 	return key.First(checks)
 }

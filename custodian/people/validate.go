@@ -55,7 +55,7 @@ func (p *Person) Validate() error {
 			checks = append(checks, &key.FieldError{Field: field, Problem: "repeats", Allowed: "each key once"})
 		}
 	}
-	if p.Has(RoleCustodian) || len(p.ShareKey) > 0 || p.ShareKeyID != "" {
+	if p.Has(RoleCustodian) || len(p.ShareKey) > 0 || p.ShareKeyID != "" || len(p.BackupShareKey) > 0 || p.BackupShareKeyID != "" {
 		checks = append(checks, checkShareKey(p))
 	}
 	return key.First(checks)
