@@ -12,6 +12,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/hsm/secret"
 	"conclave/policies"
 )
@@ -266,16 +267,35 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 	}
 	// From here on the caller's patience no longer counts: what was begun is brought to an end.
 	ctx = context.WithoutCancel(ctx)
-	effect, err := op.Effect(ctx, e.environment(e.store.View()), *in, c.EffectID, shares)
-	if shares != nil {
-		shares.Wipe()
-	}
+	defer wipe(shares)
 	e.dropShares(id)
-	if err != nil {
-		e.endEffect(ctx, p, id, Failed, "fail", err)
-		return nil, nil, &FailedError{Ceremony: id, Err: err}
+	return e.effectuate(ctx, p, c, op, *in, shares, false)
+}
+
+// maxEffects bounds how often an effect is done again because others committed over what it rested on.
+const maxEffects = 16
+
+// effectuate acts and records the outcome, again where it was overtaken. patient: a keystore that its custodians have
+// not opened yet is waited for, and the ceremony left as it is.
+func (e *Engine) effectuate(ctx context.Context, p identity.Principal, c *Ceremony, op operation.Effectful, in operation.Input, shares *secret.Bytes, patient bool) (*Ceremony, *secret.Bytes, error) {
+	var overtaken error
+	for range maxEffects {
+		effect, err := op.Effect(ctx, e.environment(e.store.View()), in, c.EffectID, shares)
+		if patient && errors.Is(err, hsm.ErrInactive) {
+			return nil, nil, err
+		}
+		if err != nil {
+			e.endEffect(ctx, p, c.ID, Failed, "fail", err)
+			return nil, nil, &FailedError{Ceremony: c.ID, Err: err}
+		}
+		done, once, err := e.adopt(ctx, p, c.ID, op, in, effect)
+		if !errors.Is(err, operation.ErrOvertaken) || ctx.Err() != nil {
+			return done, once, err
+		}
+		overtaken = err
 	}
-	return e.adopt(ctx, p, id, op, *in, effect)
+	e.endEffect(ctx, p, c.ID, Failed, "fail", overtaken)
+	return nil, nil, overtaken
 }
 
 // intend records that a ceremony's effect begins. in is nil when it was not due.
@@ -345,16 +365,23 @@ func (e *Engine) adopt(ctx context.Context, p identity.Principal, id string, op 
 		}, nil
 	})
 	var failed *FailedError
-	if errors.As(err, &failed) { // the record is refused for good: take the effect back
+	if errors.As(err, &failed) { // the record is refused: take the effect back
 		if undo := op.Undo(ctx, e.environment(e.store.View()), in, effect); undo != nil {
 			e.endEffect(ctx, p, id, Indeterminate, "indeterminate", errors.Join(err, undo))
 			return nil, nil, fmt.Errorf("%s: %w: %w", id, ErrIndeterminate, err)
 		}
-		e.endEffect(ctx, p, id, Failed, "fail", err)
+		if !errors.Is(err, operation.ErrOvertaken) {
+			e.endEffect(ctx, p, id, Failed, "fail", err)
+		}
 	}
 	if err != nil {
 		wipe(once)
 		return nil, nil, err
+	}
+	if s, ok := op.(operation.Settling); ok {
+		if err := s.Settle(ctx, e.environment(e.store.View()), in, effect); err != nil {
+			e.log.Error("what follows a ceremony's outcome could not be done at once", "ceremony", id, "error", err)
+		}
 	}
 	return c, once, nil
 }

@@ -105,18 +105,13 @@ func (e *Engine) beginAgain(ctx context.Context, p identity.Principal, c *Ceremo
 	if waitsForKeystore(err) || errors.Is(err, store.ErrUnavailable) || ctx.Err() != nil {
 		return err
 	}
-	effect := operation.Effect{}
-	if err == nil {
-		effect, err = op.Effect(ctx, e.environment(e.store.View()), in, c.EffectID, nil)
-	}
-	switch {
-	case errors.Is(err, hsm.ErrInactive):
-		return err
-	case err != nil: // it did not happen, and is not to happen now
+	if err != nil { // it did not happen, and is not to happen now
 		e.endEffect(ctx, p, c.ID, Failed, "fail", err)
 		return err
 	}
-	return e.adoptLate(ctx, p, c.ID, op, in, effect)
+	_, once, err := e.effectuate(ctx, p, c, op, in, nil, true)
+	wipe(once)
+	return err
 }
 
 // adoptLate records an effect when nobody waits for its answer any more.

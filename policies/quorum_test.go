@@ -14,7 +14,7 @@ func ask(operation string, classes ...string) policies.QuorumInput {
 		Now: now(), Mode: policies.Production, Operation: operation,
 		Requester: policies.Requester{
 			Kind: "human", ID: "ada",
-			Roles: []string{"administrator", "auditor", "custodian", "key-manager", "key-owner", "security-officer"},
+			Roles: []string{"administrator", "auditor", "custodian", "key-manager", "key-owner", "security-officer", "witness"},
 		},
 		Target: policies.QuorumTarget{Type: "key", ID: "t", Owner: "ada", Classifications: classes, Threshold: 3, Total: 5},
 	}
@@ -78,6 +78,9 @@ func TestInvariant01_QuorumTable(t *testing.T) {
 		{"share.drill", "D", 1, false, false, 0},
 		{"share.report-lost", "D", 1, false, false, 0},
 		{"share.move", "G", 2, false, true, 0},
+		{"share.destroyed", "D", 1, false, false, 0},
+		{"shares.cutover", "S", 3, false, false, 0},
+		{"shares.abandon", "P", 1, false, false, 0},
 		{"policy.activate", "G", 3, true, false, 0},
 		{"policy.recover", "S", 3, false, false, 0},
 		{"node.enrol", "G", 2, false, false, 0},

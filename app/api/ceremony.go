@@ -26,6 +26,7 @@ type (
 		Nonce        string          `json:"nonce"`
 		Takes        Takes           `json:"takes"`
 		ShareSet     string          `json:"share_set,omitempty"`
+		ShareEpoch   uint32          `json:"share_epoch,omitempty"` // epoch of it whose shares are brought
 		Threshold    int             `json:"threshold,omitempty"`
 		Votes        []Vote          `json:"votes,omitempty"`
 		Shares       []Contribution  `json:"shares,omitempty"`

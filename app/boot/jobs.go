@@ -12,6 +12,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/hsm"
 )
 
 // Rhythm of the background. Each is short enough that nobody waits for it and long enough to cost nothing.
@@ -108,6 +109,10 @@ func (s *service) tendKeystores(ctx context.Context) error {
 		if err != nil {
 			errs = append(errs, err)
 			continue
+		}
+		// Where the activation secret was replaced on another replica, this one's is of no use any more.
+		if r, ok := d.(hsm.Rekeyer); ok {
+			r.Follow(record.Verifier)
 		}
 		if d.Active() {
 			delete(s.asked, record.ID)

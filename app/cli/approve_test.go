@@ -98,12 +98,9 @@ func TestInvariant09_StatementOnAnotherLedgerIsNotSigned(t *testing.T) {
 func TestInvariant04_ActivationSealsTheShareToThePinnedNode(t *testing.T) {
 	o := newOffice(t)
 	share := o.issue()
-	o.open("keystore.activate", api.Target{Type: "keystore", ID: "soft"}, `{"keystore":"soft"}`)
-	o.ceremony.Takes, o.ceremony.Threshold, o.ceremony.ShareSet = api.Takes{Shares: true}, 2, "soft"
-	o.ceremony.Requester, o.st.Requester = api.Requester{Kind: "node", ID: "node-1"}, "node:node-1"
-
+	o.gather()
 	r := o.run("ceremony", "approve", "c1", "--yes")
-	require.Contains(t, r.err, "conclave keystore activate soft", "a bare approval of an activation is pointed to the share")
+	require.Contains(t, r.err, "conclave ceremony bring c1", "a bare approval of an activation is pointed to the share")
 
 	r = o.run("keystore", "activate", "soft", "--yes")
 	require.Zero(t, r.code, r.err)
@@ -114,10 +111,39 @@ func TestInvariant04_ActivationSealsTheShareToThePinnedNode(t *testing.T) {
 	require.NoError(t, shamir.CheckShare(opened, shamir.Register{Set: share.Set(), Commitments: map[int][]byte{1: o.shares[0].Commitment}}))
 }
 
+// gather opens an activation that takes shares.
+func (o *office) gather() {
+	o.open("keystore.activate", api.Target{Type: "keystore", ID: "soft"}, `{"keystore":"soft"}`)
+	o.ceremony.Takes, o.ceremony.Threshold, o.ceremony.ShareSet, o.ceremony.ShareEpoch = api.Takes{Shares: true}, 2, "soft", o.shares[0].Epoch
+	o.ceremony.Requester, o.st.Requester = api.Requester{Kind: "node", ID: "node-1"}, "node:node-1"
+}
+
+// A ceremony says which epoch it takes: no other is brought to it, however good.
+func TestInvariant04_TheShareOfTheNamedEpochIsBrought(t *testing.T) {
+	o := newOffice(t)
+	o.issue()
+	o.gather()
+	o.ceremony.ShareEpoch = 2
+	r := o.run("ceremony", "bring", "c1", "--yes")
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.err, "you hold no share of set soft, epoch 2")
+	require.Empty(t, o.given)
+
+	o.ceremony.ShareEpoch = 1
+	r = o.run("ceremony", "bring", "c1", "--yes")
+	require.Zero(t, r.code, r.err)
+	require.Len(t, o.given, 1)
+
+	o.ceremony.Takes.Shares = false
+	r = o.run("ceremony", "bring", "c1", "--yes")
+	require.Equal(t, 2, r.code)
+	require.Contains(t, r.err, "takes no shares")
+}
+
 func TestInvariant04_SwappedCollectorGetsNoShare(t *testing.T) {
 	o := newOffice(t)
 	o.issue()
-	o.open("keystore.activate", api.Target{Type: "keystore", ID: "soft"}, `{"keystore":"soft"}`)
+	o.gather()
 	stranger, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
 	o.collects, err = dsse.NewSigner(stranger)
@@ -134,6 +160,7 @@ func TestInvariant04_WrongShareIsNamedBeforeItIsSent(t *testing.T) {
 	o.issue()
 	o.shares[0].Commitment = make([]byte, 32)
 	_, _ = rand.Read(o.shares[0].Commitment)
+	o.gather()
 	r := o.run("keystore", "activate", "soft", "--yes")
 	require.Equal(t, 1, r.code)
 	require.Contains(t, r.err, "wrong share")

@@ -18,6 +18,7 @@ import (
 func ceremonyCommand() *cobra.Command {
 	return parent("ceremony", "See, approve, reject, attend and follow ceremonies",
 		ceremonyList(), ceremonyShow(),
+		ceremonyBring(),
 		ceremonyVote("approve", "Approve a ceremony: read it, check it, sign exactly that", statement.Approve),
 		ceremonyVote("reject", "Reject a ceremony with a signature", statement.Reject),
 		ceremonyVote("attend", "Attend as a witness and sign that you did", statement.Attend),
@@ -80,7 +81,7 @@ func ceremonyVote(use, short string, decision statement.Decision) *cobra.Command
 			return err
 		}
 		if shown.Takes.Shares && decision == statement.Approve {
-			return usagef("ceremony %s is approved by bringing a share; use: conclave keystore activate %s", shown.ID, shown.Target.ID)
+			return usagef("ceremony %s is approved by bringing a share; use: conclave ceremony bring %s", shown.ID, shown.ID)
 		}
 		if shown.Operation == confirmClock {
 			if err := s.compareClocks(); err != nil {
@@ -206,7 +207,11 @@ func (s *session) proposeConnected(operation string, params any, reason string) 
 			fmt.Fprintf(w, "\nShown this one time, and kept nowhere:\n%s\n", clean(p.Once))
 		}
 		if !p.Ceremony.Ended() {
-			fmt.Fprintf(w, "\nOthers go on with: conclave ceremony approve %s\n", clean(p.Ceremony.ID))
+			how := "approve"
+			if p.Ceremony.Takes.Shares {
+				how = "bring"
+			}
+			fmt.Fprintf(w, "\nOthers go on with: conclave ceremony %s %s\n", how, clean(p.Ceremony.ID))
 		}
 	})
 }

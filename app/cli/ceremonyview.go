@@ -128,7 +128,7 @@ func takesWords(c *api.Ceremony) string {
 	var parts []string
 	switch {
 	case t.Shares:
-		parts = append(parts, fmt.Sprintf("%d holders of share set %s, each with their share and signed approval", c.Threshold, c.ShareSet))
+		parts = append(parts, fmt.Sprintf("%d holders of share set %s, epoch %d, each with their share and signed approval", c.Threshold, c.ShareSet, c.ShareEpoch))
 	case t.RequesterCounts:
 		parts = append(parts, "the authority of the one who asks")
 	case t.Approvals > 0:

@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"conclave/app/api"
-	"conclave/app/client/person"
 )
 
 func keystoreCommand() *cobra.Command {
@@ -75,68 +73,41 @@ func keystoreRegister() *cobra.Command {
 func keystoreActivate() *cobra.Command {
 	c := &cobra.Command{
 		Use: "activate KEYSTORE", Short: "Bring your share to activate a keystore", Args: exactly("KEYSTORE"),
-		Long: "Checks that the node's collector key is signed by a node that your trust file pins, opens your share,\n" +
-			"checks it against its commitment, signs your approval of the activation, seals the share to the\n" +
-			"collector and hands both in. The share never leaves this process in the clear.",
+		Long: "Finds the open activation of the keystore, or asks for one, and brings your share to it, as ceremony bring does.",
 	}
-	yes := c.Flags().Bool("yes", false, "sign without asking, once what is shown has been read")
+	b := bringFlags(c)
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
 		if err := s.connectPerson(); err != nil {
 			return err
 		}
-		after, err := s.activate(args[0], *yes)
+		if err := s.closed(args[0]); err != nil {
+			return err
+		}
+		ceremony, err := s.activation(args[0])
 		if err != nil {
 			return err
 		}
-		return s.showAfter(after)
+		return s.bring(&ceremony, b)
 	})
 	return c
 }
 
-func (s *session) activate(keystore string, yes bool) (api.Ceremony, error) {
-	var none api.Ceremony
-	self := s.person()
-	key, recipient, err := self.Collector(s.ctx)
-	if err != nil {
-		return none, err
-	}
-	s.say("Collector key %s of node %s: signed by the node that the trust file pins.", recipient.KeyID, key.Node)
-	set, err := s.shareSetOf(keystore)
-	if err != nil {
-		return none, err
-	}
-	share, err := self.ShareOf(s.ctx, set)
-	if errors.Is(err, person.ErrNoShare) {
-		return none, fmt.Errorf("you hold no share of set %s, which opens keystore %s", set, keystore)
-	}
-	if err != nil {
-		return none, err
-	}
-	defer share.Wipe()
-	s.say("Opened %s and checked it against its commitment.", share)
-	ceremony, err := s.activation(keystore)
-	if err != nil {
-		return none, err
-	}
-	return self.BringShare(s.ctx, &ceremony, share, recipient, s.review(&ceremony, yes))
-}
-
-// shareSetOf names the share set that opens an inactive keystore.
-func (s *session) shareSetOf(keystore string) (string, error) {
+// closed refuses what is open already, or is not opened by shares.
+func (s *session) closed(keystore string) error {
 	keystores, err := s.client.Keystores(s.ctx)
 	if err != nil {
-		return "", err
+		return err
 	}
 	for _, k := range keystores {
 		switch {
 		case k.ID != keystore:
 		case k.Active:
-			return "", fmt.Errorf("keystore %s is active already", keystore)
+			return fmt.Errorf("keystore %s is active already", keystore)
 		case k.ShareSet != "":
-			return k.ShareSet, nil
+			return nil
 		}
 	}
-	return "", fmt.Errorf("keystore %s: not found, or it has no share set", keystore)
+	return fmt.Errorf("keystore %s: not found, or it has no share set", keystore)
 }
 
 // activation finds the keystore's open activation ceremony, or asks for one.

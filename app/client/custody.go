@@ -96,6 +96,11 @@ func (c *Client) Shares(ctx context.Context) ([]api.Share, error) {
 	return items[api.Share](ctx, c, "/v1/shares")
 }
 
+// ShareSets returns the share sets with their epochs.
+func (c *Client) ShareSets(ctx context.Context) ([]api.ShareSet, error) {
+	return items[api.ShareSet](ctx, c, "/v1/sharesets")
+}
+
 // Collector returns the node's signed statement of the key to which shares are sealed now. Believe it
 // only after [VerifyCollector].
 func (c *Client) Collector(ctx context.Context) (api.Collector, error) {

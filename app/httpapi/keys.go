@@ -129,7 +129,13 @@ func (s *server) listVersions(x *exchange) error {
 		if err != nil {
 			return fmt.Errorf("reading version %d: %w", n, err)
 		}
-		out.Items = append(out.Items, versionOf(v))
+		item := versionOf(v)
+		if v.State == key.Destroyed {
+			item.Copies = custodian.CopiesOf(view, v)
+		} else if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, v.Keystore); err == nil {
+			item.CountsAsCompromised = ks.CountsAsCompromised(v)
+		}
+		out.Items = append(out.Items, item)
 	}
 	return x.json(http.StatusOK, out)
 }

@@ -36,11 +36,7 @@ func (s *server) keystoreOf(view *store.View, k *key.Keystore) api.Keystore {
 		return out
 	}
 	out.Threshold, out.Total = set.Threshold, set.Total
-	for _, share := range store.All[people.Share](view, custodian.KindShare) {
-		if share.Usable(set) && share.Status == people.ShareConfirmed {
-			out.Confirmed++
-		}
-	}
+	out.Confirmed = set.Confirmed(sharesOf(view, set.ID))
 	return out
 }
 
@@ -69,7 +65,7 @@ func (s *server) listPeople(x *exchange) error {
 
 func personOf(p *people.Person) api.Person {
 	out := api.Person{ID: p.ID, Name: p.Name, Roles: []string{}, Team: p.Team, Site: p.Site, Manager: p.Manager,
-		Status: string(p.Status), ApprovalKeyIDs: []string{}}
+		Status: string(p.Status), ApprovalKeyIDs: []string{}, ShareKeyID: p.ShareKeyID, BackupShareKeyID: p.BackupShareKeyID}
 	for _, r := range p.Roles {
 		out.Roles = append(out.Roles, string(r))
 	}
@@ -118,15 +114,20 @@ func (s *server) listTokens(x *exchange) error {
 	})
 }
 
-func shareOf(sh *people.Share) api.Share {
-	return api.Share{Set: sh.Set, Epoch: sh.Epoch, Index: sh.Index, Custodian: sh.Custodian, Status: string(sh.Status), Commitment: sh.Commitment}
+func shareOf(view *store.View, sh *people.Share) api.Share {
+	out := api.Share{Set: sh.Set, Epoch: sh.Epoch, Index: sh.Index, Custodian: sh.Custodian, Status: string(sh.Status), Commitment: sh.Commitment}
+	if set, err := store.Peek[people.ShareSet](view, custodian.KindShareSet, sh.Set); err == nil {
+		at, ok := set.At(sh.Epoch)
+		out.InUse = ok && sh.Usable(at)
+	}
+	return out
 }
 
 func (s *server) listShares(x *exchange) error {
 	if err := x.authorise(readPeople, "share", ""); err != nil {
 		return err
 	}
-	return page(x, custodian.KindShare, func(_ *store.View, sh *people.Share) (api.Share, bool) { return shareOf(sh), true })
+	return page(x, custodian.KindShare, func(view *store.View, sh *people.Share) (api.Share, bool) { return shareOf(view, sh), true })
 }
 
 // myShares gives a custodian their own shares, sealed, each with a challenge that proves possession.
@@ -141,10 +142,10 @@ func (s *server) myShares(x *exchange) error {
 	out := api.Page[api.Share]{Items: []api.Share{}}
 	for _, sh := range store.All[people.Share](view, custodian.KindShare) {
 		// Only a signature proves the person; a token stands for them on fewer occasions.
-		if x.who.Kind != identity.Human || sh.Custodian != x.who.ID || sh.Status == people.ShareRetired {
+		if x.who.Kind != identity.Human || sh.Custodian != x.who.ID || sh.Status == people.ShareRetired || sh.Status == people.ShareDestroyed {
 			continue
 		}
-		item := shareOf(sh)
+		item := shareOf(view, sh)
 		item.Sealed = sh.Sealed
 		item.Challenge = base64Of(s.engine.Challenge(x.who, sh.Set, sh.Epoch, sh.Index))
 		out.Items = append(out.Items, item)

@@ -75,6 +75,7 @@ func (s *server) routes() []route {
 		get("/v1/breakglass", s.listBreakGlass),
 		get("/v1/shares", s.listShares),
 		get("/v1/shares/mine", s.myShares),
+		get("/v1/sharesets", s.listShareSets),
 
 		get("/v1/quorum", s.quorumHealth),
 		post("/v1/quorum/simulate", s.simulateQuorum),

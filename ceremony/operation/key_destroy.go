@@ -125,7 +125,7 @@ func (o keyDestroy) Effect(ctx context.Context, env Env, in Input, effectID stri
 	if _, err := moveTo(v, key.Destroyed, foresee(in, p.Reason), facts); err != nil {
 		return Effect{}, err
 	}
-	driver, err := driverNow(env, v.Keystore)
+	driver, err := Current(env, v.Keystore)
 	if err != nil {
 		return Effect{}, err
 	}

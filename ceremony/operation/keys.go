@@ -82,7 +82,7 @@ func lifecycle(ctx context.Context, env Env, in Input, k *key.Key) (policies.Lif
 
 // makeMaterial makes a key version inside its keystore.
 func makeMaterial(ctx context.Context, env Env, k *key.Key, version uint32, effectID string) (Effect, error) {
-	driver, err := driverNow(env, k.Keystore)
+	driver, err := Current(env, k.Keystore)
 	if err != nil {
 		return Effect{}, err
 	}
@@ -96,7 +96,7 @@ func makeMaterial(ctx context.Context, env Env, k *key.Key, version uint32, effe
 // findMaterial finds what makeMaterial made before a crash. A keystore that stores nothing holds none: what
 // was not recorded did not happen.
 func findMaterial(ctx context.Context, env Env, keystore, effectID string) (Effect, bool, error) {
-	driver, err := driverNow(env, keystore)
+	driver, err := Current(env, keystore)
 	if err != nil {
 		return Effect{}, false, err
 	}
@@ -115,7 +115,7 @@ func destroyMaterial(ctx context.Context, env Env, keystore string, effect Effec
 	if effect.Material == nil {
 		return nil
 	}
-	driver, err := driverNow(env, keystore)
+	driver, err := Current(env, keystore)
 	if err != nil {
 		return err
 	}
@@ -233,6 +233,17 @@ func driverOf(env Env, view *store.View, keystore string) (hsm.Keystore, error) 
 // recordMade stores a version that was just made and, where its date has come and its guards let it, brings
 // it into use. A version whose guards refuse meanwhile stays in pre-activation and is taken up by the job.
 func recordMade(ctx context.Context, env Env, tx *store.Tx, in Input, kind string, k *key.Key, v *key.Version) (Result, error) {
+	record, err := keystoreRow(tx.View(), "keystore", v.Keystore)
+	if err != nil {
+		return Result{}, err
+	}
+	driver, err := Driver(env, record)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := underRecord(driver, record, &v.Material); err != nil {
+		return Result{}, err
+	}
 	a := act(env, tx, in, in.Reason)
 	k.Versions = v.Version
 	if k.Current == 0 {

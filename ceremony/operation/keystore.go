@@ -18,25 +18,42 @@ import (
 // does not have it yet: the keystore was registered after it started, or by another replica.
 func Driver(env Env, record *key.Keystore) (hsm.Keystore, error) {
 	driver, err := env.Custodian.Keystore(record.ID)
-	if !errors.Is(err, store.ErrNotFound) {
-		return driver, err
+	if errors.Is(err, store.ErrNotFound) {
+		if driver, err = env.Drivers(record); err != nil {
+			return nil, fmt.Errorf("making the driver of keystore %s: %w", record.ID, err)
+		}
+		if env.Custodian.AddKeystore(record.ID, driver) != nil { // somebody else was faster
+			driver, err = env.Custodian.Keystore(record.ID)
+		}
 	}
-	if driver, err = env.Drivers(record); err != nil {
-		return nil, fmt.Errorf("making the driver of keystore %s: %w", record.ID, err)
-	}
-	if err := env.Custodian.AddKeystore(record.ID, driver); err != nil {
-		return env.Custodian.Keystore(record.ID) // somebody else was faster
-	}
-	return driver, nil
+	return driver, err
 }
 
-// driverNow returns the driver of a keystore by the newest committed record.
-func driverNow(env Env, id string) (hsm.Keystore, error) {
+// Current returns the driver of a keystore as the newest committed record has it: where the activation secret was
+// replaced, by this process or another, the driver follows. Never for a record of a transaction under way, which may
+// still come to nothing, while what a driver has left behind is forgotten.
+func Current(env Env, id string) (hsm.Keystore, error) {
 	record, err := keystoreRow(env.Custodian.View(), "keystore", id)
 	if err != nil {
 		return nil, err
 	}
-	return Driver(env, record)
+	driver, err := Driver(env, record)
+	if err != nil {
+		return nil, err
+	}
+	if r, ok := driver.(hsm.Rekeyer); ok {
+		r.Follow(record.Verifier)
+	}
+	return driver, nil
+}
+
+// underRecord refuses to record material that is wrapped under another secret than the keystore's record names: the
+// shares were re-issued between making and recording, and it would open nothing.
+func underRecord(driver hsm.Keystore, record *key.Keystore, m *hsm.Material) error {
+	if r, ok := driver.(hsm.Rekeyer); ok && m != nil && !r.Wraps(*m, record.Verifier) {
+		return fmt.Errorf("the activation secret of keystore %s was replaced meanwhile: %w", record.ID, ErrOvertaken)
+	}
+	return nil
 }
 
 // inactive refuses what needs a keystore that does not serve on this node now.

@@ -62,7 +62,7 @@ func (keystoreActivate) Effect(ctx context.Context, env Env, in Input, effectID 
 	if shares == nil {
 		return Effect{}, errors.New("activating a keystore needs its shares")
 	}
-	driver, err := driverNow(env, p.Keystore)
+	driver, err := Current(env, p.Keystore)
 	if err != nil {
 		return Effect{}, err
 	}
@@ -78,7 +78,7 @@ func (keystoreActivate) Recover(_ context.Context, env Env, in Input, effectID s
 	if err != nil {
 		return Effect{}, false, err
 	}
-	driver, err := driverNow(env, p.Keystore)
+	driver, err := Current(env, p.Keystore)
 	if err != nil {
 		return Effect{}, false, err
 	}
@@ -110,7 +110,7 @@ func (keystoreActivate) Undo(ctx context.Context, env Env, in Input, _ Effect) e
 	if err != nil {
 		return err
 	}
-	driver, err := driverNow(env, p.Keystore)
+	driver, err := Current(env, p.Keystore)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (keystoreDeactivate) Effect(ctx context.Context, env Env, in Input, effectI
 	if err != nil {
 		return Effect{}, err
 	}
-	driver, err := driverNow(env, p.Keystore)
+	driver, err := Current(env, p.Keystore)
 	if err != nil {
 		return Effect{}, err
 	}
@@ -48,7 +48,7 @@ func (keystoreDeactivate) Recover(_ context.Context, env Env, in Input, effectID
 	if err != nil {
 		return Effect{}, false, err
 	}
-	driver, err := driverNow(env, p.Keystore)
+	driver, err := Current(env, p.Keystore)
 	if err != nil {
 		return Effect{}, false, err
 	}

@@ -189,14 +189,8 @@ func (keystoreRegister) Complete(_ context.Context, env Env, tx *store.Tx, in In
 	if err != nil {
 		return Result{}, err
 	}
-	for i := range made.Shares {
-		s := &made.Shares[i]
-		s.IssuedAt = a.at
-		id := people.ShareID(s.Set, s.Epoch, s.Index)
-		e := a.event("share.issue", ledger.Target{Type: "share", ID: id}, map[string]any{"custodian": s.Custodian})
-		if err := a.put(tx, custodian.KindShare, id, s, e); err != nil {
-			return Result{}, err
-		}
+	if err := recordIssued(a, tx, made.Shares); err != nil {
+		return Result{}, err
 	}
 	return result(map[string]any{"keystore": ks.ID, "share_set": set.ID, "epoch": set.Epoch,
 		"confirm": fmt.Sprintf("%d holders confirm their shares before it can be activated", min(set.Total, set.Threshold+1))}), nil

@@ -4,6 +4,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"conclave/custodian"
@@ -106,6 +107,18 @@ type Effectful interface {
 	Complete(ctx context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error)
 	// Undo reverses an effect that could not be recorded; best effort, idempotent.
 	Undo(ctx context.Context, env Env, in Input, effect Effect) error
+}
+
+// ErrOvertaken is what Complete returns when the effect rests on something that was committed over since: the record
+// would be wrong, although nothing is wrong with the ceremony. The engine takes the effect back (Undo) and has it done
+// again, with the same shares.
+var ErrOvertaken = errors.New("what the effect rested on has changed since")
+
+// Settling is an Effectful operation that has something to do in memory once its outcome is durable. What Settle does
+// must also come about without it, since the process may end before.
+type Settling interface {
+	Effectful
+	Settle(ctx context.Context, env Env, in Input, effect Effect) error
 }
 
 // Effect is what happened outside the database.

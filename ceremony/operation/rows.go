@@ -125,6 +125,9 @@ func shareRows(view *store.View, set string) []*people.Share {
 	return out
 }
 
+// join writes ids for a line that people read, in their order.
+func join(ids []string) string { return strings.Join(ids, ", ") }
+
 // list writes ids for a line that people read.
 func list[T ~string](items []T) string {
 	out := make([]string, len(items))

@@ -53,6 +53,11 @@ func (o shareProof) read(view *store.View, in Input) (p shareProofParams, set *p
 	if errors.Is(err, store.ErrNotFound) {
 		err = unknown("index", id, "share")
 	}
+	if err == nil {
+		if at, ok := set.At(share.Epoch); ok { // the pending epoch is confirmed like the one in force
+			set = at
+		}
+	}
 	return p, set, share, row, err
 }
 
@@ -95,7 +100,7 @@ func (o shareProof) unprovable(set *people.ShareSet, share *people.Share) []poli
 	id := people.ShareID(share.Set, share.Epoch, share.Index)
 	switch {
 	case !share.Usable(set):
-		return []policies.Reason{refusal("share_unusable", fmt.Sprintf("share %s is %s, the set is at epoch %d", id, share.Status, set.Epoch), "use your share of the current epoch")}
+		return []policies.Reason{refusal("share_unusable", fmt.Sprintf("share %s is %s, the set is at epoch %d", id, share.Status, set.Epoch), "use your share of the epoch in force, or of the pending one")}
 	case !o.drill && share.Status == people.ShareConfirmed:
 		return []policies.Reason{refusal("already_confirmed", "share "+id+" is confirmed already", "practise with share.drill")}
 	case o.drill && share.Status != people.ShareConfirmed:

@@ -7,6 +7,7 @@ const (
 	TypeRequest         = "application/vnd.conclave.request+json"
 	TypeAcknowledgement = "application/vnd.conclave.acknowledgement+json" // people.Terms
 	TypeGenesis         = "application/vnd.conclave.genesis+json"
-	TypeCollector       = "application/vnd.conclave.collector+json"  // by a node
-	TypeTranscript      = "application/vnd.conclave.transcript+json" // by a node
+	TypeCollector       = "application/vnd.conclave.collector+json"   // by a node
+	TypeDestruction     = "application/vnd.conclave.destruction+json" // operation.Destruction
+	TypeTranscript      = "application/vnd.conclave.transcript+json"  // by a node
 )

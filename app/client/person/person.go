@@ -17,4 +17,7 @@ type Person struct {
 	Trust    *ledger.TrustFile
 	StateDir string // keeps the highest checkpoint seen: see client.CheckLedger
 	Clock    clock.Clock
+	// Opener is the key file that opens shares, where it is another than the one that signs: the backup from the safe,
+	// or the device that is being left. nil: Signer.
+	Opener *keyfile.Signer
 }

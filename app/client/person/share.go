@@ -18,7 +18,11 @@ var ErrNoShare = errors.New("no share held")
 // OpenShare opens one's own sealed share and names it when it is not the one that the register knows. The share is
 // the caller's to wipe.
 func (p *Person) OpenShare(line api.Share) (*shamir.Share, error) {
-	share, err := p.Signer.OpenShare(line.Sealed)
+	opener := p.Signer
+	if p.Opener != nil {
+		opener = p.Opener
+	}
+	share, err := opener.OpenShare(line.Sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -32,22 +36,19 @@ func (p *Person) OpenShare(line api.Share) (*shamir.Share, error) {
 	return share, nil
 }
 
-// ShareOf opens the person's share of a set's newest epoch. The error wraps ErrNoShare where they hold none.
-func (p *Person) ShareOf(ctx context.Context, set string) (*shamir.Share, error) {
+// ShareFor opens the person's share that a ceremony takes: of the set and the epoch that it names. The error wraps
+// ErrNoShare where they hold none of that epoch.
+func (p *Person) ShareFor(ctx context.Context, c *api.Ceremony) (*shamir.Share, error) {
 	lines, err := p.API.MyShares(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var own *api.Share
 	for i := range lines {
-		if x := &lines[i]; x.Set == set && (own == nil || x.Epoch > own.Epoch) {
-			own = x
+		if x := &lines[i]; x.Set == c.ShareSet && x.Epoch == c.ShareEpoch && (x.Status == "issued" || x.Status == "confirmed") {
+			return p.OpenShare(*x)
 		}
 	}
-	if own == nil {
-		return nil, fmt.Errorf("%w: %s, of set %s", ErrNoShare, p.Signer.ID(), set)
-	}
-	return p.OpenShare(*own)
+	return nil, fmt.Errorf("%w: %s, of set %s epoch %d", ErrNoShare, p.Signer.ID(), c.ShareSet, c.ShareEpoch)
 }
 
 // ProveShare opens a share and signs its challenge with it: the parameters of share.confirm and share.drill. The
@@ -81,7 +82,7 @@ func (p *Person) Collector(ctx context.Context) (api.CollectorKey, shamir.Recipi
 	return client.VerifyCollector(p.Trust, collector)
 }
 
-// BringShare signs the approval of an activation, as Sign does, and hands it in together with the share, sealed to
+// BringShare signs the approval of a ceremony that takes shares, as Sign does, and hands it in together with the share, sealed to
 // the collector.
 func (p *Person) BringShare(ctx context.Context, c *api.Ceremony, share *shamir.Share, collector shamir.Recipient, review Review) (api.Ceremony, error) {
 	envelope, err := p.Sign(ctx, c, statement.Approve, review)

@@ -68,7 +68,7 @@ func (a *Actor) Bring(ctx context.Context, ceremony api.Ceremony, alter func(*sh
 	if err != nil {
 		return none, err
 	}
-	share, err := a.ShareOf(ctx, ceremony.ShareSet)
+	share, err := a.ShareFor(ctx, &ceremony)
 	if err != nil {
 		return none, err
 	}

@@ -1,0 +1,124 @@
+package operation
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"conclave/custodian"
+	"conclave/custodian/key"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/hsm"
+	"conclave/policies"
+)
+
+// setRow reads the share set that a parameter names.
+func setRow(view *store.View, field, id string) (*people.ShareSet, store.Row, error) {
+	return lookup[people.ShareSet](view, custodian.KindShareSet, field, id, "share set")
+}
+
+func setTarget(set *people.ShareSet, row store.Row) Target {
+	return Target{Type: "share_set", ID: set.ID, GovRevision: row.Revision}
+}
+
+func setEventTarget(id string) ledger.Target { return ledger.Target{Type: "share_set", ID: id} }
+
+// rekeyable returns the driver of a keystore whose activation secret this service makes and can replace.
+func rekeyable(env Env, record *key.Keystore) (hsm.Rekeyer, []policies.Reason, error) {
+	driver, err := Driver(env, record)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, ok := driver.(hsm.Rekeyer)
+	if !ok {
+		return nil, []policies.Reason{refusal("not_rekeyable", fmt.Sprintf("the activation secret of a %s keystore is not made here", record.Driver),
+			"change it as the maker of the keystore says")}, nil
+	}
+	return r, nil, nil
+}
+
+// quorumOf describes the size of a set and its epoch for a line.
+func quorumOf(set *people.ShareSet) string {
+	return fmt.Sprintf("epoch %d: %d of %d shares", set.Epoch, set.Threshold, set.Total)
+}
+
+// holdersOf are the holders of a set's epoch, in the order of the shares.
+func holdersOf(view *store.View, set *people.ShareSet) []string {
+	var lines []*people.Share
+	for _, s := range shareRows(view, set.ID) {
+		if s.Epoch == set.Epoch {
+			lines = append(lines, s)
+		}
+	}
+	slices.SortFunc(lines, func(a, b *people.Share) int { return a.Index - b.Index })
+	var out []string
+	for _, s := range lines {
+		out = append(out, s.Custodian)
+	}
+	return out
+}
+
+// rowSink stores many rows of one kind of change under as few entries as the ledger allows.
+type rowSink struct {
+	tx    *store.Tx
+	event func(rows int) ledger.Entry // of the rows put since the one before
+	open  int
+}
+
+func (s *rowSink) put(kind store.Kind, id string, value any) error {
+	if err := s.tx.Put(kind, id, value); err != nil {
+		return err
+	}
+	if s.open++; s.open < ledger.MaxRows {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *rowSink) flush() error {
+	if s.open == 0 {
+		return nil
+	}
+	n := s.open
+	s.open = 0
+	return s.tx.Append(s.event(n))
+}
+
+// endPending ends the shares of a pending epoch that will not come into force: they open nothing and never did.
+func endPending(a acting, tx *store.Tx, set *people.ShareSet) error {
+	sink := rowSink{tx: tx, event: func(n int) ledger.Entry {
+		return a.event("share.retire", setEventTarget(set.ID), map[string]any{"epoch": set.Pending.Epoch, "shares": n})
+	}}
+	for _, s := range shareRows(tx.View(), set.ID) {
+		if s.Epoch != set.Pending.Epoch {
+			continue
+		}
+		s.Status = people.ShareRetired
+		if err := sink.put(custodian.KindShare, people.ShareID(s.Set, s.Epoch, s.Index), s); err != nil {
+			return err
+		}
+	}
+	return sink.flush()
+}
+
+// keystoreSet reads the set that opens a keystore now.
+func keystoreSet(view *store.View, record *key.Keystore) (*people.ShareSet, store.Row, error) {
+	set, row, err := store.Get[people.ShareSet](view, custodian.KindShareSet, record.ShareSet)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, row, &custodian.InputError{Field: "keystore", Problem: record.ID + " has no share set", Allowed: "a keystore that shares open"}
+	}
+	return set, row, err
+}
+
+// usableHolders are the holders of shares that can be brought for a set's epoch.
+func usableHolders(view *store.View, set *people.ShareSet) []string {
+	var out []string
+	for _, s := range shareRows(view, set.ID) {
+		if s.Usable(set) {
+			out = append(out, s.Custodian)
+		}
+	}
+	return out
+}
