@@ -52,6 +52,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		genesisCommand(),
 		ackCommand(),
 		shareCommand(),
+		sharesetCommand(),
 		ceremonyCommand(),
 		personCommand(),
 		reviewCommand(),

@@ -8,9 +8,19 @@ import (
 )
 
 func shareCommand() *cobra.Command {
-	return parent("share", "Your shares: see, confirm, drill", shareList(),
+	return parent("share", "Shares: see, confirm, drill, move, report lost, attest destroyed; re-issue and cut over", shareList(),
 		shareProof("confirm", "share.confirm", "issued", "Confirm that you hold your newly issued share"),
-		shareProof("drill", "share.drill", "confirmed", "Prove in a drill that you still hold your share"))
+		shareProof("drill", "share.drill", "confirmed", "Prove in a drill that you still hold your share"),
+		shareMove(), shareReportLost(), shareAttest(), shareDestroyed(),
+		proposal{use: "reissue SET", name: "shares.reissue", member: "set", short: "Issue new shares of the same quorum; the old stay in force until the cutover",
+			long: "Opens a ceremony in which a quorum of the shares in force and a witness take part. A new secret is made, split,\n" +
+				"sealed to the holders and forgotten. One holder more than the threshold confirms (share confirm), then the set\n" +
+				"is cut over (share cutover).",
+			flags: func(p *params) {
+				p.list("holder", "holders", "person who is to hold a share, repeat for each; none: who holds them now")
+			}}.command(),
+		proposal{use: "cutover SET", name: "shares.cutover", member: "set", short: "Go over to the pending epoch: holders of new shares bring them (ceremony bring)"}.command(),
+		proposal{use: "abandon SET", name: "shares.abandon", member: "set", reasonMember: "reason", short: "Give up the pending epoch at once; its shares open nothing"}.command())
 }
 
 func shareList() *cobra.Command {
@@ -34,7 +44,11 @@ func shareList() *cobra.Command {
 		return s.show(list, func(w io.Writer) {
 			var rows [][]string
 			for _, x := range list {
-				rows = append(rows, []string{x.Set, number(x.Epoch), number(x.Index), x.Custodian, x.Status})
+				status := x.Status
+				if !x.InUse {
+					status += " (not in use)"
+				}
+				rows = append(rows, []string{x.Set, number(x.Epoch), number(x.Index), x.Custodian, status})
 			}
 			table(w, []string{"SET", "EPOCH", "INDEX", "CUSTODIAN", "STATUS"}, rows)
 		})
