@@ -291,16 +291,22 @@ func (r *batchRun) doEffect(ctx context.Context, i int, op operation.Effectful) 
 	return r.act(ctx, i, op, in, effect)
 }
 
-// act makes an effect whose intent is recorded.
+// act makes an effect whose intent is recorded, again where it was overtaken.
 func (r *batchRun) act(ctx context.Context, i int, op operation.Effectful, in operation.Input, id string) error {
-	effect, err := op.Effect(ctx, r.environment(r.store.View()), in, id, nil)
-	switch {
-	case errors.Is(err, hsm.ErrInactive):
-		return err // closed meanwhile: it goes on when its custodians have opened it
-	case err != nil:
-		return r.settle(ctx, i, ItemRefused, err)
+	var overtaken error
+	for range maxEffects {
+		effect, err := op.Effect(ctx, r.environment(r.store.View()), in, id, nil)
+		switch {
+		case errors.Is(err, hsm.ErrInactive):
+			return err // closed meanwhile: it goes on when its custodians have opened it
+		case err != nil:
+			return r.settle(ctx, i, ItemRefused, err)
+		}
+		if overtaken = r.adopt(ctx, i, op, in, effect); !errors.Is(overtaken, operation.ErrOvertaken) {
+			return overtaken
+		}
 	}
-	return r.adopt(ctx, i, op, in, effect)
+	return r.settle(ctx, i, ItemRefused, overtaken)
 }
 
 // adopt records an item's effect. One whose record is refused for good is taken back.
@@ -321,6 +327,9 @@ func (r *batchRun) adopt(ctx context.Context, i int, op operation.Effectful, in 
 	}
 	if undo := op.Undo(ctx, r.environment(r.store.View()), in, effect); undo != nil {
 		return r.settle(ctx, i, ItemIndeterminate, errors.Join(refused.err, undo))
+	}
+	if errors.Is(refused.err, operation.ErrOvertaken) {
+		return refused.err // taken back: it is done again
 	}
 	return r.settle(ctx, i, ItemRefused, refused.err)
 }

@@ -211,8 +211,9 @@ func (e *Engine) draftAttended(view *store.View, p identity.Principal, plan oper
 	if err != nil {
 		return err
 	}
-	if confirmed, need := set.Confirmed(shares(view)), set.Quorate(); confirmed < need {
-		return fmt.Errorf("share set %s: %d of %d shares of epoch %d confirmed, %d are needed: %w", set.ID, confirmed, set.Total, set.Epoch, need, ErrUnconfirmed)
+	pending := set.Pending != nil && set.Pending.Epoch == set.Epoch
+	if confirmed, released := set.Released(shares(view), pending); !released {
+		return fmt.Errorf("share set %s: %d of %d shares of epoch %d confirmed, %d are needed: %w", set.ID, confirmed, set.Total, set.Epoch, set.Quorate(), ErrUnconfirmed)
 	}
 	c.ShareSet, c.ShareEpoch, c.Threshold, c.State = set.ID, set.Epoch, set.Threshold, Gathering
 	c.Requester = Requester{Kind: identity.Node, ID: e.door.Node()}

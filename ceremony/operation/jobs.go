@@ -165,6 +165,7 @@ const (
 	AlertExpiry      AlertKind = "expiry"      // 90, 30, 7 days before the end of the originator usage period
 	AlertReview      AlertKind = "review"      // a suspension is past its review date
 	AlertDestruction AlertKind = "destruction" // the time to destroy has come; a person proposes it
+	AlertExposure    AlertKind = "exposure"    // lost shares of its keystore make a quorum: to be treated as compromised
 )
 
 // Alert is something that a person should look at. It changes nothing.
@@ -187,6 +188,10 @@ func Alerts(view *store.View, now time.Time) []Alert {
 		}
 		if v.ReviewOverdue(now) {
 			out = append(out, Alert{AlertReview, v.Key, v.Version, 0, fmt.Sprintf("the suspension of %s is past its review date", id)})
+		}
+		if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, v.Keystore); err == nil && ks.CountsAsCompromised(v) && v.State != key.Compromised {
+			out = append(out, Alert{AlertExposure, v.Key, v.Version, 0, fmt.Sprintf("%s counts as compromised, since %d shares of %s are lost: propose key.compromise, replace it",
+				id, ks.SecretExposed.Shares, ks.SecretExposed.Set)})
 		}
 		if t, due := v.Proposal(now); due {
 			out = append(out, Alert{AlertDestruction, v.Key, v.Version, 0, fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})

@@ -1,7 +1,6 @@
 package operation_test
 
 import (
-	"encoding/base64"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -347,11 +346,4 @@ func TestInvariant10_CutoverRecovery(t *testing.T) {
 	h, err := other.Open(t.Context(), v.Material)
 	require.NoError(t, err)
 	h.Close()
-}
-
-func signed(t *testing.T, share *shamir.Share, from, sealed string) string {
-	t.Helper()
-	signature, err := share.SignMove(from, sealed)
-	require.NoError(t, err)
-	return base64.StdEncoding.EncodeToString(signature)
 }

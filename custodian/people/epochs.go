@@ -42,6 +42,21 @@ func (s *ShareSet) Confirmed(shares []*Share) int {
 	return n
 }
 
+// Released reports whether the set's epoch may be relied on: enough holders proved that they can open their share. For
+// an epoch in force it is enough that they once did, so that losses stop nothing that the rest can do; a pending epoch
+// takes shares that are good now.
+func (s *ShareSet) Released(shares []*Share, pending bool) (confirmed int, released bool) {
+	for _, share := range shares {
+		if share.Set != s.ID || share.Epoch != s.Epoch {
+			continue
+		}
+		if share.Status == ShareConfirmed || (!pending && share.ConfirmedAt != nil) {
+			confirmed++
+		}
+	}
+	return confirmed, confirmed >= s.Quorate()
+}
+
 // Quorate is how many shares must be confirmed before anything rests on an epoch: one more than the threshold, so
 // that the loss of a share between confirmation and use costs nothing (DESIGN invariant 4).
 func (s *ShareSet) Quorate() int { return min(s.Total, s.Threshold+1) }
