@@ -87,6 +87,8 @@ func (e *Engine) expire(ctx context.Context) error {
 		open := c.State == Proposed || c.State == Gathering || c.State == Approved
 		if open && !waiting && !now.Before(c.deadline()) {
 			e.end(ctx, e.self(), c.ID, Expired, "expire", errors.New("nobody finished it in time"))
+		} else if _, err := gatheredSet(e.store.View(), c.ShareSet, c.ShareEpoch); c.State == Gathering && errors.Is(err, ErrVoid) {
+			e.end(ctx, e.self(), c.ID, Failed, "fail", err) // nobody can bring what it waits for
 		}
 	}
 	return ctx.Err()

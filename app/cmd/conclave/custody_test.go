@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -63,9 +64,9 @@ func (a *actor) acknowledge(ctx context.Context) error {
 	return err
 }
 
-// confirm signs the challenge of the person's own share with it.
-func (a *actor) confirm(ctx context.Context) error {
-	line, share, err := a.share(ctx)
+// confirm signs the challenge of the person's own share of an epoch with it.
+func (a *actor) confirm(ctx context.Context, epoch uint32) error {
+	line, share, err := a.share(ctx, epoch)
 	if err != nil {
 		return err
 	}
@@ -83,16 +84,17 @@ func (a *actor) confirm(ctx context.Context) error {
 	return err
 }
 
-func (a *actor) share(ctx context.Context) (api.Share, *shamir.Share, error) {
+func (a *actor) share(ctx context.Context, epoch uint32) (api.Share, *shamir.Share, error) {
 	all, err := a.api.MyShares(ctx)
-	if err == nil && len(all) != 1 {
-		err = fmt.Errorf("%s holds %d shares", a.id, len(all))
-	}
 	if err != nil {
 		return api.Share{}, nil, err
 	}
-	share, err := a.signer.OpenShare(all[0].Sealed)
-	return all[0], share, err
+	i := slices.IndexFunc(all, func(s api.Share) bool { return s.Epoch == epoch })
+	if i < 0 {
+		return api.Share{}, nil, fmt.Errorf("%s holds no share of epoch %d", a.id, epoch)
+	}
+	share, err := a.signer.OpenShare(all[i].Sealed)
+	return all[i], share, err
 }
 
 // sign fetches the statement of an approval and signs it.
@@ -119,7 +121,7 @@ func (a *actor) approve(ctx context.Context, ceremony string) (api.Ceremony, err
 	return a.api.Vote(ctx, ceremony, envelope)
 }
 
-// bring hands in the person's share for an activation.
+// bring hands in the person's share of the epoch that a ceremony takes.
 func (a *actor) bring(ctx context.Context, ceremony string) (api.Ceremony, error) {
 	var none api.Ceremony
 	collector, err := a.api.Collector(ctx)
@@ -130,7 +132,11 @@ func (a *actor) bring(ctx context.Context, ceremony string) (api.Ceremony, error
 	if err != nil {
 		return none, err
 	}
-	_, share, err := a.share(ctx)
+	c, err := a.api.Ceremony(ctx, ceremony)
+	if err != nil {
+		return none, err
+	}
+	_, share, err := a.share(ctx, c.ShareEpoch)
 	if err != nil {
 		return none, err
 	}
@@ -229,7 +235,7 @@ func (w *workshop) makeWorking() (err error) {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(a.acknowledge(ctx), a.confirm(ctx)); err != nil {
+		if err := errors.Join(a.acknowledge(ctx), a.confirm(ctx, 1)); err != nil {
 			return fmt.Errorf("%s beginning: %w", p.id, err)
 		}
 	}

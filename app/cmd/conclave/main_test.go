@@ -91,7 +91,7 @@ func cast(dir string) []*person {
 		{id: "cleo", roles: []people.Role{custodian, people.RoleKeyManager, people.RoleKeyOwner}, team: "platform", site: "north"},
 		{id: "dan", roles: []people.Role{custodian, people.RoleKeyManager}, team: "security", site: "west"},
 		{id: "eve", roles: []people.Role{custodian}, team: "payments", site: "west"},
-		{id: "audrey", roles: []people.Role{people.RoleAuditor}, team: "audit", site: "south"},
+		{id: "audrey", roles: []people.Role{people.RoleAuditor, people.RoleWitness}, team: "audit", site: "south"},
 	}
 	for _, p := range all {
 		p.keyFile, p.passFile = filepath.Join(dir, p.id+".key"), filepath.Join(dir, p.id+".pass")
