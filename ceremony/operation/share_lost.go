@@ -9,6 +9,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -146,6 +147,9 @@ func (o shareLost) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 	if err := a.put(tx, custodian.KindShare, id, l.share, a.event(o.Name(), ledger.Target{Type: "share", ID: id}, detail)); err != nil {
 		return Result{}, err
 	}
+	if err := l.follow(a, tx, action, by); err != nil {
+		return Result{}, err
+	}
 	exposed := l.set.InForce() && l.Epoch == l.set.Epoch && lost >= threshold
 	if exposed {
 		if err := expose(a, tx, l.set, lost); err != nil {
@@ -154,6 +158,26 @@ func (o shareLost) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 	}
 	return result(map[string]any{"share": id, "status": string(people.ShareLost), "lost": lost, "threshold": threshold, "secret_exposed": exposed,
 		"due": action, "due_by": by.UTC().Format(time.RFC3339)}), nil
+}
+
+// atOnce is how long a finding gets about what is due at once: it must have a date.
+const atOnce = time.Hour
+
+// follow opens the incident: whoever answers for the keystore has it assessed and mended by the date.
+func (l *lostShare) follow(a acting, tx *store.Tx, action string, by time.Time) error {
+	if l.set.Keystore == "" {
+		return nil
+	}
+	ks, err := keystoreRow(tx.View(), "keystore", l.set.Keystore)
+	if err != nil {
+		return err
+	}
+	if !by.After(a.at) {
+		by = a.at.Add(atOnce)
+	}
+	id := people.ShareID(l.Set, l.Epoch, l.Index)
+	return a.open(tx, &oversight.Finding{ID: idFrom("f", a.ceremony), Title: shorten("share " + id + " lost: " + action), Source: oversight.FromIncident,
+		About: oversight.Ref{Type: "share", ID: id}, Owner: ks.Controller, DueAt: by.UTC().Truncate(time.Microsecond), Ceremony: a.ceremony})
 }
 
 // expose flags the keystore of a set whose lost shares make a quorum: what is in it is to be treated as compromised.

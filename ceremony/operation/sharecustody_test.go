@@ -17,6 +17,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/custodian/strictjson"
@@ -180,6 +181,12 @@ func TestShareReportLost(t *testing.T) {
 	line := r.line(t, vaultSet, 1, 1)
 	require.Equal(t, people.ShareLost, line.Status)
 	require.NotNil(t, line.LostAt)
+	opened, detail := r.lastEvent(t, "finding.open")
+	finding := row[oversight.Finding](t, r.rig, custodian.KindFinding, opened.Target.ID)
+	require.Equal(t, oversight.FromIncident, finding.Source)
+	require.Equal(t, "demo-ada", finding.Owner, "the keystore's controller")
+	require.Equal(t, "share second-shares/1/1", detail["about"])
+	require.Equal(t, now.Add(5*key.Day).UTC(), finding.DueAt)
 	health := people.Assess(r.set(t), r.lines(vaultSet), r.find, now)
 	require.Equal(t, 4, health.Usable)
 	require.Equal(t, 1, health.Lost)
