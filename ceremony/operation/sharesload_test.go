@@ -14,6 +14,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/hsm"
 )
 
 // TestInvariant10_CutoverWhileKeysAreUsedAndMade: whoever uses, makes or rotates keys meanwhile neither fails nor leaves
@@ -74,7 +75,7 @@ func TestCutoverOfFiveThousandVersions(t *testing.T) {
 	_, err := r.Store.Control(t.Context(), func(tx *store.Tx) error {
 		for n := range versions {
 			v := r.NewVersion(t, fmt.Sprintf("many-%d", n), 1)
-			material, err := r.keystore.Create(t.Context(), v.Key, 1, "e-many")
+			material, err := r.keystore.Create(t.Context(), v.Key, 1, hsm.AES256, "e-many")
 			if err != nil {
 				return err
 			}

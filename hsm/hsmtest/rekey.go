@@ -58,6 +58,17 @@ func testRekey(t *testing.T, f Fixture, k hsm.Rekeyer) {
 		require.NoError(t, err, "while a secret is staged material under either opens")
 		require.Equal(t, []byte("text"), text)
 	}
+	for i, spec := range k.Capabilities().Makes() { // whatever the key is
+		one, err := k.Create(t.Context(), "of-a-kind", uint32(i+1), spec, "suite-kind-"+string(spec))
+		require.NoError(t, err)
+		again := rewrap(t, k, one)
+		require.Equal(t, one.CheckValue, again.CheckValue)
+		require.Equal(t, one.Public, again.Public)
+		h, err := k.Open(t.Context(), again)
+		require.NoError(t, err, spec)
+		require.Equal(t, spec, h.Spec())
+		h.Close()
+	}
 	altered := m
 	altered.Blob = flip(m.Blob, 8*len(m.Blob)-1)
 	_, err = k.Rewrap(t.Context(), altered)
