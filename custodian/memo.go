@@ -103,7 +103,7 @@ func derive(view *store.View, b *bundles) *derived {
 	}
 	for row := range view.List(KindBreakGlass) { // behind the grants: what a grant covers is no emergency
 		b, ok := row.Value.(*oversight.BreakGlass)
-		if !ok {
+		if !ok || !view.Time().Before(b.ExpiresAt) { // what is over for the ledger is over for good
 			continue
 		}
 		for _, keyID := range b.Keys {
