@@ -123,5 +123,5 @@ func human(id string) identity.Principal {
 
 func placementKey() policies.PlacementKey {
 	return policies.PlacementKey{Type: string(key.DataEncryption), Classification: string(key.Internal), Impact: string(key.Low),
-		Jurisdiction: "EU", Environment: "test", StrengthBits: 128}
+		Jurisdiction: "EU", Environment: "test", Algorithm: "aes-256", StrengthBits: 256}
 }

@@ -127,7 +127,7 @@ func (s *Service) Place(ctx context.Context, view *store.View, k policies.Placem
 		in.Keystores = append(in.Keystores, policies.PlacementKeystore{
 			ID: r.ID, Status: r.Status, FIPSStandard: r.FIPSStandard, FIPSLevel: r.FIPSLevel, Certificate: r.Certificate,
 			CertificateStatus: r.CertificateStatus, Custody: string(r.Custody), Jurisdiction: r.Jurisdiction,
-			Environment: r.Environment, KeyStrength: r.Capabilities.KeyStrength, Simulated: r.Simulated,
+			Environment: r.Environment, KeyStrength: r.Capabilities.KeyStrength, Algorithms: algorithms(r), Simulated: r.Simulated,
 		})
 	}
 	for row := range view.List(KindException) { // one that contradicts the ledger lifts nothing
@@ -136,6 +136,15 @@ func (s *Service) Place(ctx context.Context, view *store.View, k policies.Placem
 		}
 	}
 	return s.PoliciesOf(view).Place(ctx, in)
+}
+
+// algorithms are those of the keys that can be made in a keystore.
+func algorithms(r *key.Keystore) []string {
+	var out []string
+	for _, spec := range r.Capabilities.Makes() {
+		out = append(out, string(spec))
+	}
+	return out
 }
 
 // Recorded is one entry with the proof that it is in the ledger.

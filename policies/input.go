@@ -151,6 +151,7 @@ func placementValue(in *PlacementInput) ast.Value {
 	k.text("jurisdiction", in.Key.Jurisdiction)
 	k.text("environment", in.Key.Environment)
 	k.list("custody", in.Key.Custody)
+	k.text("algorithm", in.Key.Algorithm)
 	k.number("strength_bits", in.Key.StrengthBits)
 	o.child("key", k)
 	stores := newObject()
@@ -183,6 +184,7 @@ func keystoreValue(s *PlacementKeystore) object {
 	o.text("jurisdiction", s.Jurisdiction)
 	o.text("environment", s.Environment)
 	o.number("key_strength", s.KeyStrength)
+	o.list("algorithms", s.Algorithms)
 	o.flag("simulated", s.Simulated)
 	return o
 }

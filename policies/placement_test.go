@@ -14,6 +14,7 @@ func keystore(id string, level int) policies.PlacementKeystore {
 	return policies.PlacementKeystore{
 		ID: id, Status: "registered", FIPSStandard: "140-3", FIPSLevel: level, Certificate: "5247",
 		CertificateStatus: "active", Custody: "self-hosted", Jurisdiction: "DE", Environment: "production", KeyStrength: 256,
+		Algorithms: []string{"aes-256"},
 	}
 }
 
@@ -22,7 +23,7 @@ func place(class, impact string, stores ...policies.PlacementKeystore) policies.
 		Now: now(), Mode: policies.Production, Keystores: stores,
 		Key: policies.PlacementKey{
 			ID: "k", Type: "symmetric-data-encryption", Classification: class, Impact: impact,
-			Jurisdiction: "EU", Environment: "production", StrengthBits: 256,
+			Jurisdiction: "EU", Environment: "production", Algorithm: "aes-256", StrengthBits: 256,
 		},
 	}
 }

@@ -61,7 +61,7 @@ type Reason struct {
 type AuthoriseInput struct {
 	Now       time.Time `json:"now"`
 	Mode      Mode      `json:"mode"`
-	Operation string    `json:"operation"` // data plane: datakey, encrypt, decrypt, rewrap; reads: see data/authorisation.json
+	Operation string    `json:"operation"` // data plane: datakey, encrypt, sign, …; reads: see data/authorisation.json
 	Principal Principal `json:"principal"`
 
 	// The rest belongs to operations on a key. Key is nil for operations on none, such as ledger.read.
@@ -185,7 +185,8 @@ type PlacementKey struct {
 	Jurisdiction   string   `json:"jurisdiction"`
 	Environment    string   `json:"environment"`
 	Custody        []string `json:"custody,omitempty"` // custody models accepted; empty: whatever the class accepts
-	StrengthBits   int      `json:"strength_bits"`     // security strength demanded, bits (SP 800-57 Part 1 Table 2)
+	Algorithm      string   `json:"algorithm"`         // what the key is to be, e.g. "aes-256", "ecdsa-p256"
+	StrengthBits   int      `json:"strength_bits"`     // security strength of such keys, bits (SP 800-57 Part 1 Table 2)
 }
 
 // PlacementKeystore is one candidate.
@@ -199,8 +200,10 @@ type PlacementKeystore struct {
 	Custody           string `json:"custody"`
 	Jurisdiction      string `json:"jurisdiction"`
 	Environment       string `json:"environment"`
-	KeyStrength       int    `json:"key_strength"` // bits of security of the keys made there
-	Simulated         bool   `json:"simulated,omitempty"`
+	KeyStrength       int    `json:"key_strength"` // bits of security of what protects the keys held there
+	// Algorithms of the keys that can be made there.
+	Algorithms []string `json:"algorithms,omitempty"`
+	Simulated  bool     `json:"simulated,omitempty"`
 }
 
 // PlacementDecision judges every candidate. Keystores are sorted: allowed first, then the smallest

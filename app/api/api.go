@@ -278,6 +278,7 @@ type (
 		Jurisdiction   string   `json:"jurisdiction"`
 		Environment    string   `json:"environment"`
 		Custody        string   `json:"custody,omitempty"`
+		Algorithm      string   `json:"algorithm,omitempty"` // none: aes-256
 	}
 	PlaceResponse struct {
 		Candidates []PlaceCandidate `json:"candidates"` // best first

@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/policies"
 )
 
@@ -28,10 +29,6 @@ func (s *server) policy(x *exchange) error {
 	return x.json(http.StatusOK, api.Policy{Digest: engine.Digest(), Rules: rules})
 }
 
-// placedStrength is the strength that a placement asks for: every key made here is AES-256 (SP 800-57
-// Part 1 Rev 5, Table 2).
-const placedStrength = 256
-
 func (s *server) place(x *exchange) error {
 	var in api.PlaceRequest
 	if err := x.decode(&in); err != nil {
@@ -40,9 +37,16 @@ func (s *server) place(x *exchange) error {
 	if err := x.authorise(readPolicy, "placement", ""); err != nil {
 		return err
 	}
+	spec := hsm.AES256
+	if in.Algorithm != "" {
+		spec = hsm.Spec(in.Algorithm)
+	}
+	if err := key.CheckOneOf("algorithm", spec, hsm.Specs()...); err != nil {
+		return err
+	}
 	k := policies.PlacementKey{
-		Type: string(key.DataEncryption), Classification: in.Classification, Impact: in.Impact, Frameworks: in.Frameworks,
-		Jurisdiction: in.Jurisdiction, Environment: in.Environment, StrengthBits: placedStrength,
+		Type: string(key.TypeFor(spec)), Algorithm: string(spec), Classification: in.Classification, Impact: in.Impact, Frameworks: in.Frameworks,
+		Jurisdiction: in.Jurisdiction, Environment: in.Environment, StrengthBits: spec.StrengthBits(),
 	}
 	if in.Custody != "" {
 		k.Custody = []string{in.Custody}

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,11 +43,30 @@ func (s grantSpec) check(view *store.View, id, application, environment string, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := s.fits(k); err != nil {
+		return nil, nil, err
+	}
 	if k.Environment != environment {
 		return k, []policies.Reason{refusal("environment", fmt.Sprintf("key %s is of environment %s, the application of %s", k.ID, k.Environment, environment),
 			"use a key of the application's environment")}, nil
 	}
 	return k, nil, nil
+}
+
+// fits refuses operations that keys of this type never do, and an encryption context asked of those that bind none.
+func (s grantSpec) fits(k *key.Key) error {
+	for i, op := range s.Operations {
+		field := fmt.Sprintf("operations[%d]", i)
+		if !slices.Contains(access.OperationsOf(k.Type), op) {
+			return &custodian.InputError{Field: field, Problem: fmt.Sprintf("%s does not go with a key of type %s", op, k.Type),
+				Allowed: list(access.OperationsOf(k.Type))}
+		}
+		if len(s.Context) > 0 && !op.BindsContext() {
+			return &custodian.InputError{Field: "context", Problem: fmt.Sprintf("%s binds no encryption context", op),
+				Allowed: "a context with operations that encrypt or decrypt; none with " + string(op)}
+		}
+	}
+	return nil
 }
 
 func (s grantSpec) line(label string) Line {

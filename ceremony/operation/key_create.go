@@ -8,6 +8,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/hsm/secret"
 	"conclave/policies"
 )
@@ -23,6 +24,7 @@ type keyCreateParams struct {
 	ID             string             `json:"id"`
 	Label          string             `json:"label"`
 	Type           key.Type           `json:"type"`
+	Algorithm      hsm.Spec           `json:"algorithm"`
 	Classification key.Classification `json:"classification"`
 	Impact         key.Impact         `json:"impact"`
 	Frameworks     []string           `json:"frameworks"`
@@ -45,10 +47,10 @@ func (keyCreate) Name() string { return "key.create" }
 // draft is the record of the key as it would be, with the periods that policy fills in, and what policy has
 // against them.
 func (p *keyCreateParams) draft(ctx context.Context, env Env, in Input) (*key.Key, []policies.Reason, error) {
-	if p.Type == "" {
-		p.Type = key.DataEncryption
+	if err := p.kind(); err != nil {
+		return nil, nil, err
 	}
-	k := &key.Key{ID: p.ID, Label: p.Label, Type: p.Type, Classification: p.Classification, Impact: p.Impact, Frameworks: p.Frameworks,
+	k := &key.Key{ID: p.ID, Label: p.Label, Type: p.Type, Spec: p.Algorithm, Classification: p.Classification, Impact: p.Impact, Frameworks: p.Frameworks,
 		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Owner: p.Owner, Purpose: p.Purpose, Keystore: p.Keystore,
 		Origin: key.OriginGenerated, OUPDays: p.OUPDays, RUPDays: p.RUPDays, RotateDays: p.RotateDays,
 		GovRevision: 1, CreatedBy: in.Ceremony, Development: in.Instance.Mode == custodian.Development}
@@ -71,6 +73,27 @@ func (p *keyCreateParams) draft(ctx context.Context, env Env, in Input) (*key.Ke
 	}
 	k.OUPDays, k.RUPDays, k.RotateDays = periods.OUPDays, periods.RUPDays, periods.RotateDays
 	return k, nil, k.Validate()
+}
+
+// kind fills in what type and algorithm leave open: each says what the other is, where there is one choice only.
+func (p *keyCreateParams) kind() error {
+	if p.Algorithm == "" {
+		if p.Type == "" {
+			p.Type = key.DataEncryption
+		}
+		if err := key.CheckOneOf("type", p.Type, key.Made()...); err != nil {
+			return err
+		}
+		choice := p.Type.Specs()
+		if len(choice) != 1 {
+			return &custodian.InputError{Field: "algorithm", Problem: "missing", Allowed: list(choice)}
+		}
+		p.Algorithm = choice[0]
+	}
+	if p.Type == "" {
+		p.Type = key.TypeFor(p.Algorithm)
+	}
+	return nil
 }
 
 func (p *keyCreateParams) checkActivation(now time.Time) error {
@@ -137,6 +160,7 @@ func (p *keyCreateParams) lines(k *key.Key, in Input) []Line {
 	lines := []Line{
 		keyLine(k),
 		{Label: "type", After: string(k.Type)},
+		{Label: "algorithm", After: describeSpec(k.Specification())},
 		{Label: "impact (FIPS 199)", After: string(k.Impact)},
 		{Label: "jurisdiction", After: k.Jurisdiction},
 		{Label: "keystore", After: k.Keystore},
@@ -157,7 +181,10 @@ func (keyCreate) Effect(ctx context.Context, env Env, in Input, effectID string,
 	if err != nil {
 		return Effect{}, err
 	}
-	return makeMaterial(ctx, env, &key.Key{ID: p.ID, Keystore: p.Keystore}, 1, effectID)
+	if err := p.kind(); err != nil {
+		return Effect{}, err
+	}
+	return makeMaterial(ctx, env, &key.Key{ID: p.ID, Keystore: p.Keystore, Spec: p.Algorithm}, 1, effectID)
 }
 
 func (keyCreate) Recover(ctx context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
@@ -202,6 +229,11 @@ func (keyCreate) Undo(ctx context.Context, env Env, in Input, effect Effect) err
 		return err
 	}
 	return destroyMaterial(ctx, env, p.Keystore, effect)
+}
+
+// describeSpec says what a key is to be, in the words of its one use.
+func describeSpec(s hsm.Spec) string {
+	return fmt.Sprintf("%s, for %s, %d bits of strength", s, s.Kind(), s.StrengthBits())
 }
 
 // withPeriods returns a key with the shortest periods there are, to check everything else about it.

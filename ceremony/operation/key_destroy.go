@@ -48,7 +48,8 @@ func (keyDestroy) read(view *store.View, in Input) (p keyDestroyParams, k *key.K
 // facts are what the guards of a destruction need. Ciphertexts are unseen by the service: that none depend on
 // the version is shown by the end of its recipient usage period, or signed for with a waiver.
 func (p keyDestroyParams) facts(view *store.View, k *key.Key, v *key.Version, approvedAt, at time.Time) (key.Facts, error) {
-	free := p.Waiver != "" || !at.Before(v.RUPEnd)
+	// Nothing depends on the private half of a signature pair: what it signed is verified by the public one, which stays.
+	free := p.Waiver != "" || !at.Before(v.RUPEnd) || v.PublicHalfVerifies()
 	holds, err := held(view, holdOn(v))
 	if err != nil {
 		return key.Facts{}, err
@@ -84,7 +85,11 @@ func (o keyDestroy) Prepare(_ context.Context, _ Env, view *store.View, in Input
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Target: versionTarget(v), Title: fmt.Sprintf("Destroy version %d of key %s: what is under it can never be read again", v.Version, k.ID),
+	consequence := "what is under it can never be read again"
+	if v.PublicHalfVerifies() {
+		consequence = "it never signs again; what it signed can still be verified"
+	}
+	plan := Plan{Target: versionTarget(v), Title: fmt.Sprintf("Destroy version %d of key %s: %s", v.Version, k.ID, consequence),
 		Quorum: keyQuorum(k),
 		Lines: []Line{keyLine(k), stateLine(v, "destroyed: material gone, history kept"),
 			{Label: "check value", After: v.CheckValue}, {Label: "reason", After: p.Reason}}}

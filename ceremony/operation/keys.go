@@ -86,7 +86,7 @@ func makeMaterial(ctx context.Context, env Env, k *key.Key, version uint32, effe
 	if err != nil {
 		return Effect{}, err
 	}
-	material, err := driver.Create(ctx, k.ID, version, hsm.AES256, effectID)
+	material, err := driver.Create(ctx, k.ID, version, k.Specification(), effectID)
 	if err != nil {
 		return Effect{}, fmt.Errorf("making %s in keystore %s: %w", key.VersionID(k.ID, version), k.Keystore, err)
 	}
@@ -127,21 +127,33 @@ func newVersion(a acting, driver hsm.Keystore, k *key.Key, n uint32, effect Effe
 	if effect.Material == nil {
 		return nil, fmt.Errorf("effect %s made no key", effect.ID)
 	}
-	capabilities := driver.Capabilities()
-	if len(capabilities.Algorithms) == 0 {
-		return nil, fmt.Errorf("keystore %s has no algorithm: %w", k.Keystore, hsm.ErrUnsupported)
+	algorithm, err := sealingAlgorithm(driver, k)
+	if err != nil {
+		return nil, err
 	}
 	if activation.Before(a.at) {
 		activation = a.at
 	}
-	return key.NewVersion(k, n, key.Generation{Material: *effect.Material, Algorithm: capabilities.Algorithms[0], StrengthBits: capabilities.KeyStrength,
+	return key.NewVersion(k, n, key.Generation{Material: *effect.Material, Algorithm: algorithm, StrengthBits: k.Specification().StrengthBits(),
 		Facts: driver.Facts(), At: a.at, ActivationAt: activation, Actor: a.principal.String(), Ceremony: a.ceremony, Reason: a.reason})
+}
+
+// sealingAlgorithm is how a key that seals does so in its keystore; 0 for keys of another kind.
+func sealingAlgorithm(driver hsm.Keystore, k *key.Key) (hsm.Algorithm, error) {
+	if k.Specification().Kind() != hsm.Seals {
+		return 0, nil
+	}
+	algorithms := driver.Capabilities().Algorithms
+	if len(algorithms) == 0 {
+		return 0, fmt.Errorf("keystore %s has no algorithm to seal by: %w", k.Keystore, hsm.ErrUnsupported)
+	}
+	return algorithms[0], nil
 }
 
 // madeDetail is what T1 records (SP 800-57 Part 1 section 7): module, generator, strength, check value.
 func madeDetail(v *key.Version) map[string]any {
 	return map[string]any{"module": v.Module, "rng": v.RNG, "strength": v.StrengthBits, "check_value": v.CheckValue, "keystore": v.Keystore,
-		"algorithm": v.Algorithm.String(), "fips_claim": v.FIPSClaim, "activation_at": v.ActivationAt.Format(time.RFC3339),
+		"algorithm": v.AlgorithmName(), "specification": v.Specification(), "fips_claim": v.FIPSClaim, "activation_at": v.ActivationAt.Format(time.RFC3339),
 		"oup_end": v.OUPEnd.Format(time.RFC3339), "rup_end": v.RUPEnd.Format(time.RFC3339)}
 }
 

@@ -87,13 +87,10 @@ func unacknowledged(view *store.View, record *key.Keystore, in Input) ([]string,
 	return out, nil
 }
 
-// leastStrength is the security strength demanded of new keys, in bits: SP 800-57 Part 1 Rev 5, Table 4
-// allows no less for protection that lasts beyond 2030.
-const leastStrength = 128
-
 func placementKey(k *key.Key) policies.PlacementKey {
 	return policies.PlacementKey{ID: k.ID, Type: string(k.Type), Classification: string(k.Classification), Impact: string(k.Impact),
-		Frameworks: k.Frameworks, Jurisdiction: k.Jurisdiction, Environment: k.Environment, StrengthBits: leastStrength}
+		Frameworks: k.Frameworks, Jurisdiction: k.Jurisdiction, Environment: k.Environment,
+		Algorithm: string(k.Specification()), StrengthBits: k.Specification().StrengthBits()}
 }
 
 // acceptedRisks shows the exceptions in force that a key's place in its keystore may rest on.

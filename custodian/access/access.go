@@ -12,6 +12,12 @@ const (
 	Encrypt Operation = "encrypt" // protect
 	Decrypt Operation = "decrypt" // process
 	Rewrap  Operation = "rewrap"  // process and protect, plaintext never leaves
+	// With keys of other types than those that encrypt data:
+	DataKeyPair     Operation = "datakeypair" // make a key pair, its private half wrapped (protect)
+	Sign            Operation = "sign"        // protect
+	VerifySignature Operation = "verify"      // process, by the public half
+	MAC             Operation = "mac"         // protect
+	VerifyMAC       Operation = "verify_mac"  // process
 )
 
 // Application is a workload. Row kind "application", id ID.

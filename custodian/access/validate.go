@@ -28,7 +28,31 @@ const (
 )
 
 // Operations returns all data-plane operations.
-func Operations() []Operation { return []Operation{DataKey, Encrypt, Decrypt, Rewrap} }
+func Operations() []Operation {
+	return []Operation{DataKey, DataKeyPair, Encrypt, Decrypt, Rewrap, Sign, VerifySignature, MAC, VerifyMAC}
+}
+
+// OperationsOf returns the operations that keys of a type do: each key has one use (SP 800-57 Part 1 Rev 5,
+// section 5.2). None for types that this service does not make.
+func OperationsOf(t key.Type) []Operation {
+	switch t {
+	case key.DataEncryption, key.KeyWrapping: // direct encryption under the latter is for policy to allow
+		return []Operation{DataKey, DataKeyPair, Encrypt, Decrypt, Rewrap}
+	case key.SymmetricAuth:
+		return []Operation{MAC, VerifyMAC}
+	case key.PrivateSignature:
+		return []Operation{Sign, VerifySignature}
+	case key.PrivateTransport:
+		return []Operation{Encrypt, Decrypt}
+	}
+	return nil
+}
+
+// BindsContext reports whether the operation binds an encryption context to its result; signatures and MACs are
+// in standard forms that have no room for one.
+func (o Operation) BindsContext() bool {
+	return o != Sign && o != VerifySignature && o != MAC && o != VerifyMAC
+}
 
 // Active reports whether the application may call.
 func (a *Application) Active() bool { return a.Status == StatusActive && a.SuspendedAt == nil }

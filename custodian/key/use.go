@@ -64,6 +64,11 @@ func (v *Version) PublicState() State {
 	return Destroyed
 }
 
+// PublicHalfVerifies reports whether the version is a signature pair, whose public half outlives the private one.
+func (v *Version) PublicHalfVerifies() bool {
+	return len(v.Public) > 0 && v.Type.PublicHalf().Permits(Verify)
+}
+
 // AllowsVerify reports whether signatures of the version are verified now, by its public half. A signature does not
 // say when it was made, so that none is verified while the version is suspended.
 func (v *Version) AllowsVerify(now time.Time) error {

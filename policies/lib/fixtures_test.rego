@@ -84,6 +84,7 @@ placement := {
 		"jurisdiction": "EU",
 		"environment": "production",
 		"custody": ["self-hosted"],
+		"algorithm": "aes-256",
 		"strength_bits": 256,
 	},
 	"keystores": {"main": {
@@ -97,6 +98,7 @@ placement := {
 		"jurisdiction": "DE",
 		"environment": "production",
 		"key_strength": 256,
+		"algorithms": ["aes-256"],
 		"simulated": false,
 	}},
 	"exceptions": {},
