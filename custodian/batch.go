@@ -25,8 +25,11 @@ func (s *Service) UseBatch(ctx context.Context, p identity.Principal, uses []Use
 		return nil, invalid("items", fmt.Sprintf("%d items", len(uses)), fmt.Sprintf("1 to %d", MaxBatch))
 	}
 	kind := useType(uses[0].Operation)
-	if kind == "" {
+	switch {
+	case kind == "":
 		return nil, unknownOperation(uses[0].Operation)
+	case uses[0].Operation == access.DataKeyPair: // each may take a second of a processor
+		return nil, invalid("operation", "datakeypair has no batch", "one call a pair")
 	}
 	b := batch{principal: p, kind: kind, calls: make([]*call, len(uses)), refused: make([]error, len(uses))}
 	defer func() {
@@ -142,8 +145,8 @@ const batchContext = 22
 
 // batchDetail lists the items in their order: {"count":n,"items":[…]} with, where keys differ, "keys" that "k"
 // counts from 0, and "reason_code" where all have the same. An item's members are those of a single entry, left
-// out where the batch's own fields say the same: "a" accept_risk, "b" breakglass, "c" start of ctx, "f" from_version, "k" key,
-// "o" outcome, "r" reason, "rc" reason_code, "v" version. Written by hand, in the order of RFC 8785, because a
+// out where the batch's own fields say the same: "a" accept_risk, "b" breakglass, "c" start of ctx, "f" from_version, "i" start of input, "k" key,
+// "n" not valid, "o" outcome, "r" reason, "rc" reason_code, "v" version. Written by hand, in the order of RFC 8785, because a
 // batch pays for a hundred of them.
 func (s *Service) batchDetail(b *batch, e *ledger.Entry) ([]byte, error) {
 	out := make([]byte, 0, 64+64*len(b.outcomes))
@@ -213,6 +216,8 @@ type batchLine struct {
 	acceptRisk  bool
 	emergency   string
 	context     string
+	input       string
+	invalid     bool
 	fromVersion uint32
 	key         int // -1: the target's
 	result      ledgerOutcome
@@ -228,6 +233,11 @@ func (s *Service) describe(l *batchLine, c *call, o *outcome) error {
 		return err
 	}
 	l.context = mark[:min(batchContext, len(mark))]
+	if l.input, err = s.inputMark(c, o.at); err != nil {
+		return err
+	}
+	l.input = l.input[:min(batchContext, len(l.input))]
+	l.invalid = c.use.verifies() && o.result == allowed && !o.used.Valid
 	l.acceptRisk, l.reasonCode, l.emergency = c.use.AcceptRisk, c.use.ReasonCode, c.facts.emergency()
 	if v := c.facts.process; v != nil && c.use.Operation == access.Rewrap {
 		l.fromVersion = v.Version
@@ -246,8 +256,12 @@ func (l *batchLine) append(out []byte) []byte {
 	if l.fromVersion > 0 {
 		out = appendNumber(out, start, "f", uint64(l.fromVersion))
 	}
+	out = appendMember(out, start, "i", l.input)
 	if l.key >= 0 {
 		out = appendNumber(out, start, "k", uint64(l.key))
+	}
+	if l.invalid {
+		out = append(appendName(out, start, "n"), "true"...)
 	}
 	out = appendMember(out, start, "o", string(l.result))
 	out = appendMember(out, start, "r", l.reason)

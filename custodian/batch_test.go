@@ -131,7 +131,7 @@ func TestBatchRefusals(t *testing.T) {
 		"none":              {},
 		"too many":          make([]custodian.Use, custodian.MaxBatch+1),
 		"two operations":    {one, encrypt(custodiantest.KeyID, "x")},
-		"unknown operation": {{Operation: "sign"}, {Operation: "sign"}},
+		"unknown operation": {{Operation: "stir"}, {Operation: "stir"}},
 	} {
 		items, err := c.UseBatch(context.Background(), c.App, uses)
 		var input *custodian.InputError

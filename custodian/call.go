@@ -8,6 +8,7 @@ import (
 	"conclave/custodian/dek"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
+	"conclave/hsm/secret"
 )
 
 // call is one data-plane request on its way through the door. Calls are pooled: the garbage of one would cost
@@ -18,6 +19,8 @@ type call struct {
 	ct        ciphertext      // Decrypt, Rewrap
 	malformed error           // why ct is not there; recorded
 	context   dek.ContextHash // of use.Context
+	private   *secret.Bytes   // DataKeyPair: the pair that was made
+	public    []byte
 	facts     facts
 	memoKey   []byte
 }
@@ -30,6 +33,7 @@ type ciphertext struct {
 
 // release forgets the request, so that nothing of it is kept alive or met by the next one.
 func (s *Service) release(c *call) {
+	c.private.Wipe()
 	*c = call{memoKey: c.memoKey[:0]}
 	s.calls.Put(c)
 }
@@ -43,13 +47,16 @@ func (s *Service) begin(p identity.Principal, u *Use) (*call, error) {
 	c := s.calls.Get().(*call)
 	c.use, c.principal = *u, p
 	c.context = dek.HashContext(u.Context)
-	if u.processes() {
+	if u.sealed() {
 		c.ct.Header, c.ct.header, c.ct.body, c.malformed = dek.Parse(u.Ciphertext)
 	}
 	return c, nil
 }
 
-func (u *Use) processes() bool { return u.Operation == access.Decrypt || u.Operation == access.Rewrap }
+// sealed reports whether the call brings a ciphertext that says what it is under.
+func (u *Use) sealed() bool {
+	return u.Operation == access.Decrypt && u.Version == 0 || u.Operation == access.Rewrap
+}
 
 func (u *Use) validate() error {
 	if err := checkContext("context", u.Context); err != nil {
@@ -68,10 +75,18 @@ func (u *Use) validate() error {
 		if err := checkContext("new_context", u.NewContext); err != nil {
 			return err
 		}
+	case access.Sign, access.VerifySignature, access.MAC, access.VerifyMAC:
+		if err := u.validateSigning(); err != nil {
+			return err
+		}
+	case access.DataKeyPair:
+		if err := u.validatePair(); err != nil {
+			return err
+		}
 	default:
 		return unknownOperation(u.Operation)
 	}
-	if u.Key != "" || !u.processes() {
+	if u.Key != "" || !u.sealed() {
 		if err := key.CheckID("key", u.Key); err != nil {
 			return err
 		}
@@ -83,7 +98,7 @@ func (u *Use) validate() error {
 }
 
 func unknownOperation(op access.Operation) error {
-	return invalid("operation", fmt.Sprintf("%q is unknown", targetName(string(op))), "datakey, encrypt, decrypt, rewrap")
+	return invalid("operation", fmt.Sprintf("%q is unknown", targetName(string(op))), names(access.Operations()))
 }
 
 func checkContext(field string, encryption map[string]string) error {
@@ -101,7 +116,7 @@ func checkContext(field string, encryption map[string]string) error {
 // keyID is the key that the call is about: the one named, or the one that the ciphertext names.
 func (s *Service) keyID(c *call) (string, error) {
 	switch {
-	case !c.use.processes():
+	case !c.use.sealed():
 		return c.use.Key, nil
 	case c.malformed != nil:
 		return "", fmt.Errorf("%w: %w", ErrBadCiphertext, c.malformed)

@@ -60,10 +60,16 @@ type Use struct {
 	Context    map[string]string // encryption context, authenticated with the ciphertext
 	Bytes      int               // DataKey: length of the data key, 16…64
 	Plaintext  []byte            // Encrypt: the payload, ≤ 64 KiB; the caller keeps ownership
-	WithPlain  bool              // DataKey: also return the plaintext data key
+	WithPlain  bool              // DataKey, DataKeyPair: also return the plaintext
 	Ciphertext []byte            // Decrypt, Rewrap
 	NewContext map[string]string // Rewrap: context of the result, nil to keep Context
 	AcceptRisk bool              // process data of a suspended key, protected before the suspension; recorded
+	Message    []byte            // Sign, VerifySignature, MAC, VerifyMAC: what is signed, ≤ 64 KiB; the caller keeps ownership
+	Digest     []byte            // Sign, VerifySignature: the message's digest instead, made by Hash
+	Hash       hsm.Hash          // Sign, VerifySignature: NoHash for the one that goes with the key
+	Signature  []byte            // VerifySignature, VerifyMAC: what is verified
+	Version    uint32            // VerifySignature, VerifyMAC, Decrypt of an OAEP ciphertext: the version it is of
+	Spec       hsm.Spec          // DataKeyPair: what pair
 	ReasonCode string            // why, from policy's table of reason codes; recorded. "" for none
 }
 
@@ -71,9 +77,14 @@ type Use struct {
 type Used struct {
 	Key        string
 	Version    uint32
-	Plaintext  []byte // DataKey with WithPlain, Decrypt; the receiver wipes it
-	Ciphertext []byte // DataKey, Encrypt, Rewrap
-	Warning    string // e.g. "key version ends its cryptoperiod in 7 days"
+	Plaintext  []byte   // DataKey and DataKeyPair (PKCS #8) with WithPlain, Decrypt; the receiver wipes it
+	Ciphertext []byte   // DataKey, DataKeyPair, Encrypt, Rewrap
+	Public     []byte   // DataKeyPair: the public half, SubjectPublicKeyInfo
+	Signature  []byte   // Sign, MAC
+	Hash       hsm.Hash // Sign: what made the digest that was signed
+	Spec       hsm.Spec // of the key (Sign, MAC, OAEP) or the pair (DataKeyPair)
+	Valid      bool     // VerifySignature, VerifyMAC: the answer
+	Warning    string   // e.g. "key version ends its cryptoperiod in 7 days"
 	Decision   string
 	// Cache bounds for clients, from policy: how long a data key may be reused.
 	CacheFor time.Duration

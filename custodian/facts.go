@@ -68,14 +68,28 @@ func (s *Service) keyFacts(view *store.View, c *call, keyID string) error {
 	if err := f.versions(view, c); err != nil {
 		return err
 	}
-	return s.keystoreFacts(view, f)
+	return s.keystoreFacts(view, c)
 }
 
 // versions reads the versions that protect and process in this use.
 func (f *facts) versions(view *store.View, c *call) error {
 	u := &c.use
-	var err error
-	if u.processes() {
+	err := f.fits(u)
+	if err != nil {
+		return err
+	}
+	if u.namesVersion() {
+		if f.process, err = f.named(view, u.Version); err != nil {
+			return err
+		}
+		f.version = factsOfVersion(f.process)
+		if u.Operation == access.VerifySignature {
+			f.version.State = string(f.process.PublicState())
+		}
+		f.in.Version, f.in.PayloadBytes = &f.version, len(u.Message)+len(u.Digest)
+		return nil
+	}
+	if u.sealed() {
 		f.in.ProtectedAt = c.ct.ProtectedAt
 		f.in.PayloadBytes = dek.PayloadBytes(c.ct.body)
 		if f.process, err = peekVersion(view, f.key.ID, c.ct.Version); err != nil {
@@ -97,12 +111,9 @@ func (f *facts) versions(view *store.View, c *call) error {
 	case access.Rewrap:
 		f.onto = factsOfVersion(f.protect)
 		f.in.Onto = &f.onto
-	case access.DataKey:
-		f.version = factsOfVersion(f.protect)
-		f.in.Version, f.in.PayloadBytes = &f.version, u.Bytes
 	default:
 		f.version = factsOfVersion(f.protect)
-		f.in.Version, f.in.PayloadBytes = &f.version, len(u.Plaintext)
+		f.in.Version, f.in.PayloadBytes = &f.version, u.Bytes+len(u.Plaintext)+len(u.Message)+len(u.Digest)
 	}
 	return nil
 }
@@ -128,8 +139,9 @@ func factsOfVersion(v *key.Version) policies.VersionFacts {
 
 // keystoreFacts reads the keystores of the versions in use. Policy judges the one that protects, or processes
 // where nothing is protected; it counts as active only when every keystore of the call is. One that this node
-// has no driver of is inactive here.
-func (s *Service) keystoreFacts(view *store.View, f *facts) error {
+// has no driver of is inactive here. What the public half of a pair does needs none.
+func (s *Service) keystoreFacts(view *store.View, c *call) error {
+	f, needed := &c.facts, !c.byPublicHalf()
 	active := true
 	for _, use := range [...]struct {
 		version *key.Version
@@ -147,7 +159,7 @@ func (s *Service) keystoreFacts(view *store.View, f *facts) error {
 			return err
 		}
 		*use.driver = driver
-		active = active && err == nil && driver.Active()
+		active = active && (!needed || err == nil && driver.Active())
 		f.keystore = policies.KeystoreState{ID: record.ID, Environment: record.Environment, Active: active}
 	}
 	f.in.Keystore = &f.keystore

@@ -27,7 +27,11 @@ func (s *Service) record(ctx context.Context, d *derived, c *call, o *outcome) (
 	}
 	e.Reason = o.reason()
 	s.logFailure(c, o)
-	if detail := s.useDetail(c, o); len(detail) > 0 {
+	detail, err := s.useDetail(c, o)
+	if err != nil {
+		return store.Receipt{}, err
+	}
+	if len(detail) > 0 {
 		e.Detail = Detail(detail)
 		ledger.ShrinkDetail(&e)
 	}
@@ -43,12 +47,16 @@ func (s *Service) contextMark(c *call, o *outcome) (string, error) {
 }
 
 // useDetail is what an entry says of a call beyond its fields; empty for an ordinary one.
-func (s *Service) useDetail(c *call, o *outcome) map[string]any {
+func (s *Service) useDetail(c *call, o *outcome) (map[string]any, error) {
 	u := &c.use
 	reasons := o.reasons()
 	emergency := c.facts.emergency()
-	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && emergency == "" && u.Operation != access.Rewrap {
-		return nil
+	input, err := s.inputMark(c, o.at)
+	if err != nil {
+		return nil, err
+	}
+	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && emergency == "" && u.Operation != access.Rewrap && u.Operation != access.DataKeyPair && input == "" {
+		return nil, nil
 	}
 	detail := map[string]any{}
 	if len(reasons) > 0 {
@@ -66,7 +74,16 @@ func (s *Service) useDetail(c *call, o *outcome) map[string]any {
 	if v := c.facts.process; v != nil && u.Operation == access.Rewrap {
 		detail["from_version"] = v.Version // the target names the version that protects the result
 	}
-	return detail
+	if input != "" {
+		detail["input"] = input
+	}
+	if u.verifies() && o.result == allowed {
+		detail["valid"] = o.used.Valid
+	}
+	if u.Operation == access.DataKeyPair {
+		detail["algorithm"] = u.Spec
+	}
+	return detail, nil
 }
 
 // emergency is the ceremony that opened the emergency access by which a call is judged; "" where a grant is there.
@@ -97,6 +114,16 @@ func useType(op access.Operation) string {
 		return "key.use.decrypt"
 	case access.Rewrap:
 		return "key.use.rewrap"
+	case access.DataKeyPair:
+		return "key.use.datakeypair"
+	case access.Sign:
+		return "key.use.sign"
+	case access.VerifySignature:
+		return "key.use.verify"
+	case access.MAC:
+		return "key.use.mac"
+	case access.VerifyMAC:
+		return "key.use.verify_mac"
 	}
 	return ""
 }

@@ -28,6 +28,8 @@ type Service struct {
 	ring     *dek.Ring
 	memo     memo
 	calls    sync.Pool // *call
+	// generations are the places of those who make a pair now.
+	generations chan struct{}
 
 	mu        sync.RWMutex
 	keystores map[string]hsm.Keystore
@@ -64,14 +66,16 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		store:     cfg.Store,
-		bundles:   compiled,
-		node:      cfg.Node,
-		clock:     cfg.Clock,
-		log:       cfg.Logger,
-		instance:  *inst,
-		contexts:  newContextHasher(cfg.AuditKey),
-		keystores: make(map[string]hsm.Keystore),
+		store:    cfg.Store,
+		bundles:  compiled,
+		node:     cfg.Node,
+		clock:    cfg.Clock,
+		log:      cfg.Logger,
+		instance: *inst,
+		contexts: newContextHasher(cfg.AuditKey),
+
+		generations: make(chan struct{}, maxGenerations),
+		keystores:   make(map[string]hsm.Keystore),
 	}
 	if problem := inForce.Problem(); problem != nil {
 		s.log.Error("everything is refused until the policy bundle is mended or an earlier one restored (policy.recover)", "error", problem)

@@ -1,6 +1,7 @@
 package custodian
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -92,7 +93,7 @@ func (s *Service) judge(ctx context.Context, d *derived, c *call, o *outcome) er
 		return err
 	}
 	if decision.Allow {
-		return f.backstop(o.at, c.use.AcceptRisk)
+		return f.backstop(o.at, &c.use)
 	}
 	refusal := denial(decision.Reasons...)
 	if f.in.Grant == nil {
@@ -135,7 +136,7 @@ func (s *Service) authorise(ctx context.Context, d *derived, c *call) (*policies
 }
 
 // backstop is grant, keystore and state table in Go, under the policy: a bundle may ask for more, never for less.
-func (f *facts) backstop(now time.Time, acceptRisk bool) error {
+func (f *facts) backstop(now time.Time, u *Use) error {
 	if f.in.Grant == nil {
 		return noGrant(f.key.ID)
 	}
@@ -145,8 +146,11 @@ func (f *facts) backstop(now time.Time, acceptRisk bool) error {
 	if !f.keystore.Active {
 		return hsm.ErrInactive
 	}
+	if u.Operation == access.VerifySignature {
+		return f.process.AllowsVerify(now)
+	}
 	if f.process != nil {
-		if err := f.process.AllowsProcess(now, f.in.ProtectedAt, acceptRisk); err != nil {
+		if err := f.process.AllowsProcess(now, f.in.ProtectedAt, u.AcceptRisk); err != nil {
 			return err
 		}
 	}
@@ -159,8 +163,18 @@ func (f *facts) backstop(now time.Time, acceptRisk bool) error {
 // perform uses the key.
 func (s *Service) perform(ctx context.Context, d *derived, c *call, o *outcome) error {
 	f, u := &c.facts, &c.use
+	if done, err := s.performStandard(ctx, c, o); done {
+		return err
+	}
 	var plaintext []byte
 	switch u.Operation {
+	case access.DataKeyPair:
+		if err := s.makePair(ctx, c); err != nil {
+			return err
+		}
+		if err := c.private.Use(func(b []byte) error { plaintext = bytes.Clone(b); return nil }); err != nil {
+			return err
+		}
 	case access.DataKey:
 		plaintext = make([]byte, u.Bytes)
 		rand.Read(plaintext)
@@ -177,7 +191,7 @@ func (s *Service) perform(ctx context.Context, d *derived, c *call, o *outcome) 
 		return nil
 	}
 	sealed, err := s.seal(ctx, c, o.at, plaintext)
-	keep := err == nil && u.Operation == access.DataKey && u.WithPlain
+	keep := err == nil && u.WithPlain && (u.Operation == access.DataKey || u.Operation == access.DataKeyPair)
 	if !keep {
 		if u.Operation != access.Encrypt { // an Encrypt's plaintext is the caller's own
 			secret.Wipe(plaintext)
@@ -188,6 +202,9 @@ func (s *Service) perform(ctx context.Context, d *derived, c *call, o *outcome) 
 		return err
 	}
 	o.used = Used{Key: f.key.ID, Version: f.protect.Version, Ciphertext: sealed, Warning: expiryWarning(f.protect, o.at)}
+	if u.Operation == access.DataKeyPair {
+		o.used.Public, o.used.Spec = c.public, u.Spec
+	}
 	if keep {
 		o.used.Plaintext, o.used.CacheFor = plaintext, d.policies.CacheFor(string(f.key.Classification))
 	}

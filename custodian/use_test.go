@@ -100,7 +100,7 @@ func TestBadInputNamesTheFieldAndRecordsNothing(t *testing.T) {
 		use   custodian.Use
 		field string
 	}{
-		"operation":        {custodian.Use{Operation: "sign", Key: k}, "operation"},
+		"operation":        {custodian.Use{Operation: "stir", Key: k}, "operation"},
 		"no operation":     {custodian.Use{Key: k}, "operation"},
 		"data key short":   {with(dataKey(k), func(u *custodian.Use) { u.Bytes = 15 }), "bytes"},
 		"data key long":    {with(dataKey(k), func(u *custodian.Use) { u.Bytes = 65 }), "bytes"},

@@ -63,6 +63,7 @@ type (
 		Context    map[string]string `json:"context,omitempty"`
 		AcceptRisk bool              `json:"accept_risk,omitempty"`
 		Reason     string            `json:"reason,omitempty"`
+		Version    uint32            `json:"version,omitempty"` // of the key-transport pair that an OAEP ciphertext is for
 	}
 	DecryptResponse struct {
 		Key       string `json:"key"`
@@ -76,6 +77,70 @@ type (
 		Reason     string            `json:"reason,omitempty"`
 	}
 	RewrapResponse = EncryptResponse
+
+	// DataKeyPairRequest asks for a pair of an algorithm that makes pairs, e.g. "ecdsa-p256".
+	DataKeyPairRequest struct {
+		Algorithm string            `json:"algorithm"`
+		Context   map[string]string `json:"context,omitempty"`
+		Plaintext bool              `json:"plaintext,omitempty"`
+		Reason    string            `json:"reason,omitempty"`
+	}
+	// DataKeyPairResponse: decrypting Ciphertext gives the private half again.
+	DataKeyPairResponse struct {
+		Key        string `json:"key"`
+		Version    uint32 `json:"version"`
+		Algorithm  string `json:"algorithm"`
+		Public     []byte `json:"public"`              // SubjectPublicKeyInfo (RFC 5280), DER
+		Plaintext  []byte `json:"plaintext,omitempty"` // PKCS #8 (RFC 5958), DER
+		Ciphertext []byte `json:"ciphertext"`
+		Warning    string `json:"warning,omitempty"`
+	}
+	// SignRequest carries the message, or its digest and the hash that made it.
+	SignRequest struct {
+		Message []byte `json:"message,omitempty"`
+		Digest  []byte `json:"digest,omitempty"`
+		Hash    string `json:"hash,omitempty"` // none: the first that goes with the key
+		Reason  string `json:"reason,omitempty"`
+	}
+	SignResponse struct {
+		Key       string `json:"key"`
+		Version   uint32 `json:"version"` // keep it: verifying names it
+		Algorithm string `json:"algorithm"`
+		Hash      string `json:"hash,omitempty"`
+		Signature []byte `json:"signature"`
+		Warning   string `json:"warning,omitempty"`
+	}
+	VerifyRequest struct {
+		Version   uint32 `json:"version"`
+		Message   []byte `json:"message,omitempty"`
+		Digest    []byte `json:"digest,omitempty"`
+		Hash      string `json:"hash,omitempty"`
+		Signature []byte `json:"signature"`
+		Reason    string `json:"reason,omitempty"`
+	}
+	// VerifyResponse: a wrong signature or MAC is an answer, not an error.
+	VerifyResponse struct {
+		Key     string `json:"key"`
+		Version uint32 `json:"version"`
+		Valid   bool   `json:"valid"`
+	}
+	MACRequest struct {
+		Message []byte `json:"message"`
+		Reason  string `json:"reason,omitempty"`
+	}
+	MACResponse struct {
+		Key       string `json:"key"`
+		Version   uint32 `json:"version"`
+		Algorithm string `json:"algorithm"`
+		MAC       []byte `json:"mac"`
+		Warning   string `json:"warning,omitempty"`
+	}
+	VerifyMACRequest struct {
+		Version uint32 `json:"version"`
+		Message []byte `json:"message"`
+		MAC     []byte `json:"mac"`
+		Reason  string `json:"reason,omitempty"`
+	}
 
 	// Batch forms: POST /v1/keys/{key}/datakeys/batch and so on; at most 100 items. An item fails alone.
 	Batch[T any] struct {
@@ -96,6 +161,7 @@ type (
 		ID             string    `json:"id"`
 		Label          string    `json:"label"`
 		Type           string    `json:"type"`
+		Algorithm      string    `json:"algorithm"` // what its versions are, e.g. "aes-256", "ecdsa-p256"
 		Classification string    `json:"classification"`
 		Impact         string    `json:"impact"`
 		Frameworks     []string  `json:"frameworks,omitempty"`
@@ -137,6 +203,25 @@ type (
 		Actor    string    `json:"actor"`
 		Ceremony string    `json:"ceremony,omitempty"`
 		Reason   string    `json:"reason"`
+	}
+	// PublicKeys are the public halves of a pair's versions.
+	PublicKeys struct {
+		Key       string      `json:"key"`
+		Algorithm string      `json:"algorithm"`
+		Use       string      `json:"use"` // "signature" or "key-transport"
+		Items     []PublicKey `json:"items"`
+	}
+	// PublicKey is one public half. State is its own: it verifies on after the private half was destroyed, until
+	// RUPEnd, and nothing any more once it reads compromised or destroyed.
+	PublicKey struct {
+		Version      uint32          `json:"version"`
+		State        string          `json:"state"`
+		CheckValue   string          `json:"check_value"`
+		ActivationAt time.Time       `json:"activation_at"`
+		OUPEnd       time.Time       `json:"oup_end"`
+		RUPEnd       time.Time       `json:"rup_end"`
+		PEM          string          `json:"pem"` // SubjectPublicKeyInfo, RFC 7468
+		JWK          json.RawMessage `json:"jwk"` // RFC 7517; kid is the thumbprint of RFC 7638
 	}
 	Keystore struct {
 		ID           string `json:"id"`

@@ -69,7 +69,7 @@ func (x *exchange) grow(n int) {
 
 // answerSize is more than any answer for this result takes: base64 and the members around it.
 func answerSize(u *custodian.Used) int {
-	return (len(u.Plaintext)+len(u.Ciphertext))*4/3 + 6*(len(u.Key)+len(u.Warning)) + 256
+	return (len(u.Plaintext)+len(u.Ciphertext)+len(u.Public)+len(u.Signature))*4/3 + 6*(len(u.Key)+len(u.Warning)) + 256
 }
 
 func dataKeyUse(in *api.DataKeyRequest) custodian.Use {
@@ -81,7 +81,7 @@ func encryptUse(in *api.EncryptRequest) custodian.Use {
 }
 
 func decryptUse(in *api.DecryptRequest) custodian.Use {
-	return custodian.Use{Context: in.Context, Ciphertext: in.Ciphertext, AcceptRisk: in.AcceptRisk, ReasonCode: in.Reason}
+	return custodian.Use{Context: in.Context, Ciphertext: in.Ciphertext, AcceptRisk: in.AcceptRisk, ReasonCode: in.Reason, Version: in.Version}
 }
 
 func rewrapUse(in *api.RewrapRequest) custodian.Use {
@@ -107,6 +107,7 @@ func batchOf[In any](s *server, op access.Operation, toUse func(*In) custodian.U
 		defer func() {
 			for i := range uses {
 				secret.Wipe(uses[i].Plaintext)
+				secret.Wipe(uses[i].Message)
 			}
 		}()
 		results, err := s.door.UseBatch(x.ctx(), x.who, uses)

@@ -106,7 +106,7 @@ func (s *server) getKey(x *exchange) error {
 
 func keyOf(view *store.View, k *key.Key) api.Key {
 	out := api.Key{
-		ID: k.ID, Label: k.Label, Type: string(k.Type), Classification: string(k.Classification), Impact: string(k.Impact),
+		ID: k.ID, Label: k.Label, Type: string(k.Type), Algorithm: string(k.Specification()), Classification: string(k.Classification), Impact: string(k.Impact),
 		Frameworks: k.Frameworks, Jurisdiction: k.Jurisdiction, Environment: k.Environment, Owner: k.Owner, Keystore: k.Keystore,
 		Current: k.Current, Versions: k.Versions, CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, GovRevision: k.GovRevision,
 	}
@@ -142,7 +142,7 @@ func (s *server) listVersions(x *exchange) error {
 
 func versionOf(v *key.Version) api.Version {
 	out := api.Version{
-		Version: v.Version, State: string(v.State), CheckValue: v.CheckValue, Algorithm: v.Algorithm.String(),
+		Version: v.Version, State: string(v.State), CheckValue: v.CheckValue, Algorithm: v.AlgorithmName(),
 		StrengthBits: v.StrengthBits, FIPSClaim: v.FIPSClaim, GeneratedAt: v.GeneratedAt, ActivationAt: v.ActivationAt,
 		OUPEnd: v.OUPEnd, RUPEnd: v.RUPEnd, History: []api.Transition{},
 	}

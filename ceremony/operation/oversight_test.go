@@ -299,7 +299,7 @@ func TestExceptionsLiftPlacementUntilTheirDate(t *testing.T) {
 	}), "who approves sees what it rests on: %v", c.Lines)
 	place := func() policies.KeystoreVerdict {
 		d, err := r.Place(t.Context(), r.View(), policies.PlacementKey{ID: "cards", Type: string(key.DataEncryption), Classification: "cardholder-data", Impact: "low",
-			Jurisdiction: "EU", Environment: "test", StrengthBits: 256})
+			Jurisdiction: "EU", Environment: "test", Algorithm: "aes-256", StrengthBits: 256})
 		require.NoError(t, err)
 		v, ok := d.Verdict(ks.ID)
 		require.True(t, ok)

@@ -199,37 +199,54 @@ func (c *Custodian) putDemoRows(t testing.TB, class key.Classification) {
 	c.App = identity.Principal{Kind: identity.Application, ID: ApplicationID, Credential: token.ID, Origin: "127.0.0.1", RequestID: "demo"}
 }
 
-// AddGrant lets an application use a key for everything, for a year.
+// AddGrant lets an application use a key for everything that grants name, for a year.
 func (c *Custodian) AddGrant(t testing.TB, id, application, keyID string) {
 	t.Helper()
 	now := c.Clock.Now()
 	c.Put(t, custodian.KindGrant, id, access.Grant{ID: id, Application: application, Key: keyID,
-		Operations: []access.Operation{access.DataKey, access.Encrypt, access.Decrypt, access.Rewrap},
+		Operations: access.Operations(),
 		CreatedAt:  now, ExpiresAt: now.AddDate(1, 0, 0), CreatedBy: "genesis"})
 }
 
-// AddKey makes a key with one active version of a year.
+// AddKey makes a data-encryption key with one active version of a year.
 func (c *Custodian) AddKey(t testing.TB, id string, class key.Classification) {
 	t.Helper()
+	c.AddKeyOf(t, id, class, hsm.AES256)
+}
+
+// AddKeyOf makes a key of a specification with one active version of a year.
+func (c *Custodian) AddKeyOf(t testing.TB, id string, class key.Classification, spec hsm.Spec) {
+	t.Helper()
 	now := c.Clock.Now()
-	c.Put(t, custodian.KindKey, id, key.Key{ID: id, Label: "Demo key", Type: key.DataEncryption, Classification: class,
+	c.Put(t, custodian.KindKey, id, key.Key{ID: id, Label: "Demo key", Type: key.TypeFor(spec), Spec: spec, Classification: class,
 		Impact: key.Low, Jurisdiction: "EU", Environment: "test", Owner: "demo-ada", Keystore: KeystoreID, Origin: "generated",
 		OUPDays: 365, RUPDays: 730, RotateDays: 300, Current: 1, Versions: 1, GovRevision: 1, CreatedAt: now,
 		CreatedBy: "genesis", Development: true})
-	c.Put(t, custodian.KindKeyVersion, key.VersionID(id, 1), c.NewVersion(t, id, 1))
+	c.Put(t, custodian.KindKeyVersion, key.VersionID(id, 1), c.NewVersionOf(t, id, 1, spec))
 }
 
-// NewVersion makes active key material of a year; the caller puts it.
+// NewVersion makes active data-encryption key material of a year; the caller puts it.
 func (c *Custodian) NewVersion(t testing.TB, id string, number uint32) key.Version {
 	t.Helper()
+	return c.NewVersionOf(t, id, number, hsm.AES256)
+}
+
+// NewVersionOf makes active key material of a specification, of a year; the caller puts it.
+func (c *Custodian) NewVersionOf(t testing.TB, id string, number uint32, spec hsm.Spec) key.Version {
+	t.Helper()
 	now := c.Clock.Now()
-	material, err := c.Soft.Create(context.Background(), id, number, hsm.AES256, rand.Text())
+	material, err := c.Soft.Create(context.Background(), id, number, spec, rand.Text())
 	require.NoError(t, err)
-	return key.Version{Key: id, Version: number, Type: key.DataEncryption, State: key.Active, Keystore: KeystoreID, Material: material,
-		Algorithm: hsm.AlgorithmDerivedAES256GCM, StrengthBits: 256, CheckValue: material.CheckValue,
+	v := key.Version{Key: id, Version: number, Type: key.TypeFor(spec), State: key.Active, Keystore: KeystoreID, Spec: spec, Public: material.Public,
+		Material: material, StrengthBits: spec.StrengthBits(), CheckValue: material.CheckValue,
 		Module: c.Soft.Facts().Module, RNG: c.Soft.Facts().RNG, GeneratedAt: now, ActivationAt: now,
 		OUPEnd: now.Add(365 * 24 * time.Hour), RUPEnd: now.Add(730 * 24 * time.Hour),
 		History: []key.Transition{
 			{ID: "T1", To: key.PreActivation, At: now, Actor: "demo", Ceremony: "genesis", Reason: "demo"},
 			{ID: "T4", From: key.PreActivation, To: key.Active, At: now, Actor: "demo", Ceremony: "genesis", Reason: "demo"}}}
+	v.Material.Public = nil
+	if spec.Kind() == hsm.Seals {
+		v.Algorithm = hsm.AlgorithmDerivedAES256GCM
+	}
+	return v
 }
