@@ -31,6 +31,9 @@ type quorumWatch struct {
 	Levels map[string]quorum.Level `json:"levels"`
 }
 
+// batchName is the operation that takes what the operation of its items takes, and nothing of its own.
+const batchName = "batch"
+
 const (
 	// watchEvery is how long the watch rests between two looks.
 	watchEvery = 20 * time.Second
@@ -72,7 +75,7 @@ func (e *Engine) healthOf(ctx context.Context, view *store.View, now time.Time) 
 // OperationHealth is one operation with everybody who could take part in it. ErrNotFound for one that this program
 // does not know.
 func (e *Engine) OperationHealth(ctx context.Context, name string) ([]quorum.Outlook, error) {
-	if e.ops[name] == nil {
+	if e.ops[name] == nil || name == batchName {
 		return nil, fmt.Errorf("operation %q: %w", clip(name), ErrNotFound)
 	}
 	return quorum.Detail(ctx, e.quorumFacts(e.store.View(), e.clock.Now()), name)
@@ -81,7 +84,8 @@ func (e *Engine) OperationHealth(ctx context.Context, name string) ([]quorum.Out
 // quorumFacts reads what health is computed from. Rows that contradict the ledger are nobody's.
 func (e *Engine) quorumFacts(view *store.View, now time.Time) quorum.Facts {
 	engine := e.door.PoliciesOf(view)
-	f := quorum.Facts{Operations: slices.Sorted(maps.Keys(e.ops)), Mode: policies.Mode(e.door.Instance().Mode),
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(e.ops)), func(name string) bool { return name == batchName })
+	f := quorum.Facts{Operations: names, Mode: policies.Mode(e.door.Instance().Mode),
 		Policy: engine, Digest: engine.Digest(), Now: now}
 	for _, p := range store.All[people.Person](view, custodian.KindPerson) {
 		f.People = append(f.People, p)

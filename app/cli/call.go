@@ -3,6 +3,8 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,7 +76,7 @@ func ceremonyCalendar() *cobra.Command {
 	c := &cobra.Command{
 		Use: "calendar CEREMONY", Short: "Fetch the meeting of a ceremony as a calendar file (RFC 5545)", Args: exactly("CEREMONY"),
 	}
-	out := c.Flags().StringP("out", "o", "", "file to write, as ceremony.ics; must not exist")
+	out := c.Flags().StringP("out", "o", "", "file to write, as ceremony.ics; must not exist; without one it is shown")
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
 		if err := s.connectAny(); err != nil {
 			return err
@@ -86,7 +88,7 @@ func ceremonyCalendar() *cobra.Command {
 		if *out != "" {
 			return writeNewFile(*out, event)
 		}
-		fmt.Fprintf(s.out, "%s", clean(string(event)))
+		fmt.Fprintf(s.out, "%s", clean(strings.ReplaceAll(string(event), "\r\n", "\n")))
 		return nil
 	})
 	return c
@@ -100,9 +102,13 @@ func writeCall(w io.Writer, c *api.Ceremony) {
 	fmt.Fprintf(w, "Called to %s at %s for %d minutes: %s\n", clean(c.ID), when(c.Call.At), c.Call.Minutes, clean(c.Call.Place))
 	var rows [][]string
 	for _, p := range c.Call.People {
-		rows = append(rows, []string{p.Person, orDash(p.BackupFor), answerWords(p), orDash(maybe(p.AttendedAt)), orDash(p.Reason + p.Note)})
+		rows = append(rows, []string{p.Person, orDash(p.BackupFor), answerWords(p), orDash(maybe(p.AttendedAt)), orDash(remarks(p.Reason, p.Note))})
 	}
 	table(w, []string{"PERSON", "IN PLACE OF", "ANSWER", "TOOK PART", "REMARK"}, rows)
+}
+
+func remarks(texts ...string) string {
+	return strings.Join(slices.DeleteFunc(texts, func(s string) bool { return s == "" }), "; ")
 }
 
 func answerWords(p api.Invitation) string {

@@ -266,8 +266,10 @@ func writeSimulation(w io.Writer, out *api.Simulation, all bool) {
 	} else {
 		table(w, []string{"OPERATION", "KEYS", "SHARE SET", "VERDICT", "SURVIVED LOSS OF", "WOULD SURVIVE", "WOULD LACK"}, rows)
 	}
+	if len(out.Refused) > 0 {
+		fmt.Fprintln(w, "\nIt would be refused:")
+	}
 	for _, r := range out.Refused {
-		fmt.Fprintf(w, "\nIt would be refused:\n")
 		writeReason(w, r)
 	}
 }

@@ -80,6 +80,7 @@ func TestHealthOfAFirm(t *testing.T) {
 	require.NotContains(t, h.of(t, "policy.activate").Act, Place{"team", "red"}, "it takes two teams")
 	require.Equal(t, 9, h.of(t, "acknowledgement.sign").CanAsk, "everybody for themselves")
 	require.Equal(t, 2, h.of(t, "custodian.suspend").CanAsk)
+	require.Empty(t, h.of(t, "custodian.suspend").Act, "one person does it alone anyway")
 
 	detail, err := Detail(t.Context(), f, "custodian.add")
 	require.NoError(t, err)

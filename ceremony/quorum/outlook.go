@@ -29,7 +29,8 @@ type Outlook struct {
 	CanAsk     int `json:"can_ask"`
 	CanApprove int `json:"can_approve"`
 	CanAttend  int `json:"can_attend,omitempty"`
-	// Act are places whose people alone could do it; Block those without which nobody else could.
+	// Act are places whose people alone could do it, where it takes several people; Block those without which nobody
+	// else could.
 	Act   []Place `json:"act_alone,omitempty"`
 	Block []Place `json:"block_alone,omitempty"`
 	// Requesters is how it stands with each person who may ask; only where it is asked for.
@@ -177,7 +178,7 @@ func (a *assessor) judgePlaces(panels []*panel, o *Outlook) {
 		blocks, acts := true, false
 		for _, p := range panels {
 			blocks = blocks && p.lack(func(i int) bool { return inside[p.seats[i].member] }) != ""
-			acts = acts || p.within(inside).lack(nobody) == ""
+			acts = acts || !p.alone && p.within(inside).lack(nobody) == ""
 		}
 		if blocks {
 			o.Block = append(o.Block, place.Place)
