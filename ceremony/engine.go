@@ -56,6 +56,10 @@ type Engine struct {
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
 	told       map[operation.Alert]bool // alerts already in the log
+	// seen is when people proved who they are since it was last recorded.
+	seen map[string]time.Time
+	// began is when this process started, peopleDue when its jobs about people run next; monotonic. Tick's own.
+	began, peopleDue time.Duration
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
 }
@@ -83,6 +87,7 @@ func New(cfg Config) (*Engine, error) {
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
+		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
 	}
 	view := e.store.View()
 	confirmation, revision := confirmedClock(view)

@@ -95,6 +95,9 @@ func stillAsks(view *store.View, c *Ceremony, takes policies.QuorumDecision, now
 	if err := people.Present(who); err != nil {
 		return fmt.Errorf("whoever asked no longer counts: %w", ineligible(err))
 	}
+	if k := who.Credential(c.Requester.Credential); k != nil && k.Revoked && takes.Class != policies.Protective {
+		return fmt.Errorf("whoever asked did so with a key that is revoked since: %w", &IneligibleError{who.ID, people.CodeCredentialRevoked, "ask anew with another key"})
+	}
 	if takes.Class == policies.Protective || takes.OwnerOnly {
 		return nil
 	}

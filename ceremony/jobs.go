@@ -13,11 +13,11 @@ import (
 	"conclave/custodian/store"
 )
 
-// runJobs does what dates bring to keys (class A): scheduled rotations first, since nothing rotates from a
+// runJobs does what dates bring to keys (class A) and to people: scheduled rotations first, since nothing rotates from a
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.watchQuorums(ctx))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.watchQuorums(ctx), e.tendPeople(ctx))
 	e.alert()
 	return err
 }
@@ -117,7 +117,7 @@ func (e *Engine) alert() {
 		e.told[a] = true
 		e.mu.Unlock()
 		if !told {
-			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version)
+			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version, "person", a.Person, "duty", a.Duty)
 		}
 	}
 }

@@ -28,6 +28,9 @@ const (
 	KindException   store.Kind = "exception"   // exception id
 	KindBreakGlass  store.Kind = "breakglass"  // id of the emergency access
 	KindClock       store.Kind = "clock"       // oversight.ClockRow
+	KindInvitation  store.Kind = "invitation"  // invitation id
+	KindActivity    store.Kind = "activity"    // person id
+	KindDuty        store.Kind = "duty"        // duty id
 
 	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
@@ -81,6 +84,9 @@ func Schema() store.Schema {
 		KindException:   store.JSON[oversight.Exception](false),
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
+		KindInvitation:  store.JSON[people.Invitation](false),
+		KindActivity:    store.JSON[people.Activity](false),
+		KindDuty:        store.JSON[people.Duty](false),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

@@ -35,7 +35,7 @@ func allowedClasses(operation string) []Class {
 		"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "policy.recover", "backup.open", "restore":
 		return []Class{Attended}
 	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
-		"token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon":
+		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon":
 		return []Class{Protective}
 	case "key.create", "key.activate", "key.deactivate":
 		return []Class{PreAuthorised, Governed}
@@ -45,7 +45,8 @@ func allowedClasses(operation string) []Class {
 		return []Class{Direct, PreAuthorised, Governed}
 	case "grant.create", "grant.alter", "application.enrol", "token.issue":
 		return []Class{Direct, Governed}
-	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "review.sign", "finding.open", "finding.alter", "finding.close":
+	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "review.sign", "finding.open", "finding.alter", "finding.close",
+		"invitation.open", "invitation.withdraw", "duty.close":
 		return []Class{Direct}
 	default:
 		return []Class{Governed, Attended}

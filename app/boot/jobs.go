@@ -86,7 +86,7 @@ func (s *service) tick(ctx context.Context) error {
 		return err
 	}
 	s.engine.Sweep()
-	err = s.tendKeystores(ctx)
+	err = errors.Join(s.tendKeystores(ctx), s.engine.NoteActivity(ctx))
 	if ours {
 		err = errors.Join(err, s.engine.Tick(ctx))
 	}

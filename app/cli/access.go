@@ -147,11 +147,17 @@ func tokenCommand() *cobra.Command {
 
 func personCommand() *cobra.Command {
 	list := register("List people", (*client.Client).People,
-		[]string{"PERSON", "NAME", "ROLES", "TEAM", "SITE", "MANAGER", "STATUS", "ACKNOWLEDGED", "UNTIL"},
+		[]string{"PERSON", "NAME", "ROLES", "TEAM", "SITE", "MANAGER", "BACKUP", "STATUS", "KEYS", "ACKNOWLEDGED", "UNTIL", "LAST ACTIVE"},
 		func(p api.Person) []string {
-			return []string{p.ID, p.Name, strings.Join(p.Roles, ", "), p.Team, p.Site, p.Manager, p.Status, maybe(p.AcknowledgedAt), maybe(p.AckExpiresAt)}
+			return []string{p.ID, p.Name, strings.Join(p.Roles, ", "), p.Team, p.Site, p.Manager, p.Backup, p.Status, number(len(p.ApprovalKeyIDs)),
+				maybe(p.AcknowledgedAt), maybe(p.AckExpiresAt), maybe(p.LastActiveAt)}
 		})
-	return parent("person", "People: list, suspend, resume", list,
-		proposal{use: "suspend PERSON", short: "Suspend a person at once", name: "custodian.suspend", member: "person", reasonMember: "reason"}.command(),
+	return parent("person", "People: list, show, suspend, resume", list, personShow(),
+		proposal{
+			use: "suspend PERSON", short: "Suspend a person at once", name: "custodian.suspend", member: "person", reasonMember: "reason",
+			flags: func(p *params) {
+				p.bool("leaving", "leaving", "they are about to leave: open what must follow now")
+			},
+		}.command(),
 		proposal{use: "resume PERSON", short: "Propose to release a suspended person", name: "custodian.resume", member: "person", reasonMember: "finding"}.command())
 }

@@ -223,7 +223,7 @@ func TestFlagsBecomeParameters(t *testing.T) {
 		"grant create --application a --key k --operation datakey,decrypt --context order=7 --days 30 --reason r":                                              `{"application":"a","context":{"order":"7"},"days":30,"key":"k","operations":["datakey","decrypt"]}`,
 		"application enrol a --name N --owner o --environment test --token-days 9 --grant k=datakey+decrypt --grant-days 5 --reason r":                         `{"environment":"test","grants":[{"days":5,"key":"k","operations":["datakey","decrypt"]}],"id":"a","name":"N","owner":"o","token_days":9}`,
 		"token issue --auditor frank --days 30 --reason r":                                                                                                     `{"auditor":"frank","days":30}`,
-		"person suspend mallory --reason r":                                                                                                                    `{"person":"mallory","reason":"r"}`,
+		"person suspend mallory --reason r":                                                                                                                    `{"leaving":false,"person":"mallory","reason":"r"}`,
 		"keystore register hsm2 --jurisdiction EU --environment test --location here --controller chen --share-set s2 --threshold 2 --holder a,b,c --reason r": `{"controller":"chen","driver":"software","environment":"test","id":"hsm2","jurisdiction":"EU","location":"here","share_set":{"holders":["a","b","c"],"id":"s2","threshold":2}}`,
 	} {
 		o.asked = nil

@@ -11,7 +11,19 @@ import (
 )
 
 func custodianCommand() *cobra.Command {
-	return parent("custodian", "Make and show custodian key files", custodianKeygen(), custodianShow())
+	return parent("custodian", "Key files, and the people of this instance: invite, join, add, alter, remove",
+		custodianKeygen(),
+		custodianShow(),
+		custodianInvite(),
+		custodianInvitations(),
+		proposal{use: "withdraw INVITATION", short: "Withdraw an invitation", name: "invitation.withdraw", member: "invitation", reasonMember: "reason"}.command(),
+		custodianJoin(),
+		custodianAdd(),
+		custodianAlter(),
+		custodianRole(),
+		custodianHandover(),
+		custodianRemove(),
+	)
 }
 
 func custodianKeygen() *cobra.Command {
@@ -28,22 +40,32 @@ func custodianKeygen() *cobra.Command {
 	development := f.Bool("development", false, "mark the keys as development data; lifts the rule on the passphrase's length")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
 		s.say("Making a key file for %s in %s (%s; P-256 for shares).", *id, *out, *alg)
-		passphrase, err := s.newPassphrase()
-		if err != nil {
-			return err
-		}
-		defer passphrase.Wipe()
-		signer, err := keyfile.Generate(*id, *alg)
+		signer, err := s.newKeyFile(*id, *alg, *out, *development)
 		if err != nil {
 			return err
 		}
 		defer signer.Wipe()
-		if err := signer.Save(*out, passphrase, keyfile.SaveOptions{Development: *development}); err != nil {
-			return err
-		}
 		return s.showPublic(signer.Public())
 	})
 	return must(c, "id", "out")
+}
+
+// newKeyFile makes a person's keys and keeps them under a new passphrase. Wipe the signer.
+func (s *session) newKeyFile(id, alg, out string, development bool) (*keyfile.Signer, error) {
+	passphrase, err := s.newPassphrase()
+	if err != nil {
+		return nil, err
+	}
+	defer passphrase.Wipe()
+	signer, err := keyfile.Generate(id, alg)
+	if err != nil {
+		return nil, err
+	}
+	if err := signer.Save(out, passphrase, keyfile.SaveOptions{Development: development}); err != nil {
+		signer.Wipe()
+		return nil, err
+	}
+	return signer, nil
 }
 
 func custodianShow() *cobra.Command {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -108,6 +109,7 @@ type proposal struct {
 	name             string // of the operation
 	member           string // parameter that the argument becomes
 	reasonMember     string // parameter that the reason becomes too: "reason", "finding", "note" or ""
+	findingHelp      string // what a finding is about, where it is not a suspension
 	flags            func(p *params)
 	required         []string
 }
@@ -125,7 +127,7 @@ func (o proposal) command() *cobra.Command {
 	flag, help := "reason", "why, for the record"
 	switch o.reasonMember {
 	case "finding":
-		flag, help = "finding", "how the finding behind the suspension was closed"
+		flag, help = "finding", cmp.Or(o.findingHelp, "how the finding behind the suspension was closed")
 	case "note":
 		flag, help = "note", "what was looked at and found"
 	}

@@ -59,6 +59,9 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		findingCommand(),
 		breakglassCommand(),
 		quorumCommand(),
+		credentialCommand(),
+		dutyCommand(),
+		alertsCommand(),
 	)
 	group(root, "keys",
 		keyCommand(),

@@ -17,6 +17,7 @@ import (
 
 	"conclave/app/auth"
 	"conclave/custodian/identity"
+	"conclave/custodian/people"
 	"conclave/hsm/secret"
 )
 
@@ -28,6 +29,7 @@ type exchange struct {
 	id       string // request id
 	who      identity.Principal
 	evidence []byte // envelope by which a person signed the request
+	invited  *people.Invitation
 	body     []byte
 	out      []byte
 }
@@ -36,6 +38,8 @@ const (
 	bufferSize = 2 << 10
 	// firstRead is how much room a body gets before any of it has come: what a caller announces costs nothing yet.
 	firstRead = 64 << 10
+	// maxAnswerBody bounds what an invited person hands in: two public keys in a signed envelope.
+	maxAnswerBody = 8 << 10
 	// largestKept is the largest buffer that goes back for reuse.
 	largestKept = 256 << 10
 )
@@ -96,6 +100,8 @@ func (s *server) bounds(kind plane) (limit int64, timeout time.Duration) {
 		return s.limits.ControlBody, s.limits.ControlTimeout
 	case report:
 		return s.limits.ControlBody, s.limits.ReportTimeout
+	case answer:
+		return maxAnswerBody, s.limits.ControlTimeout
 	}
 	return 0, 0
 }
@@ -155,6 +161,11 @@ func (x *exchange) authenticate(r *route) (auth.Caller, error) {
 		if r.kind != probe && !x.s.anonymous.Allow(auth.Origin(x.c.Request)) {
 			return auth.Caller{}, errAnonymous
 		}
+		if r.access == invited {
+			var err error
+			x.invited, err = x.s.cfg.Auth.Invited(x.c.Request)
+			return auth.Caller{}, err
+		}
 		return auth.Caller{}, nil
 	}
 	caller, err := x.s.cfg.Auth.Authenticate(x.c.Request)
@@ -163,6 +174,7 @@ func (x *exchange) authenticate(r *route) (auth.Caller, error) {
 	}
 	x.who, x.evidence = caller.Principal, caller.Evidence
 	x.who.RequestID = x.id
+	x.s.engine.Seen(x.who)
 	if x.who.Kind == identity.Application {
 		if l := x.s.limiter(x.who.ID); l != nil && !l.Allow() {
 			return auth.Caller{}, errRate

@@ -68,6 +68,8 @@ func sentinels() []sentinel {
 		{shamir.ErrNotFor, bad, "share_stale", "Share is sealed to another key", true},
 		{shamir.ErrUnseal, bad, "share_wrong", "Sealed share does not open", true},
 		{ceremony.ErrCollector, bad, "share_stale", "Share was not sealed to this node's present collector key", true},
+		{operation.ErrInvitationOver, http.StatusGone, "invitation_over", "Invitation can not be answered any more", true},
+		{operation.ErrInvitationUsed, conflict, "invitation_used", "Invitation was answered before", true},
 		{operation.ErrChallenge, bad, "invalid_field", "Challenge is not valid", true},
 
 		{ceremony.ErrNotFound, http.StatusNotFound, "not_found", "No such ceremony", true},
@@ -185,6 +187,7 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 		refusal    *auth.Refusal
 		tampered   *store.TamperedError
 		ineligible *ceremony.IneligibleError
+		field      *key.FieldError
 		transition *key.TransitionError
 		failed     *ceremony.FailedError
 	)
@@ -193,6 +196,8 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 		return describeDenied(denied, full), true
 	case errors.As(err, &input):
 		return invalidField(input.Field, input.Problem, input.Allowed), true
+	case errors.As(err, &field):
+		return invalidField(field.Field, field.Problem, field.Allowed), true
 	case errors.As(err, &refusal):
 		status := http.StatusUnauthorized
 		if refusal.Code == auth.CodeRateLimited {

@@ -60,24 +60,7 @@ func (s *server) listPeople(x *exchange) error {
 	if err := x.authorise(readPeople, "person", ""); err != nil {
 		return err
 	}
-	return page(x, custodian.KindPerson, func(_ *store.View, p *people.Person) (api.Person, bool) { return personOf(p), true })
-}
-
-func personOf(p *people.Person) api.Person {
-	out := api.Person{ID: p.ID, Name: p.Name, Roles: []string{}, Team: p.Team, Site: p.Site, Manager: p.Manager,
-		Status: string(p.Status), ApprovalKeyIDs: []string{}, ShareKeyID: p.ShareKeyID, BackupShareKeyID: p.BackupShareKeyID}
-	for _, r := range p.Roles {
-		out.Roles = append(out.Roles, string(r))
-	}
-	for _, c := range p.ApprovalKeys {
-		if !c.Revoked {
-			out.ApprovalKeyIDs = append(out.ApprovalKeyIDs, c.ID)
-		}
-	}
-	if a := p.Acknowledgement; a != nil {
-		out.AcknowledgedAt, out.AckExpiresAt = timeOf(a.SignedAt), timeOf(a.ExpiresAt)
-	}
-	return out
+	return page(x, custodian.KindPerson, func(view *store.View, p *people.Person) (api.Person, bool) { return personOf(view, p), true })
 }
 
 func (s *server) listApplications(x *exchange) error {

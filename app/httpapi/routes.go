@@ -13,6 +13,7 @@ const (
 	open     reach = iota // anybody
 	optional              // anybody; credentials, where given, must be good
 	known                 // whoever proves who they are
+	invited               // whoever bears the secret of an invitation
 )
 
 // plane says by which bounds a route is served.
@@ -24,6 +25,7 @@ const (
 	batch                // a data-plane batch
 	control              // everything else
 	report               // may take long
+	answer               // as control, with a body of a few keys
 )
 
 // route is one line of the API. The OpenAPI document lists exactly these.
@@ -65,6 +67,12 @@ func (s *server) routes() []route {
 		get("/v1/keys/:key/public", s.publicKeys),
 		get("/v1/keystores", s.listKeystores),
 		get("/v1/people", s.listPeople),
+		get("/v1/people/:person", s.getPerson),
+		get("/v1/invitations", s.listInvitations),
+		get("/v1/duties", s.listDuties),
+		get("/v1/alerts", s.listAlerts),
+		{http.MethodGet, "/v1/invitation", invited, answer, s.invitation},
+		{http.MethodPost, "/v1/invitation", invited, answer, s.answerInvitation},
 		get("/v1/applications", s.listApplications),
 		get("/v1/grants", s.listGrants),
 		get("/v1/tokens", s.listTokens),

@@ -23,6 +23,8 @@ func personPlan(p *people.Person, row store.Row, title string, lines ...Line) Pl
 type custodianSuspendParams struct {
 	Person string `json:"person"`
 	Reason string `json:"reason"`
+	// Leaving: the person is about to leave, so that what must follow from a departure is opened now.
+	Leaving bool `json:"leaving"`
 }
 
 // custodianSuspend takes a person out of every quorum at once. It is refused when nobody could be released any
@@ -31,26 +33,30 @@ type custodianSuspend struct{}
 
 func (custodianSuspend) Name() string { return "custodian.suspend" }
 
-func (custodianSuspend) read(view *store.View, in Input) (*people.Person, store.Row, string, error) {
+func (custodianSuspend) read(view *store.View, in Input) (*people.Person, store.Row, custodianSuspendParams, error) {
 	p, err := decode[custodianSuspendParams](in)
 	if err != nil {
-		return nil, store.Row{}, "", err
+		return nil, store.Row{}, p, err
 	}
-	reason, err := why("reason", p.Reason, in)
-	if err != nil {
-		return nil, store.Row{}, "", err
+	if p.Reason, err = why("reason", p.Reason, in); err != nil {
+		return nil, store.Row{}, p, err
 	}
 	person, row, err := personRow(view, "person", p.Person)
-	return person, row, reason, err
+	return person, row, p, err
 }
 
 func (o custodianSuspend) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
-	p, row, reason, err := o.read(view, in)
+	p, row, params, err := o.read(view, in)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan := personPlan(p, row, fmt.Sprintf("Suspend %s at once; a quorum must release them", p.ID),
-		Line{Label: "status", Before: string(p.Status), After: string(people.StatusSuspended)}, Line{Label: "reason", After: reason})
+		Line{Label: "status", Before: string(p.Status), After: string(people.StatusSuspended)}, Line{Label: "reason", After: params.Reason})
+	if params.Leaving {
+		for _, d := range followUps(view, p, people.CauseLeaving, in, nil) {
+			plan.Lines = append(plan.Lines, d.line())
+		}
+	}
 	for _, w := range costs(view, p.ID, in.Now) {
 		plan.Lines = append(plan.Lines, Line{Label: "warning", After: w})
 	}
@@ -66,18 +72,24 @@ func (o custodianSuspend) Prepare(ctx context.Context, env Env, view *store.View
 }
 
 func (o custodianSuspend) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
-	p, _, reason, err := o.read(tx.View(), in)
+	p, _, params, err := o.read(tx.View(), in)
 	if err != nil {
 		return Result{}, err
 	}
 	warnings := costs(tx.View(), p.ID, in.Now)
-	a := act(env, tx, in, reason)
-	p.Status, p.SuspendedAt, p.SuspendedReason, p.SuspendedBy = people.StatusSuspended, &a.at, reason, in.Requester.ID
-	e := a.event("custodian.suspend", ledger.Target{Type: "person", ID: p.ID}, map[string]any{"warnings": warnings})
+	a := act(env, tx, in, params.Reason)
+	p.Status, p.SuspendedAt, p.SuspendedReason, p.SuspendedBy = people.StatusSuspended, &a.at, params.Reason, in.Requester.ID
+	e := a.event("custodian.suspend", ledger.Target{Type: "person", ID: p.ID}, map[string]any{"warnings": warnings, "leaving": params.Leaving})
 	if err := a.put(tx, custodian.KindPerson, p.ID, p, e); err != nil {
 		return Result{}, err
 	}
-	return result(map[string]any{"person": p.ID, "status": string(p.Status), "warnings": warnings}), nil
+	out := map[string]any{"person": p.ID, "status": string(p.Status), "warnings": warnings}
+	if params.Leaving {
+		if out["duties"], err = openDuties(a, tx, followUps(tx.View(), p, people.CauseLeaving, in, nil)); err != nil {
+			return Result{}, err
+		}
+	}
+	return result(out), nil
 }
 
 // leastPeople is how many people a governed operation takes: a requester and two others (DESIGN invariant 1).
@@ -175,6 +187,9 @@ func (o custodianResume) Execute(_ context.Context, env Env, tx *store.Tx, in In
 	}
 	a := act(env, tx, in, finding)
 	p.Status, p.SuspendedAt, p.SuspendedReason, p.SuspendedBy = people.StatusActive, nil, "", ""
+	if err := seen(a, tx, p.ID); err != nil {
+		return Result{}, err
+	}
 	e := a.event("custodian.resume", ledger.Target{Type: "person", ID: p.ID}, nil)
 	if err := a.put(tx, custodian.KindPerson, p.ID, p, e); err != nil {
 		return Result{}, err

@@ -171,31 +171,33 @@ const (
 // Alert is something that a person should look at. It changes nothing.
 type Alert struct {
 	Kind    AlertKind `json:"kind"`
-	Key     string    `json:"key"`
-	Version uint32    `json:"version"`
-	Days    int       `json:"days,omitempty"` // the warning step reached, expiry only
+	Key     string    `json:"key,omitempty"`
+	Version uint32    `json:"version,omitempty"`
+	Person  string    `json:"person,omitempty"`
+	Duty    string    `json:"duty,omitempty"`
+	Days    int       `json:"days,omitempty"` // the warning step reached
 	Message string    `json:"message"`
 }
 
-// Alerts lists what should be looked at now, in order of version id.
+// Alerts lists what should be looked at now: keys in order of version id, then people and duties.
 func Alerts(view *store.View, now time.Time) []Alert {
 	var out []Alert
 	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
 		id := key.VersionID(v.Key, v.Version)
 		if days := v.Warning(now); days > 0 {
-			out = append(out, Alert{AlertExpiry, v.Key, v.Version, days,
-				fmt.Sprintf("%s protects until %s: within %d days", id, v.OUPEnd.Format(time.DateOnly), days)})
+			out = append(out, Alert{Kind: AlertExpiry, Key: v.Key, Version: v.Version, Days: days,
+				Message: fmt.Sprintf("%s protects until %s: within %d days", id, v.OUPEnd.Format(time.DateOnly), days)})
 		}
 		if v.ReviewOverdue(now) {
-			out = append(out, Alert{AlertReview, v.Key, v.Version, 0, fmt.Sprintf("the suspension of %s is past its review date", id)})
+			out = append(out, Alert{Kind: AlertReview, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("the suspension of %s is past its review date", id)})
 		}
 		if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, v.Keystore); err == nil && ks.CountsAsCompromised(v) && v.State != key.Compromised {
-			out = append(out, Alert{AlertExposure, v.Key, v.Version, 0, fmt.Sprintf("%s counts as compromised, since %d shares of %s are lost: propose key.compromise, replace it",
+			out = append(out, Alert{Kind: AlertExposure, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s counts as compromised, since %d shares of %s are lost: propose key.compromise, replace it",
 				id, ks.SecretExposed.Shares, ks.SecretExposed.Set)})
 		}
 		if t, due := v.Proposal(now); due {
-			out = append(out, Alert{AlertDestruction, v.Key, v.Version, 0, fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})
+			out = append(out, Alert{Kind: AlertDestruction, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})
 		}
 	}
-	return out
+	return append(out, peopleAlerts(view, now)...)
 }

@@ -2,6 +2,7 @@ package operation_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -335,16 +336,21 @@ func TestKeyDestroyIsAdopted(t *testing.T) {
 }
 
 // Expiry never waits: the job deactivates at the end of the usage period. Warnings come before.
+// keyAlerts are the alerts about keys.
+func keyAlerts(r *rig, now time.Time) []operation.Alert {
+	return slices.DeleteFunc(operation.Alerts(r.View(), now), func(a operation.Alert) bool { return a.Key == "" })
+}
+
 func TestExpiryAndAlerts(t *testing.T) {
 	r := newRig(t)
 	jobs := operation.Jobs{Env: r.env}
-	require.Empty(t, operation.Alerts(r.View(), r.Clock.Now()))
+	require.Empty(t, keyAlerts(r, r.Clock.Now()))
 	for _, c := range []struct {
 		left time.Duration
 		step int
 	}{{90 * days, 90}, {30 * days, 30}, {7 * days, 7}} {
 		at := r.version(t, custodiantest.KeyID, 1).OUPEnd.Add(-c.left)
-		alerts := operation.Alerts(r.View(), at)
+		alerts := keyAlerts(r, at)
 		require.Len(t, alerts, 1)
 		require.Equal(t, operation.AlertExpiry, alerts[0].Kind)
 		require.Equal(t, c.step, alerts[0].Days)
@@ -358,14 +364,14 @@ func TestExpiryAndAlerts(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNoEntry, "applied twice changes nothing")
 
 	r.Clock.Advance(365 * days)
-	alerts := operation.Alerts(r.View(), r.Clock.Now())
+	alerts := keyAlerts(r, r.Clock.Now())
 	require.Len(t, alerts, 1)
 	require.Equal(t, operation.AlertDestruction, alerts[0].Kind)
 
 	other := r.other(t)
 	r.run(t, "key.suspend", human("demo-cleo"), map[string]any{"key": other, "reason": "hold"})
 	r.Clock.Advance(31 * days)
-	require.Contains(t, kinds(operation.Alerts(r.View(), r.Clock.Now())), operation.AlertReview)
+	require.Contains(t, kinds(keyAlerts(r, r.Clock.Now())), operation.AlertReview)
 }
 
 func kinds(alerts []operation.Alert) []operation.AlertKind {

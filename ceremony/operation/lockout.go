@@ -174,9 +174,7 @@ func holdings(view *store.View, would after) map[string]quorum.Holding {
 func unreleasable(ctx context.Context, env Env, view *store.View, suspend string, in Input) ([]policies.Reason, error) {
 	out := map[string]bool{suspend: true, in.Requester.ID: true}
 	for _, p := range store.All[people.Person](view, custodian.KindPerson) {
-		if p.Status == people.StatusSuspended && p.SuspendedBy != "" {
-			out[p.SuspendedBy] = true
-		}
+		out[silencedBy(p)] = true
 	}
 	left := registerAfter(view, after{change: func(p *people.Person) *people.Person {
 		if out[p.ID] {
@@ -195,4 +193,22 @@ func unreleasable(ctx context.Context, env Env, view *store.View, suspend string
 	return []policies.Reason{lockedOut(
 		fmt.Sprintf("without %s nobody could be released any more: not counting those who suspended others, %s", suspend, lack),
 		"have those released who are suspended (custodian.resume), or let an officer act who suspended nobody")}, nil
+}
+
+// silencedBy is who took a person's voice alone: by suspension, or by revoking the last key of somebody else, which is
+// as good as one. "" for nobody.
+func silencedBy(p *people.Person) string {
+	if p.Status == people.StatusSuspended {
+		return p.SuspendedBy
+	}
+	last := ""
+	for _, c := range p.ApprovalKeys {
+		if p.Status != people.StatusActive || !c.Revoked {
+			return ""
+		}
+		if c.RevokedBy != p.ID {
+			last = c.RevokedBy
+		}
+	}
+	return last
 }

@@ -6,6 +6,7 @@ const (
 	TypeStatement       = "application/vnd.conclave.statement+json"
 	TypeRequest         = "application/vnd.conclave.request+json"
 	TypeAcknowledgement = "application/vnd.conclave.acknowledgement+json" // people.Terms
+	TypeJoining         = "application/vnd.conclave.joining+json"         // people.Joining, by the invited
 	TypeGenesis         = "application/vnd.conclave.genesis+json"
 	TypeCollector       = "application/vnd.conclave.collector+json"   // by a node
 	TypeDestruction     = "application/vnd.conclave.destruction+json" // operation.Destruction

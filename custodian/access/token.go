@@ -50,18 +50,8 @@ type Presented struct {
 // exists in the returned value only: the caller hands it over once and wipes it.
 func NewToken(kind, subject, createdBy string, now time.Time, life time.Duration) (Token, *secret.Bytes, error) {
 	t := Token{Kind: kind, Subject: subject, CreatedBy: createdBy, CreatedAt: recorded(now), ExpiresAt: recorded(now.Add(life))}
-	var id [idBytes]byte
-	_, _ = rand.Read(id[:]) // since Go 1.24 it does not return an error: it ends the process if the system's source fails
-	t.ID = strings.ToLower(base32.StdEncoding.EncodeToString(id[:]))
-	cleartext := make([]byte, 0, tokenLen)
-	cleartext = append(cleartext, TokenPrefix+t.ID+"."...)
-	part := make([]byte, secretBytes)
-	defer secret.Wipe(part)
-	_, _ = rand.Read(part)
-	sum := sha256.Sum256(part)
-	t.SecretHash = sum[:]
-	cleartext = base64.RawURLEncoding.AppendEncode(cleartext, part)
-	once := secret.New(cleartext)
+	id, hash, once := newBearer(TokenPrefix)
+	t.ID, t.SecretHash = id, hash
 	if err := t.Validate(); err != nil {
 		once.Wipe()
 		return Token{}, nil, fmt.Errorf("making token: %w", err)
@@ -69,10 +59,27 @@ func NewToken(kind, subject, createdBy string, now time.Time, life time.Duration
 	return t, once, nil
 }
 
+// newBearer draws an id and a secret; cleartext is "<prefix><id>.<secret>".
+func newBearer(prefix string) (id string, hash []byte, once *secret.Bytes) {
+	var raw [idBytes]byte
+	_, _ = rand.Read(raw[:]) // since Go 1.24 it does not return an error: it ends the process if the system's source fails
+	id = strings.ToLower(base32.StdEncoding.EncodeToString(raw[:]))
+	cleartext := make([]byte, 0, tokenLen)
+	cleartext = append(cleartext, prefix+id+"."...)
+	part := make([]byte, secretBytes)
+	defer secret.Wipe(part)
+	_, _ = rand.Read(part)
+	sum := sha256.Sum256(part)
+	return id, sum[:], secret.New(base64.RawURLEncoding.AppendEncode(cleartext, part))
+}
+
 // ParseToken reads a presented token of exactly the form NewToken gives; anything else is ErrTokenMalformed.
 // The string is never part of an error.
-func ParseToken(s string) (Presented, error) {
-	if len(s) != tokenLen || !strings.HasPrefix(s, TokenPrefix) || s[len(TokenPrefix)+idLen] != '.' {
+func ParseToken(s string) (Presented, error) { return parseBearer(TokenPrefix, s) }
+
+// parseBearer reads what newBearer gave. All prefixes are of one length.
+func parseBearer(prefix, s string) (Presented, error) {
+	if len(s) != tokenLen || !strings.HasPrefix(s, prefix) || s[len(TokenPrefix)+idLen] != '.' {
 		return Presented{}, ErrTokenMalformed
 	}
 	p := Presented{ID: s[len(TokenPrefix) : len(TokenPrefix)+idLen]}

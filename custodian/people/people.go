@@ -39,10 +39,11 @@ type Person struct {
 	Team        string   `json:"team"`
 	Site        string   `json:"site"`
 	Manager     string   `json:"manager,omitempty"` // person id, or a name outside the register
-	// Backup is the person who stands in for them with every share that they hold.
+	// Backup is the person who stands in for them with every share that they hold: CheckBackups.
 	Backup string `json:"backup,omitempty"`
 	Status Status `json:"status"`
-	// ApprovalKeys sign statements. Several belong to one person and count as one voice.
+	// ApprovalKeys sign statements. Several belong to one person and count as one voice. Revoked ones stay, so that
+	// what they signed before can be verified and nobody else ever brings them.
 	ApprovalKeys []Credential `json:"approval_keys"`
 	// ShareKey (P-256, ECDH) opens sealed shares.
 	ShareKey   json.RawMessage `json:"share_key,omitempty"` // public JWK (RFC 7517)
@@ -50,14 +51,19 @@ type Person struct {
 	// BackupShareKey opens them too: the private half is kept in a safe, so that a lost device is not a lost share.
 	BackupShareKey   json.RawMessage `json:"backup_share_key,omitempty"` // public JWK
 	BackupShareKeyID string          `json:"backup_share_key_id,omitempty"`
+	FormerShareKeys  []string        `json:"former_share_keys,omitempty"` // thumbprints of those lost or replaced
 
 	Acknowledgement *Acknowledgement `json:"acknowledgement,omitempty"`
 	AddedAt         time.Time        `json:"added_at"`
 	AddedBy         string           `json:"added_by"` // ceremony id, or "genesis"
 	SuspendedAt     *time.Time       `json:"suspended_at,omitempty"`
 	SuspendedReason string           `json:"suspended_reason,omitempty"`
-	SuspendedBy     string           `json:"suspended_by,omitempty"` // person id of who suspended
-	Development     bool             `json:"development,omitempty"`  // demo data
+	SuspendedBy     string           `json:"suspended_by,omitempty"` // person id of who suspended, "node:id" for the inactivity job
+	// LeftAt, LeftReason and LeftBy record a departure. Who left stays in the register, so that their id is nobody else's.
+	LeftAt      *time.Time `json:"left_at,omitempty"`
+	LeftReason  string     `json:"left_reason,omitempty"`
+	LeftBy      string     `json:"left_by,omitempty"`     // ceremony id
+	Development bool       `json:"development,omitempty"` // demo data
 }
 
 // Credential is one public approval key.
@@ -66,7 +72,13 @@ type Credential struct {
 	Alg     string          `json:"alg"` // "ES256" or "EdDSA"
 	Key     json.RawMessage `json:"key"` // public JWK
 	AddedAt time.Time       `json:"added_at"`
-	Revoked bool            `json:"revoked,omitempty"`
+	AddedBy string          `json:"added_by,omitempty"` // ceremony id; "" for the keys of genesis
+	// Attested is how it was made sure that the key is this person's; nil for genesis, which attests for all.
+	Attested      *Attestation `json:"attested,omitempty"`
+	Revoked       bool         `json:"revoked,omitempty"`
+	RevokedAt     *time.Time   `json:"revoked_at,omitempty"`
+	RevokedBy     string       `json:"revoked_by,omitempty"` // person id of who revoked
+	RevokedReason string       `json:"revoked_reason,omitempty"`
 }
 
 // Acknowledgement is a custodian's signed acceptance of duty (PCI DSS 4.0.1, 3.7.8).

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	maxApprovalKeys = 8
+	maxApprovalKeys = 8  // that may sign
+	maxCredentials  = 64 // with the revoked ones, which are kept
 	maxGroups       = 32
 )
 
@@ -35,6 +36,13 @@ func (p *Person) Validate() error {
 		key.CheckText("manager", p.Manager, 128, true),
 		key.CheckOneOf("status", p.Status, StatusActive, StatusSuspended, StatusLeft),
 		key.CheckText("suspended_reason", p.SuspendedReason, 500, true),
+		key.CheckText("left_reason", p.LeftReason, 500, true),
+	}
+	if p.Backup != "" {
+		checks = append(checks, key.CheckID("backup", p.Backup))
+	}
+	if p.Backup == p.ID {
+		checks = append(checks, &key.FieldError{Field: "backup", Problem: "the person themselves", Allowed: "another person, or nothing"})
 	}
 	if p.Backup != "" {
 		checks = append(checks, key.CheckID("backup", p.Backup))
@@ -45,7 +53,11 @@ func (p *Person) Validate() error {
 	if p.Manager == p.ID {
 		checks = append(checks, &key.FieldError{Field: "manager", Problem: "the person themselves", Allowed: "another person, or nothing"})
 	}
-	if err := key.CheckRange("approval_keys", len(p.ApprovalKeys), 1, maxApprovalKeys, "keys"); err != nil {
+	err := key.First([]error{
+		key.CheckRange("approval_keys", len(p.ApprovalKeys), 1, maxCredentials, "keys, the revoked ones among them"),
+		key.CheckRange("approval_keys", len(p.Live()), 0, maxApprovalKeys, "keys that are not revoked"),
+	})
+	if err != nil {
 		return key.First(append(checks, err))
 	}
 	for i := range p.ApprovalKeys {

@@ -33,6 +33,12 @@ default by_node := false
 by_node if input.requester.kind == "node"
 
 # METADATA
+# description: The requester is the person answerable for the target, or that person.
+default by_owner := false
+
+by_owner if input.requester.id == input.target.owner
+
+# METADATA
 # description: A class touched wants rotation governed. So does an unknown class.
 default rotation_governed := false
 
@@ -46,6 +52,7 @@ facts := {
 	"classified": classified,
 	"precedent": precedent,
 	"by_node": by_node,
+	"by_owner": by_owner,
 	"rotation_governed": rotation_governed,
 }
 

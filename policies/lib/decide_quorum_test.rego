@@ -57,6 +57,23 @@ test_rotation_by_schedule if {
 	decision.precedent == true
 }
 
+test_revocation_of_a_key if {
+	theirs := quorum.decision with input as object.union(fixtures.quorum, {
+		"operation": "credential.revoke",
+		"requester": {"id": "bob", "roles": ["witness"]},
+		"target": {"owner": "bob"},
+	})
+	theirs.class == "P"
+	theirs.allow == true
+	others := quorum.decision with input as object.union(fixtures.quorum, {
+		"operation": "credential.revoke",
+		"requester": {"id": "eve", "roles": ["witness"]},
+		"target": {"owner": "bob"},
+	})
+	others.class == "P"
+	{r.code | some r in others.denials} == {"proposer_role_missing"}
+}
+
 test_unknown_operation_is_undefined if {
 	not quorum.decision with input as ask("key.steal", {})
 }
