@@ -117,6 +117,8 @@ type Ceremony struct {
 	DueAt     *time.Time `json:"due_at,omitempty"` // when the waiting period was over
 	// ExecutingAt is when the effect began: what other replicas judge by whether it was left behind.
 	ExecutingAt *time.Time `json:"executing_at,omitempty"`
+	// Administrator leads it by its script (KindRun), and decides nothing in it; "" for a ceremony without.
+	Administrator string `json:"administrator,omitempty"`
 	// ReviewBy is when what one person did alone (class P), or emergency access, must have been reviewed.
 	ReviewBy   *time.Time      `json:"review_by,omitempty"`
 	EndedAt    *time.Time      `json:"ended_at,omitempty"`

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"conclave/ceremony/operation"
+	"conclave/ceremony/script"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
 	"conclave/custodian/clock"
@@ -106,6 +107,7 @@ func New(cfg Config) (*Engine, error) {
 func Schema(s store.Schema) store.Schema {
 	s[Kind] = store.JSON[Ceremony](false)
 	s[KindQuorumWatch] = store.JSON[quorumWatch](false)
+	s[KindRun] = store.JSON[script.Run](false)
 	return s
 }
 

@@ -73,6 +73,9 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 	if err := e.byThisClock(c, now); err != nil {
 		return nil, err
 	}
+	if err := held(view, c, takes); err != nil {
+		return nil, err
+	}
 	standing := e.tally(view, c, takes, now)
 	if !standing.Met {
 		return nil, fmt.Errorf("missing: %v: %w", standing.Missing, ErrQuorum)

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"conclave/ceremony/script"
 	"conclave/ceremony/statement"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
@@ -59,6 +61,7 @@ type transcript struct {
 	Instance   string            `json:"instance"`
 	Ceremony   *Ceremony         `json:"ceremony"`
 	Standing   *Standing         `json:"standing,omitempty"`
+	Script     *script.Run       `json:"script,omitempty"` // record of a ceremony held by its script
 	Entries    []transcriptEntry `json:"entries"`
 	Checkpoint string            `json:"checkpoint"` // signed note over a ledger that holds them all
 }
@@ -83,6 +86,9 @@ func (e *Engine) Transcript(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	t := transcript{Instance: e.door.Instance().ID, Ceremony: c, Standing: e.Standing(c), Checkpoint: string(checkpoint)}
+	if t.Script, err = loadRun(view, id); err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
 	err = e.store.ControlEntries(ctx, c.FirstSeq, func(entry *ledger.Entry, raw []byte) error {
 		if entry.Ceremony == id && entry.Seq < view.Head().Size { // nothing that the checkpoint does not hold
 			t.Entries = append(t.Entries, transcriptEntry{Seq: entry.Seq, Type: entry.Type, Leaf: leafHex(raw)})

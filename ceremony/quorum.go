@@ -95,6 +95,9 @@ func exclusions(c *Ceremony) map[string]string {
 	for _, id := range c.Subjects {
 		out[id] = people.CodeExcludedSubject
 	}
+	if c.Administrator != "" {
+		out[c.Administrator] = codeAdministrator
+	}
 	if c.Requester.Kind == identity.Human {
 		out[c.Requester.ID] = people.CodeExcludedRequester
 	}

@@ -53,7 +53,7 @@ func (h *heartbeat) reset() { h.wall, h.elapsed = h.clock.Now(), h.clock.Elapsed
 // it, every few seconds. Errors of one ceremony do not stop the others.
 func (e *Engine) Tick(ctx context.Context) error {
 	e.Sweep()
-	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx), e.runDue(ctx), e.lapse(ctx)}
+	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx), e.runDue(ctx), e.lapse(ctx), e.writeRuns(ctx)}
 	if e.ClockProblem() == "" {
 		errs = append(errs, e.Recover(ctx), e.runJobs(ctx))
 	}

@@ -66,6 +66,7 @@ func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d 
 	if code := exclusions(c)[p.ID]; code != "" {
 		return &IneligibleError{p.ID, code, map[string]string{
 			people.CodeExcludedRequester: "whoever asks does not approve",
+			codeAdministrator:            "whoever leads a ceremony decides nothing in it",
 			people.CodeExcludedSubject:   "whom a change is about takes no part in deciding it"}[code]}
 	}
 	if slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID && e.stands(view, c, v) }) {

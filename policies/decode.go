@@ -237,6 +237,7 @@ func (e *Engine) decodeQuorum(o ast.Object, in *QuorumInput) (QuorumDecision, er
 	out.ProposerKinds, out.ProposerRoles = d.texts("proposer_kinds"), d.texts("proposer_roles")
 	out.OwnerOnly, out.Shares, out.Witness = d.flag("owner_only"), d.flag("shares"), d.flag("witness")
 	out.Precedent, out.StepUp = d.flag("precedent"), d.flag("step_up")
+	out.Script = d.get("script") != nil && d.flag("script")
 	diversity := d.sub("diversity")
 	out.Diversity = Diversity{
 		Teams: diversity.count("teams", 1), Sites: diversity.count("sites", 1),

@@ -31,7 +31,8 @@ type Engine struct {
 	timeout  time.Duration
 	memo     memo
 	caching  map[string]time.Duration // by classification
-	unusable error                    // the answer to every question; see Unusable
+	scripts  scripts
+	unusable error // the answer to every question; see Unusable
 
 	exceptable []string            // rules that let an exception be
 	emergency  map[string][]string // operations that emergency access can give, by kind of caller
@@ -76,6 +77,9 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	if e.emergency, err = b.readEmergency(); err != nil {
+		return nil, err
+	}
+	if e.scripts, err = b.readScripts(); err != nil {
 		return nil, err
 	}
 	if e.queries, err = e.prepare(ctx); err != nil {

@@ -302,6 +302,7 @@ type QuorumDecision struct {
 	Witness   bool      `json:"witness,omitempty"`   // a further person with role witness attends and signs
 	Precedent bool      `json:"precedent,omitempty"` // class A: the governed decision must be cited
 	Diversity Diversity `json:"diversity"`
+	Script    bool      `json:"script,omitempty"`  // it is held by its written script, which an administrator leads
 	StepUp    bool      `json:"step_up,omitempty"` // approvers prove presence afresh at signing
 
 	CoolingOffSeconds int64 `json:"cooling_off_seconds"` // between the last approval and execution

@@ -39,12 +39,14 @@ type (
 		Outcome      string          `json:"outcome,omitempty"`
 		Result       json.RawMessage `json:"result,omitempty"`
 		Deviations   []string        `json:"deviations,omitempty"`
-		Items        []Item          `json:"items,omitempty"` // of a batch, in the order of its parameters
-		Call         *Call           `json:"call,omitempty"`
-		FirstSeq     uint64          `json:"first_seq"`
-		LastSeq      uint64          `json:"last_seq"`
-		Cites        string          `json:"cites,omitempty"`
-		Approvers    []string        `json:"approvers,omitempty"` // whose approvals counted when it ran
+		// Administrator leads the ceremony by its script, and decides nothing in it.
+		Administrator string   `json:"administrator,omitempty"`
+		Items         []Item   `json:"items,omitempty"` // of a batch, in the order of its parameters
+		Call          *Call    `json:"call,omitempty"`
+		FirstSeq      uint64   `json:"first_seq"`
+		LastSeq       uint64   `json:"last_seq"`
+		Cites         string   `json:"cites,omitempty"`
+		Approvers     []string `json:"approvers,omitempty"` // whose approvals counted when it ran
 		// Standing is how the votes count now; of ceremonies not yet executed, and not in lists.
 		Standing *Standing `json:"standing,omitempty"`
 		// Review of what one person did alone, or of emergency access; not in lists.
@@ -182,3 +184,10 @@ type (
 		Hashes [][]byte `json:"hashes"`
 	}
 )
+
+// BeginScriptRequest begins to hold a ceremony by its script, with the caller as its administrator. What follows are
+// acts (package script of ceremony): its record is the answer.
+type BeginScriptRequest struct {
+	Place string `json:"place"` // where it is held
+	Site  string `json:"site"`  // where the administrator is
+}

@@ -22,7 +22,7 @@ func ceremonyCommand() *cobra.Command {
 		ceremonyVote("approve", "Approve a ceremony: read it, check it, sign exactly that", statement.Approve),
 		ceremonyVote("reject", "Reject a ceremony with a signature", statement.Reject),
 		ceremonyVote("attend", "Attend as a witness and sign that you did", statement.Attend),
-		ceremonyCancel(), ceremonyExecute(), ceremonyTranscript(), ceremonyCall(), ceremonyAnswer(), ceremonyCalendar())
+		ceremonyRun(), ceremonyCancel(), ceremonyExecute(), ceremonyTranscript(), ceremonyCall(), ceremonyAnswer(), ceremonyCalendar())
 }
 
 func ceremonyList() *cobra.Command {

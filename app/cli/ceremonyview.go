@@ -14,7 +14,7 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	fmt.Fprintf(w, "%s\n\n", clean(c.Title))
 	facts(w, "ceremony", c.ID, "operation", c.Operation+" (class "+c.Class+")", "state", stateWords(c),
 		"target", targetWords(c.Target), "requested by", requesterWords(c.Requester), "reason", c.Reason,
-		"about", strings.Join(c.Subjects, ", "), "proposed", when(c.ProposedAt), "expires", when(c.ExpiresAt),
+		"about", strings.Join(c.Subjects, ", "), "led by", c.Administrator, "proposed", when(c.ProposedAt), "expires", when(c.ExpiresAt),
 		"approved", maybe(c.ApprovedAt), "review due by", maybe(c.ReviewBy), "ended", maybe(c.EndedAt), "outcome", c.Outcome, "cites", c.Cites,
 		"policy", c.PolicyDigest, "ledger", ledgerWords(c),
 		"parameters", string(c.Params), "result", string(c.Result), "deviations", strings.Join(c.Deviations, "; "))

@@ -54,6 +54,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		shareCommand(),
 		sharesetCommand(),
 		ceremonyCommand(),
+		scriptCommand(),
 		personCommand(),
 		reviewCommand(),
 		findingCommand(),

@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"conclave/app/api"
+	"conclave/ceremony/script"
 )
 
 // Proposed is a ceremony that was asked for and, once and never again, a secret it delivered.
@@ -82,6 +83,25 @@ func (c *Client) Execute(ctx context.Context, id string) (api.Ceremony, error) {
 // Transcript returns the ceremony's transcript: a DSSE envelope signed by the node key.
 func (c *Client) Transcript(ctx context.Context, id string) ([]byte, error) {
 	return c.raw(ctx, call{method: http.MethodGet, path: ceremonyPath(id, "/transcript")}, maxAnswer)
+}
+
+// Script returns the record of a ceremony that is held by its script.
+func (c *Client) Script(ctx context.Context, id string) (script.Run, error) {
+	return get[script.Run](ctx, c, ceremonyPath(id, "/script"), nil)
+}
+
+// BeginScript begins to hold a ceremony by its script, as its administrator.
+func (c *Client) BeginScript(ctx context.Context, id string, in api.BeginScriptRequest) (script.Run, error) {
+	var out script.Run
+	err := c.do(ctx, call{method: http.MethodPost, path: ceremonyPath(id, "/script"), body: in, control: true}, &out)
+	return out, err
+}
+
+// ActInScript does something in a ceremony held by its script.
+func (c *Client) ActInScript(ctx context.Context, id string, act script.Act) (script.Run, error) {
+	var out script.Run
+	err := c.do(ctx, call{method: http.MethodPost, path: ceremonyPath(id, "/script/acts"), body: act, control: true}, &out)
+	return out, err
 }
 
 func (c *Client) act(ctx context.Context, id, action string, body any) (api.Ceremony, error) {

@@ -101,6 +101,9 @@ func (s *server) routes() []route {
 		post("/v1/ceremonies/:id/call", s.callPeople),
 		post("/v1/ceremonies/:id/answer", s.answerCall),
 		get("/v1/ceremonies/:id/calendar", s.calendar),
+		get("/v1/ceremonies/:id/script", s.scriptRun),
+		post("/v1/ceremonies/:id/script", s.beginScript),
+		post("/v1/ceremonies/:id/script/acts", s.actInScript),
 
 		get("/v1/policy", s.policy),
 		post("/v1/policy/place", s.place),

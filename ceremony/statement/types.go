@@ -11,4 +11,5 @@ const (
 	TypeCollector       = "application/vnd.conclave.collector+json"   // by a node
 	TypeDestruction     = "application/vnd.conclave.destruction+json" // operation.Destruction
 	TypeTranscript      = "application/vnd.conclave.transcript+json"  // by a node
+	TypeSignOff         = "application/vnd.conclave.sign-off+json"    // script.Opinion
 )
