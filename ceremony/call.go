@@ -207,7 +207,7 @@ func (e *Engine) couldCome(view *store.View, c *Ceremony, now time.Time) []strin
 	excluded := exclusions(c)
 	var out []string
 	for _, p := range store.All[people.Person](view, custodian.KindPerson) {
-		comes := slices.Contains(standing.Eligible, p.ID) && (c.ShareSet == "" || holdsShare(view, c.ShareSet, p.ID)) ||
+		comes := slices.Contains(standing.Eligible, p.ID) && (c.ShareSet == "" || holdsShare(view, c, p.ID)) ||
 			c.Takes.Witness && len(standing.Witnesses) == 0 && excluded[p.ID] == "" && people.Eligible(p, people.RoleWitness, now) == nil
 		if comes && len(out) < MaxCalled {
 			out = append(out, p.ID)
@@ -216,8 +216,9 @@ func (e *Engine) couldCome(view *store.View, c *Ceremony, now time.Time) []strin
 	return out
 }
 
-func holdsShare(view *store.View, set, person string) bool {
-	s, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, set)
+// holdsShare: of the epoch that the ceremony takes.
+func holdsShare(view *store.View, c *Ceremony, person string) bool {
+	s, err := gatheredSet(view, c.ShareSet, c.ShareEpoch)
 	if err != nil {
 		return false
 	}

@@ -91,7 +91,9 @@ func (e *Engine) quorumFacts(view *store.View, now time.Time) quorum.Facts {
 		f.People = append(f.People, p)
 	}
 	for _, set := range store.All[people.ShareSet](view, custodian.KindShareSet) {
-		f.Sets = append(f.Sets, set)
+		if set.InForce() { // one that is pending, or replaced, opens nothing
+			f.Sets = append(f.Sets, set)
+		}
 	}
 	for _, s := range store.All[people.Share](view, custodian.KindShare) {
 		f.Shares = append(f.Shares, s)

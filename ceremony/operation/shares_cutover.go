@@ -134,7 +134,7 @@ func (o sharesCutover) Effect(ctx context.Context, env Env, in Input, effectID s
 	if bad := view.Tampered(custodian.KindKeyVersion); len(bad) > 0 { // what is left out would be lost
 		return Effect{}, &store.TamperedError{Kind: custodian.KindKeyVersion, ID: bad[0].ID}
 	}
-	driver, err := o.driver(env, c.keystore.ID)
+	driver, err := rekeyer(env, c.keystore.ID)
 	if err != nil {
 		return Effect{}, err
 	}
@@ -159,18 +159,6 @@ func (o sharesCutover) Effect(ctx context.Context, env Env, in Input, effectID s
 		return Effect{}, fmt.Errorf("encoding what was wrapped anew: %w", err)
 	}
 	return Effect{ID: effectID, Data: data}, nil
-}
-
-func (sharesCutover) driver(env Env, keystore string) (hsm.Rekeyer, error) {
-	driver, err := Current(env, keystore)
-	if err != nil {
-		return nil, err
-	}
-	r, ok := driver.(hsm.Rekeyer)
-	if !ok {
-		return nil, fmt.Errorf("replacing the activation secret of keystore %s: %w", keystore, hsm.ErrUnsupported)
-	}
-	return r, nil
 }
 
 // Recover: what was not recorded did not happen, and the shares must be brought again. The staged secret, where this
@@ -313,7 +301,7 @@ func (o sharesCutover) Undo(_ context.Context, env Env, in Input, _ Effect) erro
 	if err != nil {
 		return err
 	}
-	driver, err := o.driver(env, c.keystore.ID)
+	driver, err := rekeyer(env, c.keystore.ID)
 	if err != nil {
 		return err
 	}

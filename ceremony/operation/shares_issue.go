@@ -196,12 +196,9 @@ func (o sharesIssue) Effect(_ context.Context, env Env, in Input, effectID strin
 	if err != nil {
 		return Effect{}, err
 	}
-	driver, deny, err := rekeyable(env, w.keystore)
+	driver, err := rekeyer(env, w.keystore.ID)
 	if err != nil {
 		return Effect{}, err
-	}
-	if len(deny) > 0 {
-		return Effect{}, errors.New(deny[0].Message)
 	}
 	// What was put together must be the secret itself: a quorum by commitments alone is none.
 	if err := driver.CheckActivation(shares); err != nil {

@@ -39,6 +39,19 @@ func rekeyable(env Env, record *key.Keystore) (hsm.Rekeyer, []policies.Reason, e
 	return r, nil, nil
 }
 
+// rekeyer is the driver of a keystore as its newest record has it, for replacing its secret.
+func rekeyer(env Env, keystore string) (hsm.Rekeyer, error) {
+	driver, err := Current(env, keystore)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := driver.(hsm.Rekeyer)
+	if !ok {
+		return nil, fmt.Errorf("replacing the activation secret of keystore %s: %w", keystore, hsm.ErrUnsupported)
+	}
+	return r, nil
+}
+
 // quorumOf describes the size of a set and its epoch for a line.
 func quorumOf(set *people.ShareSet) string {
 	return fmt.Sprintf("epoch %d: %d of %d shares", set.Epoch, set.Threshold, set.Total)

@@ -152,9 +152,13 @@ func (ev *Evidence) Key(id string) *Record[key.Key] { return find(ev.Keys, id) }
 // Ceremony finds a ceremony; nil when there is none.
 func (ev *Evidence) Ceremony(id string) *Record[Ceremony] { return find(ev.Ceremonies, id) }
 
-// CurrentShares lists the shares of a set's current epoch, in order of index.
+// CurrentShares lists the shares of a set's epoch in force, in order of index; none of a set that opens nothing, since
+// it is pending or was replaced.
 func (ev *Evidence) CurrentShares(set people.ShareSet) []Record[people.Share] {
 	var out []Record[people.Share]
+	if !set.InForce() {
+		return nil
+	}
 	for _, s := range ev.Shares {
 		if s.Value.Set == set.ID && s.Value.Epoch == set.Epoch && s.Value.Status != people.ShareRetired {
 			out = append(out, s)

@@ -48,7 +48,7 @@ func (n *node) beginShares(t *testing.T, operation string, params map[string]any
 	require.NoError(t, err)
 	p, err := ada.api.Propose(t.Context(), operation, params, "a test")
 	require.NoError(t, err)
-	if witness {
+	if witness && !voted(p.Ceremony, "audrey") { // one that a crash left open is gone on with
 		require.NoError(t, n.attend(t.Context(), p.Ceremony.ID))
 	}
 	for _, id := range []string{"ada", "ben"} {

@@ -15,7 +15,9 @@ func FewestCustodians(_ context.Context, ev *control.Evidence) control.Result {
 		control.Column{Name: "threshold m", Type: control.Integer}, control.Column{Name: "shares n", Type: control.Integer},
 		control.Column{Name: "in the register", Type: control.Integer}, control.Column{Name: "holders", Type: control.Text})
 	for _, set := range ev.ShareSets {
-		addSet(ev, sets, set)
+		if set.Value.InForce() {
+			addSet(ev, sets, set)
+		}
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{sets},

@@ -151,7 +151,7 @@ func addWeakened(ev *control.Evidence, t *control.Table, s control.Record[people
 	}
 	if s.Value.Status == people.ShareLost {
 		lost := s.Value.IssuedAt // the earliest it can have been, where no entry says when
-		for _, e := range ev.Events.About(s.Ref.ID, "share.lost") {
+		for _, e := range ev.Events.About(s.Ref.ID, "share.report-lost") {
 			lost = e.At
 			proof = proof.And(e.Seq)
 		}
