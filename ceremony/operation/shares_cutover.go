@@ -211,7 +211,7 @@ func putRewrapped(a acting, tx *store.Tx, c *cutting, versions []rewrapped) erro
 	part := 0
 	sink := rowSink{tx: tx, event: func(n int) ledger.Entry {
 		part++
-		return a.event("keystore.rewrap", ledger.Target{Type: "keystore", ID: c.keystore.ID},
+		return a.part().event("keystore.rewrap", ledger.Target{Type: "keystore", ID: c.keystore.ID},
 			map[string]any{"share_set": c.set.ID, "epoch": c.next.Epoch, "versions": n, "of": len(versions), "part": part})
 	}}
 	for i, v := range now {
@@ -226,7 +226,7 @@ func putRewrapped(a acting, tx *store.Tx, c *cutting, versions []rewrapped) erro
 // supersede retires the shares of the epoch that is left: until their destruction is proven they open old copies.
 func supersede(a acting, tx *store.Tx, c *cutting) (unproven int, err error) {
 	sink := rowSink{tx: tx, event: func(n int) ledger.Entry {
-		return a.event("share.supersede", setEventTarget(c.old.ID), map[string]any{"epoch": c.old.Epoch, "shares": n})
+		return a.part().event("share.supersede", setEventTarget(c.old.ID), map[string]any{"epoch": c.old.Epoch, "shares": n})
 	}}
 	for _, s := range shareRows(tx.View(), c.old.ID) {
 		if s.Epoch != c.old.Epoch || s.Status == people.ShareDestroyed {

@@ -73,21 +73,31 @@ func holdersOf(view *store.View, set *people.ShareSet) []string {
 	return out
 }
 
-// rowSink stores many rows of one kind of change under as few entries as the ledger allows.
+// rowSink stores many rows of one kind of change under as few entries as the ledger allows: an entry holds so many
+// rows, and so many bytes.
 type rowSink struct {
 	tx    *store.Tx
 	event func(rows int) ledger.Entry // of the rows put since the one before
 	open  int
+	bytes int
 }
 
+// What rows may take of an entry, in bytes, so that half of it is left for everything else; and what one takes besides
+// its kind and id: hash, revision, names of members.
+const (
+	sinkBytes = ledger.MaxEntry / 2
+	rowBytes  = 144
+)
+
 func (s *rowSink) put(kind store.Kind, id string, value any) error {
-	if err := s.tx.Put(kind, id, value); err != nil {
-		return err
+	size := rowBytes + len(kind) + len(id)
+	if s.open == ledger.MaxRows || s.bytes+size > sinkBytes {
+		if err := s.flush(); err != nil {
+			return err
+		}
 	}
-	if s.open++; s.open < ledger.MaxRows {
-		return nil
-	}
-	return s.flush()
+	s.open, s.bytes = s.open+1, s.bytes+size
+	return s.tx.Put(kind, id, value)
 }
 
 func (s *rowSink) flush() error {
@@ -95,14 +105,21 @@ func (s *rowSink) flush() error {
 		return nil
 	}
 	n := s.open
-	s.open = 0
+	s.open, s.bytes = 0, 0
 	return s.tx.Append(s.event(n))
+}
+
+// part is the acting of the entries that only hold rows of a large change: who approved it and why stands once, in the
+// entry that names the change.
+func (a acting) part() acting {
+	a.approvers, a.reason = nil, ""
+	return a
 }
 
 // endPending ends the shares of a pending epoch that will not come into force: they open nothing and never did.
 func endPending(a acting, tx *store.Tx, set *people.ShareSet) error {
 	sink := rowSink{tx: tx, event: func(n int) ledger.Entry {
-		return a.event("share.retire", setEventTarget(set.ID), map[string]any{"epoch": set.Pending.Epoch, "shares": n})
+		return a.part().event("share.retire", setEventTarget(set.ID), map[string]any{"epoch": set.Pending.Epoch, "shares": n})
 	}}
 	for _, s := range shareRows(tx.View(), set.ID) {
 		if s.Epoch != set.Pending.Epoch {
