@@ -57,7 +57,7 @@ type Engine struct {
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
 	told       map[operation.Alert]bool // alerts already in the log
-	// seen is when people proved who they are since it was last recorded.
+	// seen is when people last proved who they are to this process.
 	seen map[string]time.Time
 	// began is when this process started, peopleDue when its jobs about people run next; monotonic. Tick's own.
 	began, peopleDue time.Duration

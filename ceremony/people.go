@@ -3,6 +3,7 @@ package ceremony
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"conclave/ceremony/operation"
@@ -44,28 +45,21 @@ func (e *Engine) Seen(p identity.Principal) {
 }
 
 // NoteActivity records when people were last seen by this process, at most once a person and day. Every replica calls
-// it, every few seconds.
+// it, every few seconds. What could not be recorded is tried again with the next call.
 func (e *Engine) NoteActivity(ctx context.Context) error {
+	if e.ClockProblem() != "" {
+		return nil
+	}
 	e.mu.Lock()
-	seen := e.seen
-	e.seen = make(map[string]time.Time)
+	seen := maps.Clone(e.seen) // no more of them than the register has people
 	e.mu.Unlock()
 	active := operation.Unseen(e.store.View(), seen, e.clock.Now())
-	if len(active) == 0 || e.ClockProblem() != "" {
+	if len(active) == 0 {
 		return nil
 	}
 	_, err := e.store.Control(ctx, func(tx *store.Tx) error { return operation.RecordActivity(e.env, tx, active) })
 	if errors.Is(err, store.ErrNoEntry) { // another replica was faster
 		return nil
-	}
-	if err != nil { // not lost: tried again with the next call
-		e.mu.Lock()
-		for id, at := range active {
-			if e.seen[id].Before(at) {
-				e.seen[id] = at
-			}
-		}
-		e.mu.Unlock()
 	}
 	return err
 }
