@@ -31,6 +31,8 @@ const (
 	KindInvitation  store.Kind = "invitation"  // invitation id
 	KindActivity    store.Kind = "activity"    // person id
 	KindDuty        store.Kind = "duty"        // duty id
+	KindTemplate    store.Kind = "template"    // template id
+	KindAsset       store.Kind = "asset"       // asset id
 
 	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
@@ -87,6 +89,8 @@ func Schema() store.Schema {
 		KindInvitation:  store.JSON[people.Invitation](false),
 		KindActivity:    store.JSON[people.Activity](false),
 		KindDuty:        store.JSON[people.Duty](false),
+		KindTemplate:    store.JSON[key.Template](false),
+		KindAsset:       store.JSON[key.Asset](false),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

@@ -35,7 +35,7 @@ func allowedClasses(operation string) []Class {
 		"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "policy.recover", "backup.open", "restore":
 		return []Class{Attended}
 	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
-		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon":
+		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon", "template.retire":
 		return []Class{Protective}
 	case "key.create", "key.activate", "key.deactivate":
 		return []Class{PreAuthorised, Governed}
@@ -43,7 +43,7 @@ func allowedClasses(operation string) []Class {
 		return []Class{PreAuthorised}
 	case "key.rotate":
 		return []Class{Direct, PreAuthorised, Governed}
-	case "grant.create", "grant.alter", "application.enrol", "token.issue":
+	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire":
 		return []Class{Direct, Governed}
 	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "review.sign", "finding.open", "finding.alter", "finding.close",
 		"invitation.open", "invitation.withdraw", "duty.close":
@@ -52,6 +52,10 @@ func allowedClasses(operation string) []Class {
 		return []Class{Governed, Attended}
 	}
 }
+
+// ProtectedClass reports whether the floor holds for keys of this classification, whatever the bundle's table says
+// of it. An unknown classification counts as protected.
+func ProtectedClass(classification string) bool { return protectedClass(classification) }
 
 // protectedClass reports whether access to keys of this classification is always governed. An unknown
 // classification counts as protected.

@@ -205,6 +205,7 @@ func quorumValue(in *QuorumInput) ast.Value {
 	t.text("id", in.Target.ID)
 	t.text("owner", in.Target.Owner)
 	t.list("classifications", in.Target.Classifications)
+	t.flag("raising", in.Target.Raising)
 	t.number("threshold", in.Target.Threshold)
 	t.number("total", in.Target.Total)
 	o.child("target", t)

@@ -275,6 +275,8 @@ type QuorumTarget struct {
 	Owner string `json:"owner,omitempty"`
 	// Classifications of every key touched; a batch or an enrolment with grants lists several.
 	Classifications []string `json:"classifications,omitempty"`
+	// Raising: a reclassification after which the key is governed at least as strictly as before.
+	Raising bool `json:"raising,omitempty"`
 	// Threshold m and Total n of the share set, for attended operations.
 	Threshold int `json:"threshold,omitempty"`
 	Total     int `json:"total,omitempty"`

@@ -59,6 +59,14 @@ func grantCommand() *cobra.Command {
 			return []string{g.ID, g.Application, g.Key, strings.Join(g.Operations, ", "), contextWords(g.Context), when(g.ExpiresAt), maybe(g.RevokedAt)}
 		})
 	return parent("grant", "Which application may use which key", list, create,
+		proposal{
+			use: "alter GRANT", short: "Propose to change what a grant allows, or until when", name: "grant.alter", member: "grant", reasonMember: "reason",
+			flags: func(p *params) {
+				p.list("operation", "operations", "datakey, encrypt, decrypt or rewrap; default: as they are")
+				p.pairs("context", "context", "field=value that every call's encryption context must have; default: as it is")
+				p.number("days", "days", "days from now until it ends; default: as before")
+			},
+		}.command(),
 		proposal{use: "revoke GRANT", short: "Revoke a grant at once", name: "grant.revoke", member: "grant", reasonMember: "reason"}.command())
 }
 

@@ -40,7 +40,37 @@ func keyCommand() *cobra.Command {
 				p.text("waiver", "waiver", "", "who answers for data that is still under it, and why")
 			},
 			required: []string{"version"},
-		}.command())
+		}.command(),
+		keyAlter(), keyReclassify())
+}
+
+func keyAlter() *cobra.Command {
+	return proposal{
+		use: "alter KEY", short: "Propose another label, owner, purpose or rotation for a key", name: "key.alter", member: "key", reasonMember: "reason",
+		flags: func(p *params) {
+			p.text("label", "label", "", "name for people")
+			p.text("owner", "owner", "", "person who takes it over")
+			p.text("purpose", "purpose", "", "what it is for")
+			p.number("rotate-days", "rotate_days", "days until it is rotated by itself")
+		},
+	}.command()
+}
+
+func keyReclassify() *cobra.Command {
+	return proposal{
+		use: "reclassify KEY", short: "Propose another class, impact or frameworks for a key", name: "key.reclassify", member: "key", reasonMember: "reason",
+		long: "Proposes another class for a key. Where it may live and for how long is judged anew. Into a protected class,\n" +
+			"grants that one person made end after 14 days unless a quorum approves them anew (grant alter).",
+		flags: func(p *params) {
+			p.text("classification", "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi")
+			p.text("impact", "impact", "", "FIPS 199 impact; default: as it is")
+			p.list("framework", "frameworks", "framework it falls under; default: as they are")
+			p.number("oup-days", "oup_days", "days that new versions protect, where the class allows less")
+			p.number("rup-days", "rup_days", "days that new versions decrypt")
+			p.number("rotate-days", "rotate_days", "days until it is rotated by itself")
+		},
+		required: []string{"classification"},
+	}.command()
 }
 
 func keyCreate() *cobra.Command {
@@ -61,6 +91,7 @@ func keyCreate() *cobra.Command {
 			p.number("oup-days", "oup_days", "days it protects (originator usage period)")
 			p.number("rup-days", "rup_days", "days it decrypts, from activation (recipient usage period)")
 			p.number("rotate-days", "rotate_days", "days until it is rotated by itself")
+			p.text("template", "template", "", "template that it is made under, for lower classes: no quorum is asked again")
 			p.time("activation-at", "activation_at", "day or instant from which it works; default: at once")
 		},
 		required: []string{"label", "classification", "impact", "jurisdiction", "environment", "owner", "keystore"},

@@ -71,6 +71,8 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		applicationCommand(),
 		tokenCommand(),
 		batchCommand(),
+		templateCommand(),
+		assetCommand(),
 		policyCommand(),
 		exceptionCommand(),
 	)

@@ -51,6 +51,16 @@ func (c *Client) Grants(ctx context.Context) ([]api.Grant, error) {
 	return items[api.Grant](ctx, c, "/v1/grants")
 }
 
+// Templates returns the templates that keys can be made under.
+func (c *Client) Templates(ctx context.Context) ([]api.Template, error) {
+	return items[api.Template](ctx, c, "/v1/templates")
+}
+
+// Assets returns the register of data under keys.
+func (c *Client) Assets(ctx context.Context) ([]api.Asset, error) {
+	return items[api.Asset](ctx, c, "/v1/assets")
+}
+
 // Tokens returns the register of tokens, without secrets.
 func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
 	return items[api.Token](ctx, c, "/v1/tokens")

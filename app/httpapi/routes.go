@@ -82,6 +82,8 @@ func (s *server) routes() []route {
 		get("/v1/findings", s.listFindings),
 		get("/v1/exceptions", s.listExceptions),
 		get("/v1/breakglass", s.listBreakGlass),
+		get("/v1/templates", s.listTemplates),
+		get("/v1/assets", s.listAssets),
 		get("/v1/shares", s.listShares),
 		get("/v1/shares/mine", s.myShares),
 		get("/v1/sharesets", s.listShareSets),

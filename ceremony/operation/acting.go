@@ -91,7 +91,7 @@ func transitionRemedy(t *key.TransitionError) string {
 	case key.CodeFindingOpen:
 		return "confirm the suspicion (key.compromise) or clear it (key.resume) first"
 	case key.CodeDependents, key.CodeReprotection:
-		return "protect the data anew under another version and wait for the end of the recipient usage period, or name who waives it: waiver"
+		return "protect the data anew under another version and state what is left (asset.rewrap), state that there is none (asset.register with none), or name who waives it: waiver"
 	case key.CodeType:
 		return "deactivate the version first (key.deactivate, or key.rotate), then destroy it"
 	case key.CodeWait:

@@ -39,8 +39,9 @@ type Item struct {
 // Batchable lists the operations whose items can be decided together: on keys and on who uses them. What gives
 // people power, opens a keystore or answers with a secret is decided one at a time.
 func Batchable() []string {
-	return []string{"application.resume", "application.suspend", "grant.create", "grant.revoke", "key.activate", "key.compromise",
-		"key.create", "key.deactivate", "key.destroy", "key.resume", "key.rotate", "key.suspend", "token.revoke"}
+	return []string{"application.resume", "application.suspend", "asset.register", "asset.rewrap", "grant.alter", "grant.create", "grant.revoke",
+		"key.activate", "key.alter", "key.compromise", "key.create", "key.deactivate", "key.destroy", "key.reclassify", "key.resume", "key.rotate",
+		"key.suspend", "token.revoke"}
 }
 
 type batchParams struct {

@@ -37,6 +37,7 @@ type keyCreateParams struct {
 	RUPDays        int                `json:"rup_days"`
 	RotateDays     int                `json:"rotate_days"`
 	ActivationAt   time.Time          `json:"activation_at"`
+	Template       string             `json:"template"` // approved beforehand for keys like this one
 }
 
 // keyCreate makes a new key with its first version.
@@ -128,6 +129,14 @@ func (keyCreate) Prepare(ctx context.Context, env Env, view *store.View, in Inpu
 	}
 	plan := Plan{Target: Target{Type: "key", ID: k.ID}, Title: fmt.Sprintf("Create key %s in keystore %s", k.ID, k.Keystore),
 		Lines: p.lines(k, in), Quorum: keyQuorum(k), Deny: against}
+	if p.Template != "" {
+		t, against, err := underTemplate(view, p.Template, k)
+		if err != nil {
+			return Plan{}, err
+		}
+		plan.Quorum.Precedent, plan.Deny = t.ApprovedBy, append(plan.Deny, against...)
+		plan.Lines = append(plan.Lines, Line{Label: "template", After: fmt.Sprintf("%s: key %d of at most %d", t.ID, t.Made+1, t.MaxKeys)})
+	}
 	misfits, err := misplaced(ctx, env, view, k)
 	if err != nil {
 		return Plan{}, err
@@ -219,6 +228,11 @@ func (keyCreate) Complete(ctx context.Context, env Env, tx *store.Tx, in Input, 
 	v, err := newVersion(a, driver, k, 1, effect, p.ActivationAt)
 	if err != nil {
 		return Result{}, err
+	}
+	if p.Template != "" {
+		if err := takeTemplate(tx, p.Template, k); err != nil {
+			return Result{}, err
+		}
 	}
 	return recordMade(ctx, env, tx, in, "key.create", k, v)
 }

@@ -46,15 +46,18 @@ func (keyDestroy) read(view *store.View, in Input) (p keyDestroyParams, k *key.K
 }
 
 // facts are what the guards of a destruction need. Ciphertexts are unseen by the service: that none depend on
-// the version is shown by the end of its recipient usage period, or signed for with a waiver.
+// the version is what the register of assets says, or is signed for with a waiver.
 func (p keyDestroyParams) facts(view *store.View, k *key.Key, v *key.Version, approvedAt, at time.Time) (key.Facts, error) {
-	// Nothing depends on the private half of a signature pair: what it signed is verified by the public one, which stays.
-	free := p.Waiver != "" || !at.Before(v.RUPEnd) || v.PublicHalfVerifies()
+	released, _, err := free(view, k, v, at)
+	if err != nil {
+		return key.Facts{}, err
+	}
+	released = released || p.Waiver != ""
 	holds, err := held(view, holdOn(v))
 	if err != nil {
 		return key.Facts{}, err
 	}
-	facts := key.Facts{NoDependents: free, Reprotected: free, NoLegalHold: len(holds) == 0, NeverUsed: neverActive(v), ApprovedAt: approvedAt}
+	facts := key.Facts{NoDependents: released, Reprotected: released, NoLegalHold: len(holds) == 0, NeverUsed: neverActive(v), ApprovedAt: approvedAt}
 	if v.Version != k.Current {
 		current, err := versionRow(view, k, k.Current)
 		if err != nil {
@@ -95,6 +98,13 @@ func (o keyDestroy) Prepare(_ context.Context, _ Env, view *store.View, in Input
 			{Label: "check value", After: v.CheckValue}, {Label: "reason", After: p.Reason}}}
 	if p.Waiver != "" {
 		plan.Lines = append(plan.Lines, Line{Label: "waiver for data still under it", After: p.Waiver})
+	}
+	_, missing, err := free(view, k, v, in.Now)
+	if err != nil {
+		return Plan{}, err
+	}
+	for _, m := range missing {
+		plan.Lines = append(plan.Lines, Line{Label: "data under it", Before: m})
 	}
 	approved := in.ApprovedAt
 	if approved.IsZero() { // not yet approved: the wait still to come is no refusal

@@ -47,12 +47,19 @@ rotation_governed if {
 	not rotates_directly(class)
 }
 
+# METADATA
+# description: A reclassification after which the key is governed at least as strictly. What is not known does not.
+default raising := false
+
+raising if input.target.raising == true
+
 facts := {
 	"protected": protected,
 	"classified": classified,
 	"precedent": precedent,
 	"by_node": by_node,
 	"by_owner": by_owner,
+	"raising": raising,
 	"rotation_governed": rotation_governed,
 }
 

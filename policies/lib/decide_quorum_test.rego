@@ -81,3 +81,15 @@ test_unknown_operation_is_undefined if {
 test_missing_threshold_is_undefined if {
 	not quorum.decision with input as json.remove(ask("keystore.activate", {}), ["target/threshold"])
 }
+
+test_raising_a_class_asks_for_no_officer if {
+	d := quorum.decision with input as object.union(fixtures.quorum, {"operation": "key.reclassify", "target": {"raising": true}})
+	d.roles == []
+}
+
+test_lowering_a_class_asks_for_an_officer if {
+	every target in [{}, {"raising": false}, {"raising": "yes"}] {
+		d := quorum.decision with input as object.union(fixtures.quorum, {"operation": "key.reclassify", "target": target})
+		d.roles == [{"count": 1, "role": "security-officer"}]
+	}
+}
