@@ -33,6 +33,7 @@ const (
 	KindDuty        store.Kind = "duty"        // duty id
 	KindTemplate    store.Kind = "template"    // template id
 	KindAsset       store.Kind = "asset"       // asset id
+	KindCampaign    store.Kind = "campaign"    // campaign id
 
 	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
@@ -91,6 +92,7 @@ func Schema() store.Schema {
 		KindDuty:        store.JSON[people.Duty](false),
 		KindTemplate:    store.JSON[key.Template](false),
 		KindAsset:       store.JSON[key.Asset](false),
+		KindCampaign:    store.JSON[key.Campaign](false),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

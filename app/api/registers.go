@@ -48,3 +48,56 @@ type (
 		Rewrapped int64  `json:"rewrapped"`
 	}
 )
+
+type (
+	// Campaign is the work of protecting anew what is under one version of a key.
+	Campaign struct {
+		ID       string           `json:"id"`
+		Key      string           `json:"key"`
+		Version  uint32           `json:"version"`
+		Cause    string           `json:"cause"`
+		DueAt    time.Time        `json:"due_at"`
+		Overdue  bool             `json:"overdue"`
+		OpenedAt time.Time        `json:"opened_at"`
+		OpenedBy string           `json:"opened_by"`
+		ClosedAt *time.Time       `json:"closed_at,omitempty"`
+		ClosedBy string           `json:"closed_by,omitempty"`
+		AtStart  []CampaignTarget `json:"at_start"`
+		Left     []string         `json:"left"` // in words; empty when it can be closed
+		// What the ledger knows: ciphertexts rewrapped away from the version since the campaign began (whole days),
+		// and when the version was last used.
+		Rewrapped int64      `json:"rewrapped"`
+		LastUse   *time.Time `json:"last_use,omitempty"`
+	}
+	// CampaignTarget is what an asset had under the version when the campaign began.
+	CampaignTarget struct {
+		Asset   string `json:"asset"`
+		Records int64  `json:"records"`
+	}
+	// Exposure is who used one key version, and what is under it.
+	Exposure struct {
+		Key      string     `json:"key"`
+		Version  uint32     `json:"version"`
+		State    string     `json:"state"`
+		Since    *time.Time `json:"since,omitempty"` // first day counted
+		Through  uint64     `json:"through"`         // entries of the ledger that are counted
+		Behind   uint64     `json:"behind"`          // entries not counted yet
+		LastUse  *time.Time `json:"last_use,omitempty"`
+		LastDone string     `json:"last_operation,omitempty"`
+		Uses     []Usage    `json:"uses"`
+		Assets   []Asset    `json:"assets"` // of the key, with counts by version
+		Campaign string     `json:"campaign,omitempty"`
+	}
+	// Usage is what one caller did with the version.
+	Usage struct {
+		Actor     string    `json:"actor"`
+		Operation string    `json:"operation"`
+		Outcome   string    `json:"outcome"`
+		Origin    string    `json:"origin"`
+		Uses      int64     `json:"uses"`
+		First     time.Time `json:"first"`
+		Last      time.Time `json:"last"`
+		FirstSeq  uint64    `json:"first_seq"`
+		LastSeq   uint64    `json:"last_seq"`
+	}
+)

@@ -12,6 +12,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/custodian/usage"
 	"conclave/hsm"
 )
 
@@ -22,7 +23,8 @@ const (
 	sweepEvery   = 30 * time.Second
 	refreshEvery = time.Second
 	purgeEvery   = time.Hour
-	repliesKept  = 24 * time.Hour // how long an Idempotency-Key is remembered
+	usageEvery   = 10 * time.Second // how far counted usage may be behind
+	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
 	alertBacklog = 256
 	jobsLease    = "jobs"
 	// askAgain is how long the node waits before it asks again for an activation that was refused, so that
@@ -45,6 +47,9 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
+	group.Go(func() {
+		s.every(ctx, usageEvery, "usage", func(ctx context.Context) error { return usage.Count(ctx, s.store) })
+	})
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
 	}

@@ -41,7 +41,7 @@ func keyCommand() *cobra.Command {
 			},
 			required: []string{"version"},
 		}.command(),
-		keyAlter(), keyReclassify())
+		keyAlter(), keyReclassify(), keyExposure())
 }
 
 func keyAlter() *cobra.Command {

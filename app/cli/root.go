@@ -73,6 +73,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		batchCommand(),
 		templateCommand(),
 		assetCommand(),
+		campaignCommand(),
 		policyCommand(),
 		exceptionCommand(),
 	)

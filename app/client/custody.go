@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"conclave/app/api"
 )
@@ -29,6 +30,15 @@ func (c *Client) Key(ctx context.Context, id string) (api.Key, error) {
 // Versions returns a key's versions with their history.
 func (c *Client) Versions(ctx context.Context, key string) ([]api.Version, error) {
 	return items[api.Version](ctx, c, keyPath(key, "versions"))
+}
+
+// Exposure returns who used a key version since a time (zero: ever), and what is under it.
+func (c *Client) Exposure(ctx context.Context, key string, version uint32, since time.Time) (api.Exposure, error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339))
+	}
+	return get[api.Exposure](ctx, c, keyPath(key, "versions")+"/"+strconv.FormatUint(uint64(version), 10)+"/exposure", q)
 }
 
 // Keystores returns the register of keystores.
@@ -59,6 +69,11 @@ func (c *Client) Templates(ctx context.Context) ([]api.Template, error) {
 // Assets returns the register of data under keys.
 func (c *Client) Assets(ctx context.Context) ([]api.Asset, error) {
 	return items[api.Asset](ctx, c, "/v1/assets")
+}
+
+// Campaigns returns the rewrap campaigns and what is left of each.
+func (c *Client) Campaigns(ctx context.Context) ([]api.Campaign, error) {
+	return items[api.Campaign](ctx, c, "/v1/campaigns")
 }
 
 // Tokens returns the register of tokens, without secrets.

@@ -14,6 +14,8 @@ func All() []Operation {
 		batch{},
 		breakglassClose{},
 		breakglassOpen{},
+		campaignClose{},
+		campaignStart{},
 		clockConfirm{},
 		credentialAdd{},
 		credentialRecover{},

@@ -65,14 +65,26 @@ func (keyCompromise) Prepare(_ context.Context, _ Env, view *store.View, in Inpu
 		return Plan{}, err
 	}
 	plan := Plan{Target: versionTarget(v), Title: fmt.Sprintf("Mark version %d of key %s compromised, for good", v.Version, k.ID), Quorum: keyQuorum(k),
-		Lines: []Line{keyLine(k), stateLine(v, "compromised: protects and processes nothing any more"), {Label: "reason", After: reason}}}
+		Lines: []Line{keyLine(k), stateLine(v, "compromised: protects and processes nothing any more"), {Label: "reason", After: reason},
+			{Label: "follows", After: fmt.Sprintf("a campaign to protect anew what is under it, within %d days", reprotectWithin)}}}
 	_, err = moveTo(v, key.Compromised, foresee(in, reason), key.Facts{})
 	plan.Deny, err = refusals(err)
 	return plan, err
 }
 
 func (keyCompromise) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
-	return executeMove(env, tx, in, "key.compromise", key.Compromised, key.Facts{})
+	if _, err := executeMove(env, tx, in, "key.compromise", key.Compromised, key.Facts{}); err != nil {
+		return Result{}, err
+	}
+	k, v, reason, err := readVersion(tx.View(), in)
+	if err != nil {
+		return Result{}, err
+	}
+	campaign, err := campaignFor(act(env, tx, in, reason), tx, v, in)
+	if err != nil {
+		return Result{}, err
+	}
+	return result(map[string]any{"key": k.ID, "versions": map[string]string{fmt.Sprint(v.Version): string(v.State)}, "campaign": campaign}), nil
 }
 
 // keyDeactivate ends a version's protecting, for good (T8, T12); it processes until its recipient usage

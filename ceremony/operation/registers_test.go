@@ -6,10 +6,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/ceremony"
+	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/access"
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/key"
+	"conclave/custodian/store"
 	"conclave/policies"
 )
 
@@ -178,4 +180,50 @@ func TestKeyReclassify(t *testing.T) {
 	require.Equal(t, []policies.RoleCount{{Role: "security-officer", Count: 1}}, lower.Takes.Roles)
 	sideways := r.propose(t, "demo-cleo", "key.reclassify", map[string]any{"key": "payroll", "classification": "ephi"})
 	require.NotEmpty(t, sideways.Takes.Roles, "from one protected class to another is no raise")
+}
+
+// A compromise at night: suspended by one person at once, marked by a quorum, which opens a campaign; the campaign
+// closes on signed counts, and then the version can be destroyed.
+func TestCompromiseAtNight(t *testing.T) {
+	r := newEngineRig(t)
+	r.certify(t)
+	r.AddKey(t, "cards", key.CardholderData)
+	owner := row[key.Key](t, r.rig, custodian.KindKey, "cards").Owner
+	r.propose(t, owner, "asset.register", map[string]any{"id": "pan", "label": "card numbers", "location": "db-1", "key": "cards",
+		"counts": []any{map[string]any{"version": 1, "records": 70}}})
+	r.decided(t, "demo-cleo", "key.rotate", map[string]any{"key": "cards"}, "demo-ada", "demo-ben")
+	r.decided(t, "demo-cleo", "key.compromise", map[string]any{"key": "cards", "version": 1}, "demo-ada", "demo-ben")
+	var c *key.Campaign
+	for _, one := range store.All[key.Campaign](r.View(), custodian.KindCampaign) {
+		c = one
+	}
+	require.NotNil(t, c)
+	require.Equal(t, []key.CampaignTarget{{Asset: "pan", Records: 70}}, c.AtStart)
+	require.Equal(t, key.CauseCompromise, c.Cause)
+	left, err := operation.Left(r.View(), c, r.Clock.Now())
+	require.NoError(t, err)
+	require.Len(t, left, 1)
+	require.Equal(t, "records_left", r.refusedAs(t, "demo-cleo", "campaign.close", map[string]any{"campaign": c.ID}))
+	require.Equal(t, key.CodeReprotection, r.refusedAs(t, "demo-cleo", "key.destroy", map[string]any{"key": "cards", "version": 1}))
+	r.propose(t, owner, "asset.rewrap", map[string]any{"asset": "pan", "from": 1, "to": 2, "rewrapped": 70, "left": 0})
+	r.decided(t, "demo-cleo", "campaign.close", map[string]any{"campaign": c.ID}, "demo-ada", "demo-ben")
+	require.NotNil(t, row[key.Campaign](t, r.rig, custodian.KindCampaign, c.ID).ClosedAt)
+	require.Equal(t, ceremony.Proposed, r.propose(t, "demo-cleo", "key.destroy", map[string]any{"key": "cards", "version": 1}).State)
+	require.Equal(t, "already_closed", r.refusedAs(t, "demo-cleo", "campaign.close", map[string]any{"campaign": c.ID}))
+}
+
+// A campaign after a rotation retires what still protects when it is closed, and one version has one at a time.
+func TestCampaignRetires(t *testing.T) {
+	r := newEngineRig(t)
+	r.decided(t, "demo-ada", "key.create", newKey("payroll"), "demo-ben", "demo-cleo")
+	start := map[string]any{"key": "payroll", "version": 1, "cause": "rotation", "days": 60}
+	begun := r.propose(t, "demo-cleo", "campaign.start", start)
+	require.Equal(t, ceremony.Completed, begun.State)
+	_, err := r.prepare(t, "campaign.start", r.input(t, human("demo-cleo"), start))
+	var input *custodian.InputError
+	require.ErrorAs(t, err, &input)
+	r.propose(t, "demo-ada", "asset.register", map[string]any{"id": "none", "label": "nothing", "location": "nowhere", "key": "payroll", "none": true,
+		"counts": []any{map[string]any{"version": 1, "records": 0}}})
+	r.decided(t, "demo-cleo", "campaign.close", map[string]any{"campaign": begun.Target.ID}, "demo-ada", "demo-ben")
+	require.Equal(t, key.Deactivated, r.version(t, "payroll", 1).State)
 }

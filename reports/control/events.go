@@ -8,6 +8,7 @@ import (
 
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/usage"
 )
 
 // Event is what is kept of a control-plane entry.
@@ -114,7 +115,7 @@ func (ev *Events) Observe(e *ledger.Entry) {
 }
 
 // usePrefix begins the types of data-plane entries.
-const usePrefix = "key.use."
+const usePrefix = usage.Prefix
 
 // keep: types of which evaluators read single entries. Heartbeats, refusals and votes come in any number
 // and are only counted.
@@ -159,16 +160,16 @@ func (ev *Events) use(e *ledger.Entry) {
 	if protects(e.Type) && unreadable(e) {
 		ev.unread++
 	}
-	for _, item := range itemsOf(e) {
+	for _, item := range usage.Items(e) {
 		ev.useOne(e, item)
 	}
 }
 
-func (ev *Events) useOne(e *ledger.Entry, item usedItem) {
-	id := key.VersionID(item.key, item.version)
+func (ev *Events) useOne(e *ledger.Entry, item usage.Item) {
+	id := key.VersionID(item.Key, item.Version)
 	u := ev.uses[id]
 	if u == nil {
-		if item.version == 0 {
+		if item.Version == 0 {
 			return // refused before a version was found
 		}
 		u = &Use{First: e.Seq}
@@ -176,7 +177,7 @@ func (ev *Events) useOne(e *ledger.Entry, item usedItem) {
 	}
 	u.Last = e.Seq
 	switch {
-	case item.outcome != ledger.Allow:
+	case item.Outcome != ledger.Allow:
 		u.Denied++
 	case protects(e.Type):
 		u.Protects++
