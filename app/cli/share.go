@@ -61,8 +61,14 @@ func shareList() *cobra.Command {
 func shareProof(use, operation, status, short string) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: exactly()}
 	set := c.Flags().String("set", "", "share set; default: every set you hold a share of")
+	opens := openerFlags(c)
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
 		if err := s.connectPerson(); err != nil {
+			return err
+		}
+		self := s.person()
+		var err error
+		if self.Opener, err = opens.unlock(s); err != nil {
 			return err
 		}
 		list, err := s.client.MyShares(s.ctx)
@@ -74,7 +80,7 @@ func shareProof(use, operation, status, short string) *cobra.Command {
 			if (*set != "" && x.Set != *set) || x.Status != status {
 				continue
 			}
-			params, err := s.person().ProveShare(x)
+			params, err := self.ProveShare(x)
 			if err != nil {
 				return err
 			}
