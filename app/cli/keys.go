@@ -12,7 +12,7 @@ import (
 func keyCommand() *cobra.Command {
 	version := func(p *params) { p.number("version", "version", "version it is about") }
 	return parent("key", "Keys: create, rotate, suspend, resume, end",
-		keyList(), keyShow(), keyVersions(), keyCreate(),
+		keyList(), keyShow(), keyVersions(), keyPublic(), keyCreate(),
 		proposal{use: "rotate KEY", short: "Make a new version now; earlier ones stay for decryption", name: "key.rotate", member: "key", reasonMember: "reason"}.command(),
 		proposal{
 			use: "suspend KEY", short: "Suspend a key at once; two others must release it", name: "key.suspend", member: "key", reasonMember: "reason",
@@ -79,7 +79,8 @@ func keyCreate() *cobra.Command {
 		long: "Proposes a new key. Where it may not live in the keystore named, the refusal says why and where it could.",
 		flags: func(p *params) {
 			p.text("label", "label", "", "name for people")
-			p.text("type", "type", "", "symmetric-data-encryption or symmetric-key-wrapping")
+			p.text("type", "type", "", "symmetric-data-encryption, symmetric-key-wrapping, symmetric-authentication, private-signature or private-key-transport; default: what goes with the algorithm")
+			p.text("algorithm", "algorithm", "", "aes-256 (default), hmac-sha-256, ecdsa-p256, ed25519, rsa-pss-3072, rsa-oaep-3072, …")
 			p.text("classification", "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi")
 			p.text("impact", "impact", "", "FIPS 199 impact: low, moderate or high")
 			p.list("framework", "frameworks", "framework it falls under: pci-dss, hipaa; repeat for more")
@@ -135,7 +136,7 @@ func keyShow() *cobra.Command {
 				return err
 			}
 			return s.show(k, func(w io.Writer) {
-				facts(w, "key", k.ID, "label", k.Label, "type", k.Type, "state", k.State, "current version", number(k.Current),
+				facts(w, "key", k.ID, "label", k.Label, "type", k.Type, "algorithm", k.Algorithm, "state", k.State, "current version", number(k.Current),
 					"versions", number(k.Versions), "classification", k.Classification, "impact", k.Impact,
 					"frameworks", strings.Join(k.Frameworks, ", "), "jurisdiction", k.Jurisdiction, "environment", k.Environment,
 					"keystore", k.Keystore, "owner", k.Owner, "protects until", when(k.OUPEnd), "created", when(k.CreatedAt),

@@ -60,6 +60,7 @@ func policyPlace() *cobra.Command {
 	f.StringVar(&in.Jurisdiction, "jurisdiction", "", "where the key must stay")
 	f.StringVar(&in.Environment, "environment", "", "production or test")
 	f.StringVar(&in.Custody, "custody", "", "custody model demanded")
+	f.StringVar(&in.Algorithm, "algorithm", "", "what the key is to be; default: aes-256")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
 		if err := s.connectAny(); err != nil {
 			return err

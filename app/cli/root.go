@@ -82,6 +82,11 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		encryptCommand(),
 		decryptCommand(),
 		rewrapCommand(),
+		dataKeyPairCommand(),
+		signCommand(),
+		verifySignatureCommand(),
+		macCommand(),
+		verifyMACCommand(),
 	)
 	group(root, "audit",
 		whyCommand(),
