@@ -189,7 +189,11 @@ func (ev *Events) useOne(e *ledger.Entry, item usage.Item) {
 
 // protects: the entry of a rewrap names the version that protects the result.
 func protects(kind string) bool {
-	return kind == usePrefix+"datakey" || kind == usePrefix+"encrypt" || kind == usePrefix+"rewrap"
+	switch strings.TrimPrefix(kind, usePrefix) {
+	case "datakey", "datakeypair", "encrypt", "rewrap", "sign", "mac":
+		return strings.HasPrefix(kind, usePrefix)
+	}
+	return false
 }
 
 func (ev *Events) hold(id string, u *Use, e *ledger.Entry) {

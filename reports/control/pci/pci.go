@@ -101,9 +101,14 @@ func sequences(events []control.Event) []uint64 {
 	return out
 }
 
-// algorithmName says what an algorithm number of the ciphertext format stands for.
-func algorithmName(a hsm.Algorithm) string {
-	if a == hsm.AlgorithmDerivedAES256GCM {
+// algorithmName says by what a version does its work; "" for what this program does not know.
+func algorithmName(v key.Version) string {
+	switch spec := v.Specification(); {
+	case spec.Kind() != hsm.Seals:
+		if spec.Known() {
+			return string(spec)
+		}
+	case v.Algorithm == hsm.AlgorithmDerivedAES256GCM:
 		return "AES-256-GCM, derived message keys"
 	}
 	return ""

@@ -55,7 +55,7 @@ func keyInventory(ev *control.Evidence) (*control.Table, int) {
 	for _, s := range all {
 		k, v := s.key.Value, s.version.Value
 		var f control.Faults
-		f.Check(algorithmName(v.Algorithm) != "", "no algorithm recorded")
+		f.Check(algorithmName(v) != "", "no algorithm recorded")
 		f.Check(v.StrengthBits > 0, "no strength recorded")
 		f.Check(k.Type != "", "no use recorded")
 		f.Check(!v.OUPEnd.IsZero(), "no expiry recorded")
@@ -67,7 +67,7 @@ func keyInventory(ev *control.Evidence) (*control.Table, int) {
 			f = append(f, "same check value in "+list(names(seen)))
 		}
 		t.Add(control.OK, f, control.Proves(s.key.Ref, s.version.Ref), s.id(), k.Environment, string(s.state),
-			algorithmName(v.Algorithm), control.Int(v.StrengthBits), string(k.Type), control.Time(v.OUPEnd), v.Keystore, k.Owner, v.CheckValue)
+			algorithmName(v), control.Int(v.StrengthBits), string(k.Type), control.Time(v.OUPEnd), v.Keystore, k.Owner, v.CheckValue)
 	}
 	return t, shared
 }
