@@ -41,7 +41,7 @@ func grantCommand() *cobra.Command {
 	p.text("id", "id", "", "id of the grant; default: made by the service")
 	p.text("application", "application", "", "application")
 	p.text("key", "key", "", "key")
-	p.list("operation", "operations", "datakey, encrypt, decrypt or rewrap; repeat for more")
+	p.list("operation", "operations", "datakey, datakeypair, encrypt, decrypt, rewrap; sign, verify; mac, verify_mac: what goes with the key; repeat for more")
 	p.pairs("context", "context", "field=value that every call's encryption context must have; repeat for more")
 	p.number("days", "days", "days until the grant ends")
 	reason := create.Flags().String("reason", "", "why, for the record")
