@@ -23,15 +23,17 @@ import (
 	"conclave/policies"
 )
 
-// Config wires an Engine. All fields are required but Logger.
+// Config wires an Engine. All fields are required but Copier and Logger.
 type Config struct {
 	Custodian    *custodian.Service
 	Operations   []operation.Operation
 	Drivers      operation.Drivers
 	NodeSigner   dsse.Signer // the enrolled node's key
 	ChallengeKey []byte      // 32 bytes, the same on every replica
-	Clock        clock.Clock
-	Logger       *slog.Logger
+	// Copier writes backups; nil where this process writes none.
+	Copier *operation.Copier
+	Clock  clock.Clock
+	Logger *slog.Logger
 }
 
 // Engine runs ceremonies. Safe for concurrent use; several replicas may run one each on one ledger.
@@ -63,6 +65,7 @@ type Engine struct {
 	began, peopleDue time.Duration
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
+	copies    *backups // BackUp's own
 }
 
 // New returns an engine with a fresh collector key.
@@ -83,7 +86,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		door: cfg.Custodian, store: cfg.Custodian.Store(),
-		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers},
+		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),

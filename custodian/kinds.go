@@ -2,6 +2,7 @@ package custodian
 
 import (
 	"conclave/custodian/access"
+	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
@@ -38,6 +39,10 @@ const (
 	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
 	KindPolicyFiles  store.Kind = "policy_files"  // "digest/part"
+
+	KindBackupSchedule store.Kind = "backup_schedule" // schedule id
+	KindBackup         store.Kind = "backup"          // backup id
+	KindRecovery       store.Kind = "recovery"        // id of the restore session
 )
 
 // InstanceRow is the id of the one row of KindInstance.
@@ -97,5 +102,9 @@ func Schema() store.Schema {
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),
 		KindPolicyFiles:  store.JSON[PolicyFiles](false),
+
+		KindBackupSchedule: store.JSON[backup.Schedule](false),
+		KindBackup:         store.JSON[backup.Copy](false),
+		KindRecovery:       store.JSON[backup.Recovery](false),
 	}
 }

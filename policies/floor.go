@@ -45,7 +45,7 @@ func allowedClasses(operation string) []Class {
 		return []Class{Direct, PreAuthorised, Governed}
 	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start":
 		return []Class{Direct, Governed}
-	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "review.sign", "finding.open", "finding.alter", "finding.close",
+	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "backup.drill", "review.sign", "finding.open", "finding.alter", "finding.close",
 		"invitation.open", "invitation.withdraw", "duty.close":
 		return []Class{Direct}
 	default:

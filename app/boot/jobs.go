@@ -27,6 +27,8 @@ const (
 	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
 	alertBacklog = 256
 	jobsLease    = "jobs"
+	backupEvery  = 2 * time.Second
+	backupLease  = "backup"
 	// askAgain is how long the node waits before it asks again for an activation that was refused, so that
 	// refusals, which are recorded, do not fill the ledger.
 	askAgain = 10 * time.Minute
@@ -50,6 +52,7 @@ func (s *service) run(ctx context.Context) {
 	group.Go(func() {
 		s.every(ctx, usageEvery, "usage", func(ctx context.Context) error { return usage.Count(ctx, s.store) })
 	})
+	group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
 	}

@@ -52,8 +52,8 @@ func (k *nodeKeys) wipe() {
 
 // generateKeys makes all key files below cfg.DataDir, which is new.
 func generateKeys(cfg *config.Config, origin string) (*nodeKeys, error) {
-	if err := os.Mkdir(cfg.KeyDir(), 0o700); err != nil {
-		return nil, fmt.Errorf("making the key directory: %w", err)
+	if err := mkKeyDir(cfg); err != nil {
+		return nil, err
 	}
 	logKey, err := ledger.GenerateLogKey(cfg.LogKeyFile(), origin)
 	if err != nil {
@@ -71,6 +71,13 @@ func generateKeys(cfg *config.Config, origin string) (*nodeKeys, error) {
 		return nil, fmt.Errorf("making the challenge key: %w", err)
 	}
 	return k, nil
+}
+
+func mkKeyDir(cfg *config.Config) error {
+	if err := os.Mkdir(cfg.KeyDir(), 0o700); err != nil {
+		return fmt.Errorf("making the key directory: %w", err)
+	}
+	return nil
 }
 
 // loadKeys reads them again. Files that others may read are refused.

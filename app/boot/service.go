@@ -115,7 +115,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return err
 	}
 	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: driver,
-		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Clock: s.clock, Logger: s.log})
+		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Copier: s.copier(), Clock: s.clock, Logger: s.log})
 	return err
 }
 

@@ -134,7 +134,7 @@ func newFile(path string, fill func(io.Writer) error) error {
 }
 
 func ledgerCommand() *cobra.Command {
-	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries())
+	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerAcceptRecovery())
 }
 
 func ledgerVerify() *cobra.Command {
@@ -206,7 +206,8 @@ func (s *session) verifyInput() (ledger.VerifyInput, error) {
 	if any {
 		in.Known = append(in.Known, seen)
 	}
-	return in, nil
+	in.Accepted, err = client.AcceptedRecoveries(s.trust, s.settings[setStateDir])
+	return in, err
 }
 
 func ledgerExport() *cobra.Command {

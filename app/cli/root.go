@@ -96,7 +96,12 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		holdCommand(),
 		retentionCommand(),
 	)
-	group(root, "service", statusCommand(), clockCommand(), versionCommand())
+	group(root, "service",
+		statusCommand(),
+		clockCommand(),
+		versionCommand(),
+		backupCommand(),
+	)
 	group(root, "service", extra...)
 	_ = root.RegisterFlagCompletionFunc(setOutput, cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp))
 	return root

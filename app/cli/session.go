@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -142,6 +143,9 @@ func (s *session) checkLedger() error {
 		return err
 	}
 	_, _, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+	if errors.Is(err, ledger.ErrRollback) || errors.Is(err, ledger.ErrFork) {
+		return fmt.Errorf("%w\nWhere the instance was restored from a backup, `conclave ledger accept-recovery` judges that", err)
+	}
 	return err
 }
 

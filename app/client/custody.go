@@ -126,6 +126,21 @@ func (c *Client) ShareSets(ctx context.Context) ([]api.ShareSet, error) {
 	return items[api.ShareSet](ctx, c, "/v1/sharesets")
 }
 
+// BackupSchedules returns where copies go, how often, and who opens them.
+func (c *Client) BackupSchedules(ctx context.Context) ([]api.BackupSchedule, error) {
+	return items[api.BackupSchedule](ctx, c, "/v1/backup-schedules")
+}
+
+// Backups returns the register of copies.
+func (c *Client) Backups(ctx context.Context) ([]api.Backup, error) {
+	return items[api.Backup](ctx, c, "/v1/backups")
+}
+
+// Recoveries returns the recovery epochs of the instance with their documents.
+func (c *Client) Recoveries(ctx context.Context) ([]api.Recovery, error) {
+	return items[api.Recovery](ctx, c, "/v1/recoveries")
+}
+
 // Collector returns the node's signed statement of the key to which shares are sealed now. Believe it
 // only after [VerifyCollector].
 func (c *Client) Collector(ctx context.Context) (api.Collector, error) {

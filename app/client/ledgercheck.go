@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/go-json-experiment/json"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian/ledger"
@@ -72,7 +74,64 @@ func (c *Client) offerLeast(ctx context.Context, trust *ledger.TrustFile, mark *
 	if any && seen.Size >= least.Size {
 		return nil
 	}
+	accepted, err := AcceptedRecoveries(trust, filepath.Dir(mark.Path()))
+	if err != nil {
+		return err
+	}
+	// A trust file made before a recovery that this client has accepted pins what was lost.
+	if any && slices.ContainsFunc(accepted, func(r ledger.Recovery) bool { return seen.Size > r.Seq && r.Explains(least) }) {
+		return nil
+	}
 	_, err = mark.Advance(ctx, []byte(trust.Least), prove)
+	return err
+}
+
+// acceptedFile keeps the recoveries that the owner of a state directory has accepted.
+func acceptedFile(trust *ledger.TrustFile, stateDir string) string {
+	return filepath.Join(stateDir, trust.Instance+".recoveries")
+}
+
+const maxAccepted = 1 << 20
+
+// AcceptedRecoveries are the recoveries of the instance that were judged and accepted here, oldest first.
+func AcceptedRecoveries(trust *ledger.TrustFile, stateDir string) ([]ledger.Recovery, error) {
+	data, err := os.ReadFile(acceptedFile(trust, stateDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil || len(data) > maxAccepted {
+		return nil, errors.Join(errors.New("reading accepted recoveries"), err)
+	}
+	var out []ledger.Recovery
+	if err := json.Unmarshal(data, &out, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("reading accepted recoveries %s: %w", acceptedFile(trust, stateDir), err)
+	}
+	return out, nil
+}
+
+// AcceptRecovery remembers that a recovery was judged and accepted, and takes the checkpoint of the recovered ledger
+// for the highest seen. From then on the ledger that was left behind is refused. The caller has verified both.
+func AcceptRecovery(trust *ledger.TrustFile, stateDir string, r ledger.Recovery, checkpoint []byte) error {
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return fmt.Errorf("accepting recovery: %w", err)
+	}
+	verifiers, err := trust.Verifiers()
+	if err != nil {
+		return err
+	}
+	accepted, err := AcceptedRecoveries(trust, stateDir)
+	if err != nil {
+		return err
+	}
+	accepted = append(slices.DeleteFunc(accepted, func(old ledger.Recovery) bool { return old.ID == r.ID }), r)
+	data, err := json.Marshal(accepted)
+	if err != nil {
+		return fmt.Errorf("accepting recovery: %w", err)
+	}
+	if err := ledger.WriteFileAtomic(acceptedFile(trust, stateDir), data, 0o600); err != nil {
+		return fmt.Errorf("accepting recovery: %w", err)
+	}
+	_, err = ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...).Replace(checkpoint)
 	return err
 }
 

@@ -126,5 +126,6 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 func kinds() []store.Kind {
 	return []store.Kind{custodian.KindInstance, custodian.KindPerson, custodian.KindShareSet, custodian.KindShare,
 		custodian.KindKeystore, custodian.KindKey, custodian.KindKeyVersion, custodian.KindApplication,
-		custodian.KindToken, custodian.KindGrant, custodian.KindNode}
+		custodian.KindToken, custodian.KindGrant, custodian.KindNode, custodian.KindBackupSchedule, custodian.KindBackup,
+		custodian.KindRecovery}
 }

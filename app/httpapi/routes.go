@@ -88,6 +88,9 @@ func (s *server) routes() []route {
 		get("/v1/campaigns", s.listCampaigns),
 		get("/v1/shares", s.listShares),
 		get("/v1/shares/mine", s.myShares),
+		get("/v1/backup-schedules", s.listBackupSchedules),
+		get("/v1/backups", s.listBackups),
+		get("/v1/recoveries", s.listRecoveries),
 		get("/v1/sharesets", s.listShareSets),
 
 		get("/v1/quorum", s.quorumHealth),

@@ -28,7 +28,7 @@ func TestAllOperations(t *testing.T) {
 			continue // it takes what its items take
 		}
 		require.True(t, pure != effectful, "%s is of exactly one kind", o.Name())
-		_, err := r.Policies.Quorum(t.Context(), policies.QuorumInput{Now: r.Clock.Now(), Mode: policies.Production, Operation: o.Name(),
+		_, err := r.Policies.Quorum(t.Context(), policies.QuorumInput{Now: r.Clock.Now(), Mode: policies.Production, Operation: o.Name(), Precedent: "genesis",
 			Requester: policies.Requester{Kind: "human", ID: "demo-ada"},
 			Target:    policies.QuorumTarget{Type: "key", ID: "x", Owner: "demo-ada", Classifications: []string{"internal"}, Threshold: 3, Total: 5}})
 		require.NoError(t, err, o.Name())

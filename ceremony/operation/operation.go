@@ -66,6 +66,7 @@ type Env struct {
 	Policies   *policies.Engine // in force by the view that is judged under; never nil
 	Challenges *Challenger      // proofs of possession of a share
 	Drivers    Drivers          // makes keystores that are registered later
+	Copier     *Copier          // writes backups; nil where this process writes none
 }
 
 // Drivers makes the driver of a keystore's governed record; the composition root knows which there are.

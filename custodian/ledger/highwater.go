@@ -29,6 +29,9 @@ func NewHighWater(path, origin string, verifiers ...note.Verifier) *HighWater {
 	return &HighWater{path: path, origin: origin, verifiers: verifiers}
 }
 
+// Path is the file that keeps the mark.
+func (w *HighWater) Path() string { return w.path }
+
 // Highest returns the highest checkpoint seen, and false before the first. A file that no longer
 // verifies is an error: a mark that cannot be read protects nothing.
 func (w *HighWater) Highest() (Head, bool, error) {
@@ -87,6 +90,24 @@ func (w *HighWater) Advance(ctx context.Context, checkpoint []byte, prove Prove)
 		return Head{}, fmt.Errorf("advancing high-water mark: %w", err)
 	}
 	return newer, nil
+}
+
+// Replace sets the mark to a checkpoint that does not continue it: somebody has judged the recovery that explains why.
+// Its signature is checked, nothing else.
+func (w *HighWater) Replace(checkpoint []byte) (Head, error) {
+	h, err := OpenHead(checkpoint, w.origin, w.verifiers...)
+	if err != nil {
+		return Head{}, fmt.Errorf("replacing high-water mark: %w", err)
+	}
+	unlock, err := lockFile(w.path + ".lock")
+	if err != nil {
+		return Head{}, fmt.Errorf("replacing high-water mark: %w", err)
+	}
+	defer unlock()
+	if err := WriteFileAtomic(w.path, checkpoint, 0o600); err != nil {
+		return Head{}, fmt.Errorf("replacing high-water mark: %w", err)
+	}
+	return h, nil
 }
 
 // lockFile holds an advisory lock until unlock. The lock file stays: removing it would let two holders in.

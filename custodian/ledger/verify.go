@@ -19,6 +19,11 @@ type VerifyInput struct {
 	Trust *TrustFile
 	// Known are heads of this log seen before (a high-water mark): the log must contain them too.
 	Known []Head
+	// Accepted are recoveries that somebody has judged and accepted: heads that they explain are held to have been
+	// lost, and are not missed. Only their Seq, ID and Document count; the rest is read from the log.
+	Accepted []Recovery
+	// Observe is given every entry that was found good, in order; may be nil. An error of it ends the verification.
+	Observe func(e *Entry) error
 	// Progress is called now and then with entries done and in all; may be nil.
 	Progress func(done, total uint64)
 }
@@ -40,6 +45,10 @@ type VerifyReport struct {
 	Anchored bool `json:"anchored"`
 	// Contains are the sizes of the known checkpoints that the log was shown to contain.
 	Contains []uint64 `json:"contains"`
+	// Lost are the sizes of the known checkpoints that an accepted recovery says were lost.
+	Lost []uint64 `json:"lost,omitempty"`
+	// Recoveries are those that the log itself tells of, accepted or not.
+	Recoveries []*Recovery `json:"recoveries,omitempty"`
 }
 
 // Verdict says in words how far the log may be relied on.
@@ -102,6 +111,21 @@ type pin struct {
 	match bool // the tree had its root at its size
 }
 
+// missed says that a log neither contains a known head nor may be excused for it.
+func (v *verifier) missed(p *pin) error {
+	found := v.report.Recoveries
+	if p.head.Size == 0 || excused(v.in.Accepted, found, p.head) {
+		if p.head.Size > 0 {
+			v.report.Lost = append(v.report.Lost, p.head.Size)
+		}
+		return nil
+	}
+	if v.head.Size < p.head.Size {
+		return somewhere(ErrRollback, "%d entries at epoch %d, known before: %d entries at epoch %d%s", v.head.Size, v.head.Epoch, p.head.Size, p.head.Epoch, hint(found, p.head))
+	}
+	return somewhere(ErrFork, "its first %d entries are not those of the checkpoint known before%s", p.head.Size, hint(found, p.head))
+}
+
 // open reads the checkpoint and everything that can be said before any entry is read.
 func (v *verifier) open(ctx context.Context) error {
 	data, err := logFiles{src: v.in.Source}.read(ctx, CheckpointFile, maxNote)
@@ -123,7 +147,7 @@ func (v *verifier) open(ctx context.Context) error {
 		v.pins = append(v.pins, &pin{head: h})
 	}
 	for _, p := range v.pins {
-		if v.head.Size < p.head.Size || v.head.Epoch < p.head.Epoch || v.head.ControlCount < p.head.ControlCount {
+		if len(v.in.Accepted) == 0 && (v.head.Size < p.head.Size || v.head.Epoch < p.head.Epoch || v.head.ControlCount < p.head.ControlCount) {
 			return somewhere(ErrRollback, "%d entries at epoch %d, known before: %d entries at epoch %d", v.head.Size, v.head.Epoch, p.head.Size, p.head.Epoch)
 		}
 	}

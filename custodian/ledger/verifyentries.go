@@ -119,13 +119,42 @@ func (c *entryCheck) take(ctx context.Context, raw []byte, rest pull) error {
 	if c.flaw == nil {
 		err := decodeErr
 		if err == nil {
-			err = c.rules.check(c.pos, e, c.v.report)
+			err = c.judge(e)
+		}
+		var observed *observerError
+		if errors.As(err, &observed) {
+			return observed.err
 		}
 		if err != nil {
 			c.flaw = at(ErrRules, c.pos, "%s", err)
 		}
 	}
 	c.pos++
+	return nil
+}
+
+// observerError is what [VerifyInput.Observe] returned.
+type observerError struct{ err error }
+
+func (e *observerError) Error() string { return e.err.Error() }
+
+// judge holds an entry to the rules, and notes a recovery that it begins.
+func (c *entryCheck) judge(e *Entry) error {
+	if err := c.rules.check(c.pos, e, c.v.report); err != nil {
+		return err
+	}
+	r, is, err := ReadRecovery(e)
+	if err != nil {
+		return err
+	}
+	if is {
+		c.v.report.Recoveries = append(c.v.report.Recoveries, r)
+	}
+	if c.v.in.Observe != nil {
+		if err := c.v.in.Observe(e); err != nil {
+			return &observerError{err}
+		}
+	}
 	return nil
 }
 
@@ -145,10 +174,11 @@ func (c *entryCheck) finish() error {
 		return somewhere(ErrEdited, "the entries hash to another root than the one signed; the tiles do not tell which one is wrong")
 	}
 	for _, p := range v.pins {
-		if !p.match && p.head.Size > 0 {
-			return somewhere(ErrFork, "its first %d entries are not those of the checkpoint known before", p.head.Size)
+		if p.match || p.head.Size == 0 {
+			v.report.Contains = append(v.report.Contains, p.head.Size)
+		} else if err := v.missed(p); err != nil {
+			return err
 		}
-		v.report.Contains = append(v.report.Contains, p.head.Size)
 	}
 	if c.flaw != nil {
 		return c.flaw

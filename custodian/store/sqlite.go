@@ -20,7 +20,9 @@ import (
 // sqliteOptions: write-ahead log with a sync at every commit, so that what is acknowledged survives power loss
 // (sqlite.org/pragma.html#pragma_synchronous); a bounded wait for locks; the write lock at BEGIN.
 const (
-	sqliteOptions = "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_foreign_keys=on&_txlock=immediate"
+	// What is deleted or replaced is overwritten with zeros: the wrapped material of a destroyed key does not stay in
+	// the file (sqlite.org/pragma.html#pragma_secure_delete).
+	sqliteOptions = "?_journal_mode=WAL&_synchronous=FULL&_busy_timeout=5000&_foreign_keys=on&_txlock=immediate&_secure_delete=on"
 	// Readers never write: a reader's connection is set to refuse it.
 	sqliteReadOptions = "?_busy_timeout=5000&_foreign_keys=on&_query_only=on"
 	sqliteReaders     = 4

@@ -49,6 +49,10 @@ func (v *View) Get(kind Kind, id string) (Row, error) {
 	return *r, nil
 }
 
+// Revision is what the ledger says of a row: the revision that its last entry made, also where that deleted it; 0 for
+// a row that never was.
+func (v *View) Revision(kind Kind, id string) uint64 { return v.row(rowKey{kind, id}).bound().revision }
+
 // List walks the rows of a kind in order of id. Rows that contradict the ledger are left out: see Tampered.
 func (v *View) List(kind Kind) iter.Seq[Row] {
 	return func(yield func(Row) bool) {

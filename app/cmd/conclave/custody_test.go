@@ -89,7 +89,7 @@ func (a *actor) share(ctx context.Context, epoch uint32) (api.Share, *shamir.Sha
 	if err != nil {
 		return api.Share{}, nil, err
 	}
-	i := slices.IndexFunc(all, func(s api.Share) bool { return s.Epoch == epoch })
+	i := slices.IndexFunc(all, func(s api.Share) bool { return s.Set == vaultShares && s.Epoch == epoch })
 	if i < 0 {
 		return api.Share{}, nil, fmt.Errorf("%s holds no share of epoch %d", a.id, epoch)
 	}

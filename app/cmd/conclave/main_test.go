@@ -92,6 +92,7 @@ func cast(dir string) []*person {
 		{id: "dan", roles: []people.Role{custodian, people.RoleKeyManager}, team: "security", site: "west"},
 		{id: "eve", roles: []people.Role{custodian}, team: "payments", site: "west"},
 		{id: "audrey", roles: []people.Role{people.RoleAuditor, people.RoleWitness}, team: "audit", site: "south"},
+		{id: "wendy", roles: []people.Role{people.RoleWitness}, team: "legal", site: "north"},
 	}
 	for _, p := range all {
 		p.keyFile, p.passFile = filepath.Join(dir, p.id+".key"), filepath.Join(dir, p.id+".pass")
@@ -184,7 +185,7 @@ func (w *workshop) makeInstance() error {
 		f.People = append(f.People, line)
 	}
 	f.Keystores = []genesis.Keystore{{ID: vault, Driver: "software", Jurisdiction: "EU", Environment: "production", Location: "test rack",
-		Controller: "ada", ShareSet: genesis.ShareSet{ID: "vault-shares", Threshold: threshold, Holders: ids}}}
+		Controller: "ada", ShareSet: genesis.ShareSet{ID: vaultShares, Threshold: threshold, Holders: ids}}}
 	text, err := f.Encode()
 	if err != nil {
 		return err

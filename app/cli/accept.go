@@ -1,0 +1,205 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"conclave/app/api"
+	"conclave/app/client"
+	"conclave/ceremony/recovery"
+	"conclave/custodian"
+	"conclave/custodian/backup"
+	"conclave/custodian/ledger"
+)
+
+// maxDocument bounds a recovery's document, a row of the ledger.
+const maxDocument = 1 << 20
+
+func ledgerAcceptRecovery() *cobra.Command {
+	c := &cobra.Command{
+		Use: "accept-recovery", Short: "Judge a recovery, and go on with the recovered ledger where yours was lost", Args: exactly(),
+		Long: "After a restore the ledger does not continue what you had seen, and is refused. This command verifies the whole recovered\n" +
+			"ledger against the trust file, and the recovery's approvals against the people whom the ledger knew before it; that it\n" +
+			"names what you had seen; and shows who restored what and what was lost. Once you say yes, the recovered ledger is the one\n" +
+			"you hold others against, and the one that was left behind is refused. With --dir the service is not asked.",
+	}
+	file := c.Flags().String("recovery", "", "recovery.json, as the restore wrote it; default: the service's newest recovery")
+	dir := c.Flags().String("dir", "", "exported copy of the recovered ledger; default: the service's ledger, with credentials of an auditor or officer")
+	yes := c.Flags().Bool("yes", false, "accept without asking, once what is shown has been read")
+	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		if err := s.loadTrust(); err != nil {
+			return err
+		}
+		if *dir == "" || *file == "" {
+			if err := s.dialUnchecked(); err != nil {
+				return err
+			}
+		}
+		document, err := s.recoveryDocument(*file)
+		if err != nil {
+			return err
+		}
+		return s.acceptRecovery(document, *dir, *yes)
+	})
+	return c
+}
+
+// dialUnchecked opens the client without holding the ledger against what was seen: that is what is to be judged.
+func (s *session) dialUnchecked() error {
+	if s.settings[setKeyFile] != "" {
+		if err := s.unlock(); err != nil {
+			return err
+		}
+		return s.dial(client.Config{Signer: s.signer, Person: s.signer.ID(), Instance: s.trust.Instance})
+	}
+	return s.connectToken()
+}
+
+func (s *session) recoveryDocument(path string) ([]byte, error) {
+	if path != "" {
+		raw, err := readSmall(path, maxDocument)
+		if err != nil {
+			return nil, fmt.Errorf("reading recovery: %w", err)
+		}
+		return raw, nil
+	}
+	list, err := s.client.Recoveries(s.ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("the service tells of no recovery")
+	}
+	newest := slices.MaxFunc(list, func(a, b api.Recovery) int { return a.At.Compare(b.At) })
+	return newest.Document, nil
+}
+
+func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
+	value, err := custodian.Schema()[custodian.KindRecovery].Decode(document)
+	doc, ok := value.(*backup.Recovery)
+	if err != nil || !ok {
+		return fmt.Errorf("reading recovery: %w", err)
+	}
+	source, closeSource, err := s.source(dir)
+	if err != nil {
+		return err
+	}
+	defer closeSource()
+	checkpoint, err := source.ReadFile(s.ctx, ledger.CheckpointFile)
+	if err != nil {
+		return err
+	}
+	s.say("Verifying the whole ledger and the recovery's signatures.")
+	judged, err := s.judgeRecovery(doc, document, pinned{source, checkpoint})
+	if err != nil {
+		return err
+	}
+	if err := s.showRecovery(doc, judged); err != nil {
+		return err
+	}
+	if err := s.confirm(yes, "Accept this recovery, and refuse the ledger that was left behind?"); err != nil {
+		return err
+	}
+	if err := client.AcceptRecovery(s.trust, s.settings[setStateDir], *judged.recovery, checkpoint); err != nil {
+		return err
+	}
+	s.say("Accepted. What was lost is not missed here any more; whoever still shows it is refused.")
+	return nil
+}
+
+// source is the recovered ledger: an exported copy, or the service's.
+func (s *session) source(dir string) (ledger.LogSource, func(), error) {
+	if dir == "" {
+		return s.client.LogSource(), func() {}, nil
+	}
+	d, err := ledger.OpenDir(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return d, func() { _ = d.Close() }, nil
+}
+
+// pinned is a source that shows one checkpoint throughout, so that what is verified is what is remembered.
+type pinned struct {
+	ledger.LogSource
+	checkpoint []byte
+}
+
+// ReadFile implements ledger.LogSource.
+func (p pinned) ReadFile(ctx context.Context, path string) ([]byte, error) {
+	if path == ledger.CheckpointFile {
+		return p.checkpoint, nil
+	}
+	return p.LogSource.ReadFile(ctx, path)
+}
+
+// judgement is a recovery that was found good.
+type judgement struct {
+	opened   *recovery.Opened
+	quorum   recovery.Quorum
+	recovery *ledger.Recovery
+	report   *ledger.VerifyReport
+}
+
+// judgeRecovery verifies the ledger, that the recovery stands in it and explains what this client has seen, and that a
+// quorum of the people known before it signed exactly that.
+func (s *session) judgeRecovery(doc *backup.Recovery, document []byte, source ledger.LogSource) (*judgement, error) {
+	in, err := s.verifyInput()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(document)
+	in.Source = source
+	in.Accepted = append(in.Accepted, ledger.Recovery{Seq: doc.Size, ID: doc.ID, Document: hex.EncodeToString(sum[:])})
+	rows := map[string][32]byte{}
+	in.Observe = func(e *ledger.Entry) error {
+		for _, r := range e.Rows {
+			if e.Seq < doc.Size && (r.Kind == string(custodian.KindPerson) || r.Kind == string(custodian.KindShare)) {
+				rows[r.Kind+"\x00"+r.ID] = r.Hash
+			}
+		}
+		return nil
+	}
+	out := &judgement{}
+	if out.report, err = ledger.Verify(s.ctx, in); err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(out.report.Recoveries, func(r *ledger.Recovery) bool { return r.Seq == doc.Size && r.ID == doc.ID && r.Bound(document) })
+	if i < 0 {
+		return nil, fmt.Errorf("the ledger tells of no recovery %s with this document", doc.ID)
+	}
+	out.recovery = out.report.Recoveries[i]
+	out.opened, out.quorum, err = recovery.VerifyDocument(doc, s.trust, func(kind, id string, body []byte) bool {
+		hash, known := rows[kind+"\x00"+id]
+		return known && hash == sha256.Sum256(body)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(out.opened.Known, out.recovery.Lost) {
+		return nil, errors.New("the ledger names other lost checkpoints than people approved")
+	}
+	return out, nil
+}
+
+func (s *session) showRecovery(doc *backup.Recovery, j *judgement) error {
+	return s.show(j.recovery, func(w io.Writer) {
+		facts(w, "recovery", j.recovery.ID, "at", when(doc.At), "what happened", j.opened.Summary(), "backup made", when(j.opened.Backup.CreatedAt),
+			"approved by", strings.Join(j.quorum.People, ", "), "witnessed by", strings.Join(j.quorum.Witnesses, ", "), "ledger now", number(j.report.Size)+" entries",
+			"your checkpoints that were lost", fmt.Sprint(j.report.Lost))
+		for _, line := range doc.Restrictions {
+			fmt.Fprintf(w, "Held again: %s\n", clean(line))
+		}
+		for _, line := range doc.Deviations {
+			fmt.Fprintf(w, "Note: %s\n", clean(line))
+		}
+	})
+}

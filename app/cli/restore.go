@@ -1,0 +1,402 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/spf13/cobra"
+
+	"conclave/ceremony/keyfile"
+	"conclave/ceremony/recovery"
+	"conclave/custodian/backup"
+	"conclave/custodian/jwk"
+	"conclave/custodian/ledger"
+)
+
+// Names in a session's directory.
+const (
+	sessionFile        = "session.json"
+	sessionKeyFile     = "session.key"
+	contributionSuffix = ".contribution.json"
+	maxSessionFile     = 8 << 20
+	maxContributions   = 512
+)
+
+// RestoreCommand is `conclave restore`. finish makes the data directory; only it needs the server's own parts.
+func RestoreCommand(finish func(context.Context, recovery.Input) (recovery.Done, error)) *cobra.Command {
+	return parent("restore", "Restore an instance from a backup, with a quorum and a witness, where none is left",
+		restoreBegin(), restoreShow(), restoreContribute(), restoreWitness(), restoreFinish(finish))
+}
+
+// sources are what begin and finish both read.
+type sources struct {
+	backup   string
+	journals []string
+	known    []string
+}
+
+func (f *sources) flags(c *cobra.Command) {
+	c.Flags().StringVar(&f.backup, "backup", "", "the backup file")
+	c.Flags().StringSliceVar(&f.journals, "journal", nil, "journal, or directory with journals, of the lost instance; repeat for more")
+	c.Flags().StringSliceVar(&f.known, "known", nil, "file with a checkpoint that a node, client or auditor had seen; repeat for more")
+}
+
+// heads reads the checkpoints that somebody had seen.
+func (f *sources) heads(trust *ledger.TrustFile) ([]ledger.Head, error) {
+	verifiers, err := trust.Verifiers()
+	if err != nil {
+		return nil, err
+	}
+	var out []ledger.Head
+	for _, path := range f.known {
+		note, err := readSmall(path, maxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("reading known checkpoint: %w", err)
+		}
+		h, err := ledger.OpenHead(note, trust.Origin, verifiers...)
+		if err != nil {
+			return nil, fmt.Errorf("known checkpoint %s: %w", path, err)
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+func restoreBegin() *cobra.Command {
+	c := &cobra.Command{
+		Use: "begin DIR", Short: "Open a restore session: verify the backup and say what would be lost", Args: exactly("DIR"),
+		Long: "Verifies a backup against the trust file, reads what journals and checkpoints tell of the time after it, and writes\n" +
+			"a session to DIR: session.json, which everybody who takes part reads and signs, and session.key, to which custodians\n" +
+			"seal their shares, under a passphrase of your choice. With --scratch it is a drill, whose result is thrown away.",
+		Example: "  conclave restore begin session --backup nightly.cvb --journal /var/backups/conclave --known ~/.local/state/conclave/….checkpoint \\\n" +
+			"    --data-dir /var/lib/conclave/data --trust trust.json",
+	}
+	var src sources
+	src.flags(c)
+	dir := c.Flags().String("data-dir", "", "directory where the instance will stand; must be empty or absent")
+	driver := c.Flags().String("database-driver", "sqlite", "sqlite or postgres (its URL stands in CONCLAVE_SERVER_DATABASE_DSN when the restore is finished)")
+	scratch := c.Flags().Bool("scratch", false, "a drill into a scratch instance")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		if *scratch == (*dir != "") {
+			return usagef("data-dir: give --data-dir DIR, or --scratch for a drill")
+		}
+		target := "a scratch directory"
+		if !*scratch {
+			var err error
+			if target, err = filepath.Abs(*dir); err != nil {
+				return err
+			}
+		}
+		return s.beginRestore(args[0], src, recovery.BeginInput{Target: target, Driver: *driver, Scratch: *scratch})
+	})
+	return must(c, "backup")
+}
+
+func (s *session) beginRestore(dir string, src sources, in recovery.BeginInput) error {
+	if err := s.loadTrust(); err != nil {
+		return err
+	}
+	s.say("Verifying %s: signatures, completeness, every byte.", src.backup)
+	f, err := os.Open(src.backup)
+	if err != nil {
+		return fmt.Errorf("opening backup: %w", err)
+	}
+	defer f.Close()
+	if in.File, err = backup.Open(f, s.trust); err != nil {
+		return err
+	}
+	if in.Written, err = in.File.Verify(); err != nil {
+		return err
+	}
+	head, err := in.File.Manifest.Head(s.trust)
+	if err != nil {
+		return err
+	}
+	if in.Lost, err = backup.ReadJournals(src.journals, s.trust, head.ControlCount); err != nil {
+		return err
+	}
+	if in.Known, err = src.heads(s.trust); err != nil {
+		return err
+	}
+	collector, err := s.sessionKey(dir)
+	if err != nil {
+		return err
+	}
+	defer collector.Wipe()
+	in.Trust, in.Now, in.Collector = s.trust, s.clock.Now(), collector.Public().ShareKey
+	begun, raw, err := recovery.Begin(in)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, sessionFile)
+	if err := writeNewFile(path, raw); err != nil {
+		return err
+	}
+	opened, err := recovery.Open(raw, s.trust)
+	if err != nil {
+		return err
+	}
+	s.say("Session %s is in %s. Give %s to every custodian and to a witness; they compare its SHA-256 with you before they sign.", begun.ID, dir, path)
+	return s.showSession(opened)
+}
+
+// sessionKey makes the one-time key that shares are sealed to.
+func (s *session) sessionKey(dir string) (*keyfile.Signer, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the session's directory: %w", err)
+	}
+	passphrase, err := s.newPassphrase()
+	if err != nil {
+		return nil, err
+	}
+	defer passphrase.Wipe()
+	signer, err := keyfile.Generate("restore-session", jwk.ES256)
+	if err != nil {
+		return nil, err
+	}
+	if err := signer.Save(filepath.Join(dir, sessionKeyFile), passphrase, keyfile.SaveOptions{Development: s.trust.Mode == "development"}); err != nil {
+		signer.Wipe()
+		return nil, err
+	}
+	return signer, nil
+}
+
+// openSession reads a session file and holds it against the trust file.
+func (s *session) openSession(path string) (*recovery.Opened, error) {
+	if err := s.loadTrust(); err != nil {
+		return nil, err
+	}
+	raw, err := readSmall(path, maxSessionFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading session: %w", err)
+	}
+	return recovery.Open(raw, s.trust)
+}
+
+func (s *session) showSession(o *recovery.Opened) error {
+	return s.show(o.Session, func(w io.Writer) { writeSession(w, o) })
+}
+
+func writeSession(w io.Writer, o *recovery.Opened) {
+	what := "Restore instance " + o.Manifest.Name
+	if o.Scratch {
+		what = "Drill: restore into a scratch instance, which is thrown away,"
+	}
+	fmt.Fprintf(w, "%s from backup %s\n\n", clean(what), clean(o.Backup.ID))
+	target := o.Target
+	if !o.Scratch {
+		target += " (" + o.Driver + ")"
+	}
+	facts(w, "session", o.ID, "session SHA-256", o.Digest(), "instance", o.Instance, "mode", o.Mode, "backup made", when(o.Backup.CreatedAt),
+		"backup SHA-256", o.Backup.SHA256, "ledger in it", number(o.Backup.Size)+" entries", "target", target,
+		"collector key", o.Collector.Fingerprint(), "it takes", fmt.Sprintf("%d of %d holders of set %s, epoch %d, and a witness", o.Manifest.Threshold, len(o.Manifest.Shares), o.Manifest.ShareSet, o.Manifest.Epoch),
+		"begun", o.BegunAt, "expires", o.ExpiresAt)
+	for _, k := range o.Known {
+		fmt.Fprintf(w, "Seen by somebody and not in the backup: a ledger of %d entries\n", k.Size)
+	}
+	for _, line := range o.Deviations {
+		fmt.Fprintf(w, "Note: %s\n", clean(line))
+	}
+	if len(o.Restrictions) > 0 {
+		fmt.Fprintln(w, "\nHolds again before anything is served, where the backup does not say so:")
+		for _, line := range o.Restrictions {
+			fmt.Fprintf(w, "  %s\n", clean(line))
+		}
+	}
+}
+
+func restoreShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show SESSION", Short: "Show what a restore session would do, and the fingerprints to compare", Args: exactly("SESSION"),
+		RunE: action(func(s *session, _ *cobra.Command, args []string) error {
+			o, err := s.openSession(args[0])
+			if err != nil {
+				return err
+			}
+			return s.showSession(o)
+		}),
+	}
+}
+
+func restoreContribute() *cobra.Command {
+	return restoreSign("contribute", "Approve a restore and give your share of the backup key, sealed to the session",
+		"Shows the session, opens your share of the backup key, checks it against its commitment, signs your approval of exactly\n"+
+			"this restore and seals the share to the session's key. Compare the session's SHA-256 with who began it first: whoever\n"+
+			"began another session would get your share.", "Approve this restore and give your share",
+		func(o *recovery.Opened, signer *keyfile.Signer, now time.Time) (*recovery.Contribution, error) {
+			return o.Contribute(signer, now)
+		})
+}
+
+func restoreWitness() *cobra.Command {
+	return restoreSign("witness", "Attend a restore as a witness and sign that you did", "", "Sign as a witness that you attend this restore",
+		func(o *recovery.Opened, signer *keyfile.Signer, now time.Time) (*recovery.Contribution, error) {
+			return o.Witness(signer, now)
+		})
+}
+
+func restoreSign(use, short, long, question string, give func(*recovery.Opened, *keyfile.Signer, time.Time) (*recovery.Contribution, error)) *cobra.Command {
+	c := &cobra.Command{Use: use + " SESSION", Short: short, Long: long, Args: exactly("SESSION")}
+	out := c.Flags().String("out", "", "file to write; default: beside the session, named after you")
+	yes := c.Flags().Bool("yes", false, "sign without asking, once what is shown has been read and compared")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		if s.settings[setKeyFile] == "" {
+			return usagef("key-file: missing; this is done by a person: give --%s FILE", setKeyFile)
+		}
+		o, err := s.openSession(args[0])
+		if err != nil {
+			return err
+		}
+		if err := s.unlock(); err != nil {
+			return err
+		}
+		writeSession(s.err, o)
+		if err := s.confirm(*yes, fmt.Sprintf("%s as %s?", question, s.signer.ID())); err != nil {
+			return err
+		}
+		given, err := give(o, s.signer, s.clock.Now())
+		if err != nil {
+			return err
+		}
+		raw, err := given.Encode()
+		if err != nil {
+			return err
+		}
+		path := *out
+		if path == "" {
+			path = filepath.Join(filepath.Dir(args[0]), s.signer.ID()+contributionSuffix)
+		}
+		if err := writeNewFile(path, raw); err != nil {
+			return err
+		}
+		s.say("Signed: %s. Give it to who began the session.", path)
+		return nil
+	})
+	return c
+}
+
+func restoreFinish(finish func(context.Context, recovery.Input) (recovery.Done, error)) *cobra.Command {
+	c := &cobra.Command{
+		Use: "finish DIR", Short: "Open the backup with what was given, verify all of it, and restore", Args: exactly("DIR"),
+		Long: "Puts the backup key together from the contributions in DIR (*" + contributionSuffix + "), decrypts the backup, verifies the\n" +
+			"whole ledger and every row against the trust file, counts the quorum by the restored register, applies again what had\n" +
+			"restricted, and writes the data directory: whole or not at all. Of a drill it writes the record for `conclave backup drill`.",
+	}
+	var src sources
+	src.flags(c)
+	record := c.Flags().String("record", "", "drill: file to write the record to; default: drill.json in DIR")
+	yes := c.Flags().Bool("yes", false, "restore without asking, once what is shown has been read")
+	c.RunE = action(func(s *session, cmd *cobra.Command, args []string) error {
+		return s.finishRestore(args[0], src, *record, *yes, finish)
+	})
+	return must(c, "backup")
+}
+
+func (s *session) finishRestore(dir string, src sources, record string, yes bool, finish func(context.Context, recovery.Input) (recovery.Done, error)) error {
+	o, err := s.openSession(filepath.Join(dir, sessionFile))
+	if err != nil {
+		return err
+	}
+	in := recovery.Input{Session: o, Trust: s.trust, Backup: src.backup, Journals: src.journals}
+	if in.Known, err = src.heads(s.trust); err != nil {
+		return err
+	}
+	if in.Given, err = readContributions(dir); err != nil {
+		return err
+	}
+	writeSession(s.err, o)
+	if err := s.confirm(yes, "Restore?"); err != nil {
+		return err
+	}
+	s.settings[setKeyFile] = filepath.Join(dir, sessionKeyFile)
+	if err := s.unlock(); err != nil {
+		return err
+	}
+	in.Collector = s.signer
+	done, err := finish(s.ctx, in)
+	if err != nil {
+		return err
+	}
+	if o.Scratch {
+		return s.saveDrill(dir, record, recovery.NewDrill(o, done.Result, in.Given, s.clock.Now().UTC().Format(time.RFC3339)))
+	}
+	return s.showRestored(o, done)
+}
+
+func readContributions(dir string) ([]*recovery.Contribution, error) {
+	found, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading contributions: %w", err)
+	}
+	var out []*recovery.Contribution
+	var failed error
+	for _, e := range found {
+		if !strings.HasSuffix(e.Name(), contributionSuffix) || len(out) == maxContributions {
+			continue
+		}
+		raw, err := readSmall(filepath.Join(dir, e.Name()), maxSignatureBytes)
+		if err == nil {
+			var c *recovery.Contribution
+			if c, err = recovery.ReadContribution(raw); err == nil {
+				out = append(out, c)
+			}
+		}
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", e.Name(), err))
+		}
+	}
+	return out, failed
+}
+
+func (s *session) saveDrill(dir, path string, d *recovery.Drill) error {
+	if path == "" {
+		path = filepath.Join(dir, "drill.json")
+	}
+	raw, err := json.Marshal(d, jsontext.WithIndent("  "))
+	if err != nil {
+		return fmt.Errorf("encoding the drill's record: %w", err)
+	}
+	if err := writeNewFile(path, append(raw, '\n')); err != nil {
+		return err
+	}
+	s.say("The backup opens and restores whole. Record it in the live instance: conclave backup drill %s", path)
+	return s.show(d, func(w io.Writer) {
+		facts(w, "backup", d.Backup, "entries verified", number(d.Entries), "rows", number(d.Rows), "record", path)
+	})
+}
+
+func (s *session) showRestored(o *recovery.Opened, done recovery.Done) error {
+	out := struct {
+		Recovery     string   `json:"recovery"`
+		DataDir      string   `json:"data_dir"`
+		TrustFile    string   `json:"trust_file"`
+		Entries      uint64   `json:"entries"`
+		Rows         int      `json:"rows"`
+		People       []string `json:"people"`
+		Witnesses    []string `json:"witnesses"`
+		Restrictions []string `json:"restrictions"`
+		Deviations   []string `json:"deviations"`
+		Voided       int      `json:"voided_ceremonies"`
+	}{o.ID, done.DataDir, done.TrustFile, done.Backup.Size, done.Rows, done.Recovery.People, done.Recovery.Witnesses,
+		append([]string{}, done.Recovery.Restrictions...), append([]string{}, done.Recovery.Deviations...), done.Voided}
+	return s.show(out, func(w io.Writer) {
+		facts(w, "recovery", out.Recovery, "data directory", out.DataDir, "trust file", out.TrustFile, "entries verified", number(out.Entries), "rows", number(out.Rows),
+			"approved by", strings.Join(out.People, ", "), "witnessed by", strings.Join(out.Witnesses, ", "), "open ceremonies ended", number(out.Voided))
+		for _, line := range out.Restrictions {
+			fmt.Fprintf(w, "Holds again: %s\n", clean(line))
+		}
+		for _, line := range out.Deviations {
+			fmt.Fprintf(w, "Note: %s\n", clean(line))
+		}
+		fmt.Fprintf(w, "\nMake sure that the old instance never runs again. Start: conclave server --data-dir %s\n", out.DataDir)
+		fmt.Fprintln(w, "Whoever saw the lost ledger goes on with: conclave ledger accept-recovery; hand them the new trust file and recovery.json.")
+	})
+}

@@ -1,0 +1,274 @@
+package ceremony
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"conclave/ceremony/operation"
+	"conclave/custodian"
+	"conclave/custodian/backup"
+	"conclave/custodian/identity"
+	"conclave/custodian/jwk"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store"
+)
+
+// backUpAgain is how long a scheduled copy that failed, which is recorded, is left alone (ours).
+const backUpAgain = 10 * time.Minute
+
+// backups is what this process knows of copies and journals under way. Only [Engine.BackUp] touches it.
+type backups struct {
+	notBefore map[string]time.Duration   // by params, monotonic
+	journals  map[string]*backup.Journal // by backup
+}
+
+// BackUp makes the copies that are due, deletes those that are out of retention, and writes the journals on. One
+// replica at a time calls it, every few seconds and apart from Tick: a copy may take long, and nothing waits for it.
+func (e *Engine) BackUp(ctx context.Context) error {
+	if e.env.Copier == nil {
+		return nil
+	}
+	if e.copies == nil {
+		e.copies = &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}}
+	}
+	return errors.Join(e.journal(ctx), e.copyDue(ctx), e.deleteExpired(ctx))
+}
+
+func (e *Engine) copyDue(ctx context.Context) error {
+	var errs []error
+	view := e.store.View()
+	for _, s := range (operation.Jobs{Env: e.env}).DueBackups(view, e.clock.Now()) {
+		if e.clock.Elapsed() < e.copies.notBefore[string(s.Params)] || underWay(view, s) || e.ClockProblem() != "" {
+			continue
+		}
+		c, once, err := e.Propose(ctx, e.self(), Proposal{Operation: s.Operation, Params: s.Params, Reason: s.Reason})
+		wipe(once)
+		if err != nil {
+			e.copies.notBefore[string(s.Params)] = e.clock.Elapsed() + backUpAgain
+			e.log.Error("a scheduled backup failed", "params", string(s.Params), "error", err)
+			errs = append(errs, fmt.Errorf("scheduled %s: %w", s.Operation, err))
+			continue
+		}
+		e.log.Info("backup made", "ceremony", c.ID, "result", string(c.Result))
+	}
+	return errors.Join(errs...)
+}
+
+// underWay: the same copy is being made, here or elsewhere, or its ceremony waits to be recovered.
+func underWay(view *store.View, s operation.Scheduled) bool {
+	for _, c := range store.All[Ceremony](view, Kind) {
+		if c.Operation == s.Operation && !c.State.Ended() && string(c.Params) == string(s.Params) {
+			return true
+		}
+	}
+	return false
+}
+
+// deleteExpired deletes files that retention no longer keeps, and records each once it is gone.
+func (e *Engine) deleteExpired(ctx context.Context) error {
+	var errs []error
+	for _, c := range operation.Copies(e.store.View(), "", backup.CopyExpired) {
+		if c.Node != e.door.Node() {
+			continue // written on another node, which has the directory
+		}
+		if err := operation.RemoveCopy(c, e.oldest(c)); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		_, err := e.store.Control(ctx, func(tx *store.Tx) error {
+			now := tx.Now()
+			c.Status, c.GoneAt, c.GoneBy = backup.CopyDeleted, &now, "retention"
+			if err := tx.Put(custodian.KindBackup, c.ID, c); err != nil {
+				return err
+			}
+			return tx.Append(ledger.Entry{Type: "backup.delete", Actor: e.self(), Target: ledger.Target{Type: "backup", ID: c.ID}, Outcome: ledger.Done,
+				Policy: custodian.PolicyMark(e.door.PoliciesOf(e.store.View()).Digest()), Detail: custodian.Detail(map[string]any{"sha256": c.SHA256, "file": c.File, "cause": "retention"})})
+		})
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// oldest: no older copy of the schedule is left that would need this one's journal.
+func (e *Engine) oldest(c *backup.Copy) bool {
+	for _, other := range store.All[backup.Copy](e.store.View(), custodian.KindBackup) {
+		if other.Schedule == c.Schedule && other.Outstanding() && other.Size < c.Size {
+			return false
+		}
+	}
+	return true
+}
+
+// journal writes what happened on the control plane since the newest copies into the journals beside them. A segment
+// goes on until the next copy begins one, so that the two newest may have to be written.
+func (e *Engine) journal(ctx context.Context) error {
+	nodes, err := e.nodeKeys()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range store.All[backup.Schedule](e.store.View(), custodian.KindBackupSchedule) {
+		list := operation.Copies(e.store.View(), s.ID, backup.CopyPresent)
+		list = slices.DeleteFunc(list, func(c *backup.Copy) bool { return c.Node != e.door.Node() })
+		if len(list) > 1 {
+			errs = append(errs, e.writeJournal(ctx, list[1], list[0].Control, nodes))
+		}
+		if len(list) > 0 {
+			errs = append(errs, e.writeJournal(ctx, list[0], ledger.MaxInteger, nodes))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// nodeKeys are the public keys of all nodes: any of them may have begun a segment.
+func (e *Engine) nodeKeys() ([]ledger.NodeKey, error) {
+	var out []ledger.NodeKey
+	for _, n := range store.All[custodian.Node](e.store.View(), custodian.KindNode) {
+		k, err := jwk.Parse(n.PublicKey)
+		if err != nil {
+			return nil, fmt.Errorf("key of node %s: %w", n.ID, err)
+		}
+		public, err := k.Public()
+		if err != nil {
+			return nil, fmt.Errorf("key of node %s: %w", n.ID, err)
+		}
+		pinned, err := ledger.NewNodeKey(n.ID, public)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pinned)
+	}
+	return out, nil
+}
+
+// writeJournal brings one segment up to a control entry's number, or to the end of the ledger.
+func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64, nodes []ledger.NodeKey) error {
+	j := e.copies.journals[c.ID]
+	if j == nil {
+		var err error
+		if j, err = backup.OpenJournal(backup.JournalFile(c.File), e.door.Instance().ID, c.ID, c.Control, c.Size, e.env.Copier.Signer, nodes); err != nil {
+			return err
+		}
+		e.copies.journals[c.ID] = j
+	}
+	view, note := e.store.Published()
+	if j.Next() >= min(until, view.Head().ControlCount) {
+		return nil
+	}
+	b := &blockWriter{journal: j, view: view, note: string(note), until: until}
+	err := e.store.ControlEntries(ctx, j.Seq(), b.add)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	if err = errors.Join(err, b.flush()); err != nil {
+		delete(e.copies.journals, c.ID) // read it again: what is on disk decides
+		return fmt.Errorf("journal of backup %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// errEnough ends a walk over control entries; it never leaves this file.
+var errEnough = errors.New("enough entries")
+
+// blockBytes is what a block holds at most of entries and facts, roughly.
+const blockBytes = 512 << 10
+
+// blockWriter gathers entries and what their rows say now into blocks.
+type blockWriter struct {
+	journal *backup.Journal
+	view    *store.View
+	note    string
+	until   uint64
+	entries [][]byte
+	facts   []backup.Fact
+	seen    map[string]bool
+	size    int
+}
+
+func (b *blockWriter) add(entry *ledger.Entry, raw []byte) error {
+	if entry.Link.Number < b.journal.Next()+uint64(len(b.entries)) {
+		return nil
+	}
+	if entry.Link.Number >= b.until || entry.Seq >= b.view.Head().Size {
+		return errEnough
+	}
+	b.entries, b.size = append(b.entries, slices.Clone(raw)), b.size+len(raw)
+	for _, row := range entry.Rows {
+		if err := b.fact(row.Kind, row.ID); err != nil {
+			return err
+		}
+	}
+	if len(b.entries) < backup.MaxBlockEntries && b.size < blockBytes {
+		return nil
+	}
+	return b.flush()
+}
+
+// factBytes is what a fact takes, roughly and at most but for a person with many keys.
+const factBytes = 512
+
+// fact states what a row says now. A row that has changed again since is stated as it is now, which is what matters.
+func (b *blockWriter) fact(kind, id string) error {
+	if b.seen[kind+"\x00"+id] {
+		return nil
+	}
+	row, err := b.view.Get(store.Kind(kind), id)
+	value, revision := row.Value, row.Revision
+	if errors.Is(err, store.ErrNotFound) {
+		value, revision, err = nil, b.view.Revision(store.Kind(kind), id), nil
+	}
+	if err != nil {
+		return err
+	}
+	f, restricts := backup.FactOf(kind, id, revision, value)
+	if !restricts {
+		return nil
+	}
+	if b.seen == nil {
+		b.seen = map[string]bool{}
+	}
+	b.seen[kind+"\x00"+id] = true
+	b.facts, b.size = append(b.facts, f), b.size+factBytes
+	return nil
+}
+
+func (b *blockWriter) flush() error {
+	if len(b.entries) == 0 {
+		return nil
+	}
+	if b.facts == nil {
+		b.facts = []backup.Fact{}
+	}
+	err := b.journal.Append(backup.Block{Entries: b.entries, Facts: b.facts, Checkpoint: b.note})
+	b.entries, b.facts, b.seen, b.size = nil, nil, nil, 0
+	return err
+}
+
+// VoidOpen ends the ceremonies that were open in a backup: what people had approved may have happened in the range
+// that was lost. It is asked for again. It returns how many there were.
+func VoidOpen(tx *store.Tx, recovery, node string) (int, error) {
+	n := 0
+	for _, c := range store.All[Ceremony](tx.View(), Kind) {
+		if c.State.Ended() {
+			continue
+		}
+		now := tx.Now()
+		was := c.State
+		c.State, c.EndedAt, c.WaitLeft = Cancelled, &now, 0
+		c.Outcome = fmt.Sprintf("it was %s in the backup that recovery %s restored: what came of it later is not known", was, recovery)
+		e := ledger.Entry{Type: "ceremony.cancel", Actor: identity.Principal{Kind: identity.Node, ID: node}, Target: ledger.Target{Type: "ceremony", ID: c.ID},
+			Outcome: ledger.Done, Reason: "recovery", Policy: custodian.PolicyMark(c.PolicyDigest), Ceremony: c.ID,
+			Detail: custodian.Detail(map[string]any{"operation": c.Operation, "was": was, "recovery": recovery})}
+		if err := tx.Put(Kind, c.ID, c); err != nil {
+			return n, err
+		}
+		if err := tx.Append(e); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}

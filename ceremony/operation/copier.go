@@ -1,0 +1,273 @@
+package operation
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"conclave/custodian"
+	"conclave/custodian/backup"
+	"conclave/custodian/dsse"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+	"conclave/custodian/store"
+	"conclave/policies"
+)
+
+// Copier is what a process that writes backups has: the node's keys, which go into each, and who signs.
+type Copier struct {
+	Keys    func() (*backup.Keys, error) // the node's key files; the caller wipes them
+	Signer  dsse.Signer                  // the node's key
+	NodeKey ledger.NodeKey               // its public half, as trust files pin it
+	LogKeys []string                     // verifier keys of the log
+	Program string                       // version of this program
+}
+
+// ErrBusy: another process is writing to the directory.
+var ErrBusy = errors.New("another backup is being written to this directory")
+
+// Trust is what this instance's own backups are verified against when they are read back.
+func (c *Copier) Trust(in custodian.Instance, now time.Time) (*ledger.TrustFile, error) {
+	origin, err := ledger.Origin(in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &ledger.TrustFile{Instance: in.ID, Origin: origin, Mode: string(in.Mode), LogKeys: c.LogKeys, NodeKeys: []ledger.NodeKey{c.NodeKey}, CreatedAt: now}, nil
+}
+
+// copying is one backup being made.
+type copying struct {
+	copier   *Copier
+	env      Env
+	in       Input
+	id       string
+	schedule *backup.Schedule
+	set      *people.ShareSet
+	shares   []*people.Share
+}
+
+// partial is the name under which a backup is written until it is whole.
+func (c *copying) partial() string {
+	return filepath.Join(c.schedule.Directory, "."+c.id+".partial")
+}
+
+// find looks for the whole file of this backup; "" where there is none.
+func (c *copying) find() (string, error) {
+	found, err := os.ReadDir(c.schedule.Directory)
+	if err != nil {
+		return "", fmt.Errorf("looking into the backup directory: %w", err)
+	}
+	for _, e := range found {
+		if strings.HasSuffix(e.Name(), "-"+c.id+backup.BackupSuffix) && e.Type().IsRegular() {
+			return filepath.Join(c.schedule.Directory, e.Name()), nil
+		}
+	}
+	return "", nil
+}
+
+// lock keeps a second writer out of the directory until unlock.
+func (c *copying) lock() (unlock func() error, err error) {
+	f, err := os.OpenFile(filepath.Join(c.schedule.Directory, ".conclave-backup.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("the backup directory cannot be written to (it must exist; an absent mount is not made up for): %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(ErrBusy, f.Close())
+	}
+	return f.Close, nil
+}
+
+// make writes the backup beside its name, reads it back and verifies it, and only then gives it its name.
+func (c *copying) make(ctx context.Context) (_ *backup.Copy, err error) {
+	unlock, err := c.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	if whole, err := c.find(); err != nil || whole != "" { // made before a crash
+		if err != nil {
+			return nil, err
+		}
+		return c.describe(whole)
+	}
+	temp := c.partial()
+	if err := remove(temp); err != nil { // left by a process that died
+		return nil, err
+	}
+	if err := c.write(ctx, temp); err != nil {
+		return nil, errors.Join(err, remove(temp))
+	}
+	if _, err := c.describe(temp); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading the backup back: %w", err), remove(temp))
+	}
+	final := filepath.Join(c.schedule.Directory, fmt.Sprintf("%s-%s-%s%s", c.schedule.ID, c.in.Now.UTC().Format("20060102T150405Z"), c.id, backup.BackupSuffix))
+	if err := publish(temp, final); err != nil {
+		return nil, errors.Join(err, remove(temp))
+	}
+	return c.describe(final)
+}
+
+func (c *copying) write(ctx context.Context, path string) error {
+	keys, err := c.copier.Keys()
+	if err != nil {
+		return fmt.Errorf("reading the node's keys: %w", err)
+	}
+	defer keys.Wipe()
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("creating the backup: %w", err)
+	}
+	var w *backup.Writer
+	err = c.env.Custodian.Store().Export(ctx, func(r store.Record) error {
+		if r.Type != store.RecordHead {
+			return w.Record(r)
+		}
+		m, err := c.manifest(r.Body)
+		if err != nil {
+			return err
+		}
+		if w, err = backup.NewWriter(f, m, keys, c.copier.Signer); err != nil {
+			return err
+		}
+		return w.Record(r)
+	})
+	if err == nil {
+		_, err = w.Close()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing the backup: %w", err)
+	}
+	return nil
+}
+
+func (c *copying) manifest(note []byte) (backup.Manifest, error) {
+	public, err := c.schedule.PublicKey()
+	if err != nil {
+		return backup.Manifest{}, fmt.Errorf("backup key: %w", err)
+	}
+	m := backup.Manifest{ID: c.id, Schedule: c.schedule.ID, Instance: c.in.Instance.ID, Name: c.in.Instance.Name, Mode: string(c.in.Instance.Mode),
+		Node: c.env.Custodian.Node(), Program: c.copier.Program, Policy: c.env.Policies.Digest(), Checkpoint: string(note),
+		ShareSet: c.set.ID, Epoch: c.schedule.Epoch, Threshold: c.set.Threshold, KeyID: c.schedule.KeyID, Key: public, CreatedAt: c.in.Now.UTC()}
+	for _, s := range c.shares {
+		m.Shares = append(m.Shares, backup.ShareOf(s))
+	}
+	return m, nil
+}
+
+// describe verifies a file of this backup to its end and says what the register keeps of it.
+func (c *copying) describe(path string) (*backup.Copy, error) {
+	trust, err := c.copier.Trust(c.in.Instance, c.in.Now)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening the backup: %w", err)
+	}
+	defer f.Close()
+	file, err := backup.Open(f, trust)
+	if err != nil {
+		return nil, err
+	}
+	m := file.Manifest
+	head, err := m.Head(trust)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := file.Verify()
+	if err != nil {
+		return nil, err
+	}
+	if m.ID != c.id || sum.Entries != head.Size {
+		return nil, fmt.Errorf("%w: backup %s with %d entries of %d", backup.ErrAltered, m.ID, sum.Entries, head.Size)
+	}
+	return &backup.Copy{ID: c.id, Schedule: m.Schedule, File: path, Bytes: sum.Bytes, SHA256: sum.SHA256, Size: head.Size, Root: head.Root.String(),
+		Rows: sum.Rows, ShareSet: m.ShareSet, Epoch: m.Epoch, Threshold: m.Threshold, KeyID: m.KeyID, Sets: sum.Sets, Control: head.ControlCount, Node: m.Node,
+		StartedAt: m.CreatedAt, Status: backup.CopyPresent}, nil
+}
+
+// publish gives a finished file its name, durably, and never over another.
+func publish(temp, final string) error {
+	if err := os.Link(temp, final); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("giving the backup its name: %w", err)
+		}
+		// Some file systems have no links: what find did not see is not there but for a race with nobody.
+		if err := os.Rename(temp, final); err != nil {
+			return fmt.Errorf("giving the backup its name: %w", err)
+		}
+	} else if err := remove(temp); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(final))
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("syncing %s: %w", dir, err)
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// RemoveCopy deletes a backup's file, where it is, and with it its journal where no older copy needs that. It refuses
+// what is not a backup of this name.
+func RemoveCopy(c *backup.Copy, journal bool) error {
+	f, err := os.Open(c.File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return removeJournal(c, journal)
+	}
+	if err != nil {
+		return fmt.Errorf("deleting backup %s: %w", c.ID, err)
+	}
+	ours := isBackup(f)
+	if err := f.Close(); err != nil || !ours || !strings.HasSuffix(c.File, "-"+c.ID+backup.BackupSuffix) {
+		return errors.Join(fmt.Errorf("deleting backup %s: %s is not a backup, and is left alone", c.ID, c.File), err)
+	}
+	if err := remove(c.File); err != nil {
+		return err
+	}
+	if err := removeJournal(c, journal); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(c.File))
+}
+
+func removeJournal(c *backup.Copy, also bool) error {
+	if !also {
+		return nil
+	}
+	return remove(backup.JournalFile(c.File))
+}
+
+func isBackup(r io.Reader) bool {
+	head, err := bufio.NewReader(r).Peek(len(backup.Magic))
+	return err == nil && string(head) == backup.Magic
+}
+
+// unable refuses what needs a process that writes backups.
+func unable(env Env) []policies.Reason {
+	if env.Copier != nil {
+		return nil
+	}
+	return []policies.Reason{refusal("no_copier", "this process writes no backups", "ask another node")}
+}
