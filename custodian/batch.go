@@ -146,7 +146,7 @@ const batchContext = 22
 // batchDetail lists the items in their order: {"count":n,"items":[…]} with, where keys differ, "keys" that "k"
 // counts from 0, and "reason_code" where all have the same. An item's members are those of a single entry, left
 // out where the batch's own fields say the same: "a" accept_risk, "b" breakglass, "c" start of ctx, "f" from_version, "i" start of input, "k" key,
-// "n" not valid, "o" outcome, "r" reason, "rc" reason_code, "v" version. Written by hand, in the order of RFC 8785, because a
+// "n" not valid, "o" outcome, "r" reason, "rc" reason_code, "u" controlled_use, "v" version. Written by hand, in the order of RFC 8785, because a
 // batch pays for a hundred of them.
 func (s *Service) batchDetail(b *batch, e *ledger.Entry) ([]byte, error) {
 	out := make([]byte, 0, 64+64*len(b.outcomes))
@@ -215,6 +215,7 @@ func (b *batch) reasonCode() string {
 type batchLine struct {
 	acceptRisk  bool
 	emergency   string
+	controlled  string
 	context     string
 	input       string
 	invalid     bool
@@ -239,6 +240,9 @@ func (s *Service) describe(l *batchLine, c *call, o *outcome) error {
 	l.input = l.input[:min(batchContext, len(l.input))]
 	l.invalid = c.use.verifies() && o.result == allowed && !o.used.Valid
 	l.acceptRisk, l.reasonCode, l.emergency = c.use.AcceptRisk, c.use.ReasonCode, c.facts.emergency()
+	if use := c.facts.controlled; use != nil {
+		l.controlled = use.ID
+	}
 	if v := c.facts.process; v != nil && c.use.Operation == access.Rewrap {
 		l.fromVersion = v.Version
 	}
@@ -266,6 +270,7 @@ func (l *batchLine) append(out []byte) []byte {
 	out = appendMember(out, start, "o", string(l.result))
 	out = appendMember(out, start, "r", l.reason)
 	out = appendMember(out, start, "rc", l.reasonCode)
+	out = appendMember(out, start, "u", l.controlled)
 	if l.version > 0 {
 		out = appendNumber(out, start, "v", uint64(l.version))
 	}

@@ -29,7 +29,8 @@ type facts struct {
 	process *key.Version // decrypt, rewrap
 	// The keystores of these versions: versions of one key may live in different ones.
 	protectIn, processIn hsm.Keystore
-	notCovered           error // why the grant in in.Grant does not cover the call; nil when it does
+	controlled           *key.ControlledApproval // approval to process with a compromised version; nil for none
+	notCovered           error                   // why the grant in in.Grant does not cover the call; nil when it does
 }
 
 // gather reads the rows that this use is about. Keys and versions that do not exist, or contradict the
@@ -48,6 +49,11 @@ func (s *Service) gather(d *derived, c *call, keyID string, now time.Time) error
 		f.in.Grant = &g.facts
 	}
 	err := s.keyFacts(d.view, c, keyID)
+	if v := f.process; err == nil && v != nil && v.State == key.Compromised && (u.Operation == access.Decrypt || u.Operation == access.Rewrap) {
+		if f.controlled = d.controlledUse(c.principal, v, u.Context, now); f.controlled != nil {
+			f.version.ControlledUse, f.version.ControlledUntil = f.controlled.ID, f.controlled.Until
+		}
+	}
 	if err != nil && f.in.Grant == nil {
 		return noGrant(keyID)
 	}

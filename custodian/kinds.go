@@ -36,6 +36,8 @@ const (
 	KindAsset       store.Kind = "asset"       // asset id
 	KindCampaign    store.Kind = "campaign"    // campaign id
 
+	KindControlledUse store.Kind = "controlled_use" // id of the approval
+
 	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
 	KindPolicyFiles  store.Kind = "policy_files"  // "digest/part"
@@ -98,6 +100,8 @@ func Schema() store.Schema {
 		KindTemplate:    store.JSON[key.Template](false),
 		KindAsset:       store.JSON[key.Asset](false),
 		KindCampaign:    store.JSON[key.Campaign](false),
+		// It decides: an application processes under it what the state forbids.
+		KindControlledUse: store.JSON[key.ControlledApproval](true),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

@@ -9,6 +9,7 @@ import (
 
 	"conclave/custodian/access"
 	"conclave/custodian/identity"
+	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -39,6 +40,8 @@ type derived struct {
 	grants   map[grantKey][]heldGrant
 	seed     maphash.Seed
 	shards   [memoShards]memoShard
+	// controlled are the approvals to process under compromised versions, by version id.
+	controlled map[string][]*key.ControlledApproval
 }
 
 type memoShard struct {
@@ -90,7 +93,7 @@ func (d *derived) covers(view *store.View) bool {
 }
 
 func derive(view *store.View, b *bundles) *derived {
-	d := &derived{view: view, policies: b.of(view), seed: maphash.MakeSeed(), grants: make(map[grantKey][]heldGrant)}
+	d := &derived{view: view, policies: b.of(view), seed: maphash.MakeSeed(), grants: make(map[grantKey][]heldGrant), controlled: make(map[string][]*key.ControlledApproval)}
 	d.mark, d.fault = PolicyMark(d.policies.Digest()), d.policies.Problem()
 	if _, err := view.Get(KindInstance, InstanceRow); err != nil { // not there at all is a contradiction too
 		d.fault = &store.TamperedError{Kind: KindInstance, ID: InstanceRow}
@@ -111,7 +114,26 @@ func derive(view *store.View, b *bundles) *derived {
 			d.grants[k] = append(d.grants[k], held(b.Grant(keyID), b.Ceremony))
 		}
 	}
+	for row := range view.List(KindControlledUse) {
+		if u, ok := row.Value.(*key.ControlledApproval); ok && view.Time().Before(u.Until) {
+			id := key.VersionID(u.Key, u.Version)
+			d.controlled[id] = append(d.controlled[id], u)
+		}
+	}
 	return d
+}
+
+// controlledUse is the approval under which a caller may process with a version, nil for none.
+func (d *derived) controlledUse(p identity.Principal, v *key.Version, context map[string]string, now time.Time) *key.ControlledApproval {
+	if p.Kind != identity.Application {
+		return nil
+	}
+	for _, u := range d.controlled[key.VersionID(v.Key, v.Version)] {
+		if u.Covers(p.ID, v.Key, v.Version, context, now) {
+			return u
+		}
+	}
+	return nil
 }
 
 // lookup returns a kept allow that still holds.

@@ -55,7 +55,7 @@ func (s *Service) useDetail(c *call, o *outcome) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && emergency == "" && u.Operation != access.Rewrap && u.Operation != access.DataKeyPair && input == "" {
+	if len(reasons) == 0 && u.ReasonCode == "" && !u.AcceptRisk && emergency == "" && c.facts.controlled == nil && u.Operation != access.Rewrap && u.Operation != access.DataKeyPair && input == "" {
 		return nil, nil
 	}
 	detail := map[string]any{}
@@ -67,6 +67,9 @@ func (s *Service) useDetail(c *call, o *outcome) (map[string]any, error) {
 	}
 	if u.AcceptRisk {
 		detail["accept_risk"] = true
+	}
+	if use := c.facts.controlled; use != nil {
+		detail["controlled_use"] = use.ID
 	}
 	if emergency != "" {
 		detail["breakglass"] = emergency // the ceremony that opened the emergency access

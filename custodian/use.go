@@ -150,7 +150,7 @@ func (f *facts) backstop(now time.Time, u *Use) error {
 		return f.process.AllowsVerify(now)
 	}
 	if f.process != nil {
-		if err := f.process.AllowsProcess(now, f.in.ProtectedAt, u.AcceptRisk); err != nil {
+		if err := f.allowsProcess(now, u); err != nil {
 			return err
 		}
 	}
@@ -158,6 +158,14 @@ func (f *facts) backstop(now time.Time, u *Use) error {
 		return f.protect.AllowsProtect(now)
 	}
 	return nil
+}
+
+// allowsProcess is the state table for the version that processes; a compromised one under its approval only.
+func (f *facts) allowsProcess(now time.Time, u *Use) error {
+	if f.controlled != nil {
+		return f.process.AllowsControlled(now)
+	}
+	return f.process.AllowsProcess(now, f.in.ProtectedAt, u.AcceptRisk)
 }
 
 // perform uses the key.

@@ -119,6 +119,8 @@ func versionValue(v *VersionFacts) object {
 	o.time("rup_end", v.RUPEnd)
 	o.time("suspended_at", v.SuspendedAt)
 	o.flag("suspected", v.Suspected)
+	o.text("controlled_use", v.ControlledUse)
+	o.time("controlled_until", v.ControlledUntil)
 	return o
 }
 

@@ -212,6 +212,8 @@ func (k *memoKey) version(v *VersionFacts) {
 	k.time(v.RUPEnd)
 	k.time(v.SuspendedAt)
 	k.flags(v.Suspected)
+	k.text(v.ControlledUse)
+	k.time(v.ControlledUntil)
 }
 
 // pairs appends the chosen entries in the order of their names.

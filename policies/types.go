@@ -111,6 +111,10 @@ type VersionFacts struct {
 	RUPEnd       time.Time `json:"rup_end,omitzero"` // process is refused from here on
 	SuspendedAt  time.Time `json:"suspended_at,omitzero"`
 	Suspected    bool      `json:"suspected,omitempty"` // suspended on suspicion of compromise
+	// ControlledUse is the approval under which this caller may process with a compromised version, "" for none,
+	// and ControlledUntil its end.
+	ControlledUse   string    `json:"controlled_use,omitempty"`
+	ControlledUntil time.Time `json:"controlled_until,omitzero"`
 }
 
 // GrantFacts is the grant that covers this application and key.

@@ -41,6 +41,19 @@ func keyCommand() *cobra.Command {
 			},
 			required: []string{"version"},
 		}.command(),
+		proposal{
+			use: "controlled-use KEY", short: "Propose that an application reads one data set under a compromised version", name: "key.controlled-use", member: "key", reasonMember: "reason",
+			long: "Proposes that an application may decrypt and rewrap one data set under a compromised version, for at most\n" +
+				"seven days, so that it can be protected anew. Its grant is needed too; every call is recorded with the approval.",
+			flags: func(p *params) {
+				version(p)
+				p.text("application", "application", "", "application that protects it anew")
+				p.text("asset", "asset", "", "the data set, as registered")
+				p.pairs("context", "context", "field=value that tells the data set apart in the encryption context; repeat for more")
+				p.number("days", "days", "days until it ends, 1 to 7")
+			},
+			required: []string{"version", "application", "asset", "days"},
+		}.command(),
 		keyAlter(), keyReclassify(), keyExposure())
 }
 

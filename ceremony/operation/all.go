@@ -45,6 +45,7 @@ func All() []Operation {
 		keyActivate{},
 		keyAlter{},
 		keyCompromise{},
+		keyControlledUse{},
 		keyCreate{},
 		keyDeactivate{},
 		keyDestroy{},

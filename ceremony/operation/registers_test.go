@@ -188,6 +188,9 @@ func TestCompromiseAtNight(t *testing.T) {
 	r := newEngineRig(t)
 	r.certify(t)
 	r.AddKey(t, "cards", key.CardholderData)
+	r.AddGrant(t, "cards-grant", custodiantest.ApplicationID, "cards")
+	sealed, err := r.use(t, "cards")
+	require.NoError(t, err)
 	owner := row[key.Key](t, r.rig, custodian.KindKey, "cards").Owner
 	r.propose(t, owner, "asset.register", map[string]any{"id": "pan", "label": "card numbers", "location": "db-1", "key": "cards",
 		"counts": []any{map[string]any{"version": 1, "records": 70}}})
@@ -204,6 +207,7 @@ func TestCompromiseAtNight(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 	require.Equal(t, "records_left", r.refusedAs(t, "demo-cleo", "campaign.close", map[string]any{"campaign": c.ID}))
+	r.readsUnderAnApproval(t, sealed)
 	require.Equal(t, key.CodeReprotection, r.refusedAs(t, "demo-cleo", "key.destroy", map[string]any{"key": "cards", "version": 1}))
 	r.propose(t, owner, "asset.rewrap", map[string]any{"asset": "pan", "from": 1, "to": 2, "rewrapped": 70, "left": 0})
 	r.decided(t, "demo-cleo", "campaign.close", map[string]any{"campaign": c.ID}, "demo-ada", "demo-ben")
@@ -226,4 +230,26 @@ func TestCampaignRetires(t *testing.T) {
 		"counts": []any{map[string]any{"version": 1, "records": 0}}})
 	r.decided(t, "demo-cleo", "campaign.close", map[string]any{"campaign": begun.Target.ID}, "demo-ada", "demo-ben")
 	require.Equal(t, key.Deactivated, r.version(t, "payroll", 1).State)
+}
+
+// readsUnderAnApproval: what is under the compromised version is read by the application that a quorum named, until
+// its approval ends, and every call names it.
+func (r *engineRig) readsUnderAnApproval(t *testing.T, sealed []byte) {
+	t.Helper()
+	require.Error(t, r.decrypt(t, sealed))
+	params := map[string]any{"key": "cards", "version": 1, "application": custodiantest.ApplicationID, "asset": "pan", "days": 7}
+	require.Equal(t, "not_compromised", r.refusedAs(t, "demo-cleo", "key.controlled-use", map[string]any{"key": "cards", "version": 2, "application": custodiantest.ApplicationID, "asset": "pan", "days": 7}))
+	approved := r.decided(t, "demo-cleo", "key.controlled-use", params, "demo-ada", "demo-ben")
+	require.NoError(t, r.decrypt(t, sealed))
+	e, detail := r.lastEvent(t, "key.use.decrypt")
+	require.Equal(t, "u-"+approved.ID[2:], detail["controlled_use"])
+	require.EqualValues(t, 1, e.Target.Version)
+	moved, err := r.Use(t.Context(), r.App, custodian.Use{Operation: access.Rewrap, Ciphertext: sealed})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, moved.Version)
+	_, detail = r.lastEvent(t, "key.use.rewrap")
+	require.Equal(t, "u-"+approved.ID[2:], detail["controlled_use"])
+	r.Clock.Advance(7 * days)
+	require.Error(t, r.decrypt(t, sealed), "it ends by date alone")
+	require.NoError(t, r.decrypt(t, moved.Ciphertext))
 }

@@ -26,6 +26,8 @@ bounds contains call.protecting.oup_end if call.protects
 
 bounds contains input.version.rup_end if call.processes
 
+bounds contains input.version.controlled_until if call.processes
+
 # METADATA
 # description: The largest payload for which an allow stays true, in bytes.
 max_payload := data.tables.authorisation.max_payload_bytes[input.operation] if call.uses_key

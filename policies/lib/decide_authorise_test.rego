@@ -40,3 +40,8 @@ test_empty_input_is_denied if {
 	decision.allow == false
 	count(decision.reasons) > 0
 }
+
+test_ends_with_the_controlled_use if {
+	decision := authorise.decision with input as object.union(fixtures.process, {"version": {"state": "compromised", "controlled_use": "u-1", "controlled_until": 2000500}})
+	decision.valid_until == 2000500
+}

@@ -1,12 +1,19 @@
 # METADATA
 # title: States that process
-# description: "State table 1: process in active, suspended (limited) and deactivated; never before activation, compromised or destroyed."
+# description: "State table 1: process in active, suspended (limited) and deactivated; compromised under a controlled-use approval only; never before activation or destroyed."
 package conclave.rules.authorise.process_state
 
 import data.conclave.lib.call
 import data.conclave.lib.reason
 
 permitted if call.processing_state in data.tables.authorisation.process_states
+
+permitted if {
+	call.processing_state == "compromised"
+	input.operation in data.tables.authorisation.controlled_use
+	input.version.controlled_use
+	input.now < input.version.controlled_until
+}
 
 # METADATA
 # scope: rule

@@ -23,6 +23,24 @@ test_compromised if {
 	{r.code | some r in process_state.deny} == {"state_forbids_process"} with input as object.union(fixtures.process, {"version": {"state": "compromised"}})
 }
 
+test_compromised_under_an_approval if {
+	every operation in ["decrypt", "rewrap"] {
+		{r.code | some r in process_state.deny} == set() with input as object.union(fixtures.rewrap, {"operation": operation, "version": {"state": "compromised", "controlled_use": "u-1", "controlled_until": 2000001}})
+	}
+}
+
+test_compromised_after_the_approval if {
+	{r.code | some r in process_state.deny} == {"state_forbids_process"} with input as object.union(fixtures.process, {"version": {"state": "compromised", "controlled_use": "u-1", "controlled_until": 2000000}})
+}
+
+test_compromised_without_its_name if {
+	{r.code | some r in process_state.deny} == {"state_forbids_process"} with input as object.union(fixtures.process, {"version": {"state": "compromised", "controlled_until": 3000000}})
+}
+
+test_destroyed_under_an_approval if {
+	{r.code | some r in process_state.deny} == {"state_forbids_process"} with input as object.union(fixtures.process, {"version": {"state": "destroyed", "controlled_use": "u-1", "controlled_until": 3000000}})
+}
+
 test_destroyed if {
 	{r.code | some r in process_state.deny} == {"state_forbids_process"} with input as object.union(fixtures.process, {"version": {"state": "destroyed"}})
 }
