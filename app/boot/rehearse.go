@@ -16,8 +16,9 @@ import (
 // ErrRehearsal: an instance that is not for rehearsing.
 var ErrRehearsal = errors.New("time is moved by hand in development mode only")
 
-// longestStep is the most time that passes at once in a rehearsal, so that what is due daily happens on its day.
-const longestStep = 24 * time.Hour
+// longestStep is the most time that passes at once in a rehearsal: what is due daily happens in its week. Each step
+// looks after everything that time brings, quorums included.
+const longestStep = 7 * 24 * time.Hour
 
 // Rehearsal is a service whose time passes only when it is told to, so that a year of custody can be gone through
 // in a minute: the same program over the same API, with jobs that run when time passes instead of in the background.

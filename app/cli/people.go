@@ -10,11 +10,10 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/client"
+	"conclave/app/client/person"
 	"conclave/ceremony/keyfile"
-	"conclave/ceremony/statement"
 	"conclave/custodian/jwk"
 	"conclave/custodian/people"
-	"conclave/custodian/strictjson"
 )
 
 // change maps a flag to a parameter that is sent whenever the flag was given, empty too: what was there is taken away.
@@ -236,7 +235,7 @@ func custodianJoin() *cobra.Command {
 			return err
 		}
 		defer signer.Wipe()
-		envelope, err := joining(i, signer)
+		envelope, err := person.Joining(i, signer)
 		if err != nil {
 			return err
 		}
@@ -264,28 +263,6 @@ func (s *session) checkInvited(i api.KeyInvitation) error {
 		return fmt.Errorf("the service is instance %s, the trust file pins %s", i.Instance, s.trust.Instance)
 	}
 	return nil
-}
-
-// joining signs the public keys for one invitation.
-func joining(i api.KeyInvitation, signer *keyfile.Signer) ([]byte, error) {
-	public := signer.Public()
-	approval, err := public.ApprovalKey.JSON()
-	if err != nil {
-		return nil, err
-	}
-	share, err := public.ShareKey.JSON()
-	if err != nil {
-		return nil, err
-	}
-	raw, err := json.Marshal(people.Joining{Instance: i.Instance, Invitation: i.ID, Person: i.Person, ApprovalKey: approval, ShareKey: share})
-	if err != nil {
-		return nil, fmt.Errorf("encoding the answer: %w", err)
-	}
-	payload, err := strictjson.Canonical(raw)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the answer: %w", err)
-	}
-	return signer.Sign(statement.TypeJoining, payload)
 }
 
 func credentialCommand() *cobra.Command {

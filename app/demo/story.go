@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"conclave/app/api"
 	"conclave/app/client"
 	"conclave/app/demo/cast"
+	"conclave/app/demo/year"
 )
 
 // The demo's key and application.
@@ -22,7 +24,7 @@ const (
 func (d *demo) story(ctx context.Context) error {
 	chapters := []func(context.Context) error{
 		d.tellGenesis, d.tellDuties, d.tellActivation, d.tellAlone, d.tellPlacement, d.tellKey,
-		d.tellApplication, d.tellFile, d.tellRotation, d.tellSuspension, d.tellReport, d.tellTampering,
+		d.tellApplication, d.tellFile, d.tellRotation, d.tellSuspension, d.tellReport, d.tellTampering, d.tellYear,
 	}
 	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {
@@ -30,6 +32,12 @@ func (d *demo) story(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tellYear rehearses a year in an instance of its own, on a clock that it moves.
+func (d *demo) tellYear(ctx context.Context) error {
+	d.tell("A year of custody in little, rehearsed on a clock that moves by itself: `conclave demo year` tells it whole.")
+	return year.Run(ctx, d.out, year.Options{Dir: filepath.Join(d.dir, "year"), Short: true})
 }
 
 func (d *demo) tellGenesis(context.Context) error {

@@ -75,9 +75,15 @@ func (r *Register) panels(ctx context.Context, t *Table, c Case) ([]*panel, erro
 	return order, nil
 }
 
-// mayAsk: restricting, bringing shares and one's own duties are not held up by an acknowledgement; all else is.
+// mayAsk: restricting, bringing shares and one's own duties are not held up by an acknowledgement, nor is what a
+// witness or an auditor does directly in that role; all else is.
 func (m *member) mayAsk(takes policies.QuorumDecision) bool {
-	return m.bound || takes.Class == policies.Protective || takes.Class == policies.Attended || takes.OwnerOnly && takes.Class == policies.Direct
+	if m.bound || takes.Class == policies.Protective || takes.Class == policies.Attended {
+		return true
+	}
+	return takes.Class == policies.Direct && (takes.OwnerOnly || slices.ContainsFunc(takes.ProposerRoles, func(r string) bool {
+		return !people.NeedsAcknowledgement(people.Role(r)) && m.person.Has(people.Role(r))
+	}))
 }
 
 // leastHolders is how many people the engine lets bring shares at least, whatever policy and threshold say.

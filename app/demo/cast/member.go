@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"conclave/app/api"
+	"conclave/app/client/person"
 	"conclave/ceremony/genesis"
 	"conclave/ceremony/keyfile"
 	"conclave/custodian"
@@ -34,6 +36,9 @@ type Member struct {
 
 // Public is the public part of the member's key file.
 func (m *Member) Public() keyfile.Public { return m.signer.Public() }
+
+// Join answers an invitation with the member's public keys.
+func (m *Member) Join(i api.KeyInvitation) ([]byte, error) { return person.Joining(i, m.signer) }
 
 // MakeKeys makes key files, each protected by a passphrase of its own.
 func MakeKeys(dir string, members ...*Member) error {

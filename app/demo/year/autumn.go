@@ -4,11 +4,16 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"conclave/app/client"
 )
 
 // nightAlarm: somebody alone at night stops a key; what cannot be undone waits for others.
 func (s *story) nightAlarm(ctx context.Context) error {
 	if err := s.until(ctx, time.August, 14); err != nil {
+		return err
+	}
+	if err := s.signIn(ctx); err != nil {
 		return err
 	}
 	if err := s.pass(ctx, 19*time.Hour); err != nil { // 3 o'clock
@@ -39,14 +44,43 @@ func (s *story) yearlyRotation(ctx context.Context) error {
 	if err := s.until(ctx, time.December, 1); err != nil {
 		return err
 	}
+	if err := s.signIn(ctx); err != nil {
+		return err
+	}
 	s.tell(fmt.Sprintf("the yearly rotation of %d keys.", s.cards))
+	items := []map[string]any{}
 	for i := range s.cards {
-		if i == 1 {
-			continue
-		}
-		if _, err := s.Govern(ctx, lea, "key.rotate", map[string]any{"key": cardKey(i)}, "yearly rotation", nil, ida, kim); err != nil {
-			return err
+		if i != 1 { // whose compromise took its place in August
+			items = append(items, map[string]any{"key": cardKey(i)})
 		}
 	}
-	return nil
+	done, err := s.Govern(ctx, lea, "batch", map[string]any{"operation": "key.rotate", "items": items}, "yearly rotation", nil, ida, kim)
+	if err != nil {
+		return err
+	}
+	s.say("One statement, two signatures, %d keys: from now on each protects with a new version and reads with both.", len(done.Items))
+	return s.useKey(ctx, cardKey(0))
+}
+
+// yearsEnd holds what the year left against the record of it.
+func (s *story) yearsEnd(ctx context.Context) error {
+	if err := s.until(ctx, time.December, 31); err != nil {
+		return err
+	}
+	s.tell("the year ends: the ledger verifies, the report tells it, and quorum health is true.")
+	officer, err := s.Act(ida)
+	if err != nil {
+		return err
+	}
+	health, err := officer.API.QuorumHealth(ctx, client.QuorumFilter{})
+	if err != nil {
+		return err
+	}
+	for _, o := range health.Operations {
+		if !o.Ready {
+			return fmt.Errorf("%s lacks a quorum at the end of the year: %s", o.Operation, o.Lack)
+		}
+	}
+	s.say("%d people; every one of %d operations has a quorum that can be found.", health.Active, len(health.Operations))
+	return s.audit(ctx)
 }

@@ -24,6 +24,7 @@ const (
 	otto = "demo-otto" // custodian who leaves
 	wilm = "demo-wilm" // witness
 	aud  = "demo-aud"  // auditor
+	pia  = "demo-pia"  // custodian who joins
 )
 
 // troupe is three teams on three sites, a witness and an auditor.
@@ -38,6 +39,7 @@ func troupe() []*cast.Member {
 		{ID: nora, Name: "Nora Demo", Roles: []people.Role{custodian}, Team: "security", Site: "north"},
 		{ID: otto, Name: "Otto Demo", Roles: []people.Role{custodian}, Team: "payments", Site: "south"},
 		{ID: wilm, Name: "Wilm Demo", Roles: []people.Role{people.RoleWitness}, Team: "audit", Site: "north"},
+		{ID: "demo-wanda", Name: "Wanda Demo", Roles: []people.Role{people.RoleWitness}, Team: "audit", Site: "west"},
 		{ID: aud, Name: "Aud Demo", Roles: []people.Role{people.RoleAuditor}, Team: "audit", Site: "south"},
 	}
 }

@@ -6,12 +6,13 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/demo/cast"
+	"conclave/custodian/people"
 )
 
 func (s *story) duties(ctx context.Context) error {
 	s.tell("three teams begin; custodians accept their duties and prove that their shares open.")
 	for _, m := range s.Members {
-		if m.ID == wilm || m.ID == aud {
+		if m.Roles[0] != people.RoleCustodian {
 			continue
 		}
 		a, err := s.Act(m.ID)
@@ -38,15 +39,18 @@ func (s *story) opening(ctx context.Context) error {
 func cardKey(i int) string { return fmt.Sprintf("demo-cards-%02d", i+1) }
 
 func (s *story) cardKeys(ctx context.Context) error {
-	s.tell(fmt.Sprintf("%d keys for card numbers, one for each made-up merchant.", s.cards))
+	s.tell(fmt.Sprintf("%d keys for card numbers, one for each made-up merchant, in one statement.", s.cards))
+	items := []map[string]any{}
 	for i := range s.cards {
-		params := map[string]any{"id": cardKey(i), "label": fmt.Sprintf("Card numbers of demo merchant %d", i+1), "type": "symmetric-data-encryption",
+		items = append(items, map[string]any{"id": cardKey(i), "label": fmt.Sprintf("Card numbers of demo merchant %d", i+1), "type": "symmetric-data-encryption",
 			"classification": "cardholder-data", "impact": "moderate", "frameworks": []string{"pci-dss"}, "jurisdiction": "EU",
-			"environment": "production", "owner": lea, "purpose": "test card numbers of a demo", "keystore": vault}
-		if _, err := s.Govern(ctx, lea, "key.create", params, "a merchant begins", nil, ida, kim); err != nil {
-			return err
-		}
+			"environment": "production", "owner": lea, "purpose": "test card numbers of a demo", "keystore": vault})
 	}
+	done, err := s.Govern(ctx, lea, "batch", map[string]any{"operation": "key.create", "items": items}, "the merchants begin", nil, ida, kim)
+	if err != nil {
+		return err
+	}
+	s.say("Ida and Kim signed a list of %d keys; each was made, and is on record, by itself.", len(done.Items))
 	return nil
 }
 

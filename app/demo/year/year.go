@@ -57,6 +57,7 @@ type story struct {
 	service   *boot.Rehearsal
 	cards     int // keys for card numbers
 	step      int
+	gone      bool              // Otto
 	tokens    map[string]string // of applications and the auditor
 }
 
@@ -94,7 +95,8 @@ func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 func (s *story) chapters() []func(context.Context) error {
 	return []func(context.Context) error{
 		s.duties, s.opening, s.cardKeys, s.shop,
-		s.nightAlarm, s.yearlyRotation,
+		s.departure, s.joining, s.reissue, s.lostShare, s.largerQuorum,
+		s.quarterly(time.June), s.nightAlarm, s.quarterly(time.September), s.yearlyRotation, s.yearsEnd,
 	}
 }
 
