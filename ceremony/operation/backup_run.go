@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -192,7 +193,7 @@ func Copies(view *store.View, schedule string, status backup.CopyStatus) []*back
 			out = append(out, c)
 		}
 	}
-	slices.SortFunc(out, func(a, b *backup.Copy) int { return b.At.Compare(a.At) })
+	slices.SortFunc(out, func(a, b *backup.Copy) int { return cmp.Or(b.At.Compare(a.At), cmp.Compare(b.Size, a.Size)) })
 	return out
 }
 
