@@ -38,7 +38,8 @@ func severity(c Class) int {
 // raise makes d count as well.
 func (out *QuorumDecision) raise(d QuorumDecision) error {
 	out.Approvals = max(out.Approvals, d.Approvals)
-	if d.Class == out.Class { // of a lesser class nobody but the requester counts, so that its roles say nothing
+	if d.Class == out.Class { // a lesser class is one person's, at once: its roles and its expiry say nothing
+		out.ExpirySeconds = min(out.ExpirySeconds, d.ExpirySeconds)
 		out.ApproverRoles = slices.DeleteFunc(out.ApproverRoles, func(r string) bool { return !slices.Contains(d.ApproverRoles, r) })
 		if len(out.ApproverRoles) == 0 && len(d.ApproverRoles) > 0 {
 			return fmt.Errorf("uniting quorums of %s: %w: nobody's approval would count for every item", d.Operation, ErrUndefined)
@@ -57,7 +58,6 @@ func (out *QuorumDecision) raise(d QuorumDecision) error {
 	out.Diversity = Diversity{Teams: max(out.Diversity.Teams, d.Diversity.Teams), Sites: max(out.Diversity.Sites, d.Diversity.Sites),
 		ReportingLine: out.Diversity.ReportingLine || d.Diversity.ReportingLine}
 	out.CoolingOffSeconds, out.WaitSeconds = max(out.CoolingOffSeconds, d.CoolingOffSeconds), max(out.WaitSeconds, d.WaitSeconds)
-	out.ExpirySeconds = min(out.ExpirySeconds, d.ExpirySeconds)
 	if d.ReviewSeconds > 0 && (out.ReviewSeconds == 0 || d.ReviewSeconds < out.ReviewSeconds) {
 		out.ReviewSeconds = d.ReviewSeconds
 	}

@@ -13,7 +13,7 @@ func decision(class policies.Class, change func(d *policies.QuorumDecision)) pol
 		Diversity: policies.Diversity{Teams: 1, Sites: 1}, ExpirySeconds: 1000, Allow: true,
 		Reasons: []policies.Reason{{Rule: "quorum.table", Code: "class", Message: "because of " + string(class)}}}
 	if class == policies.Direct {
-		d.Approvals, d.RequesterCounts, d.ApproverRoles = 1, true, nil
+		d.Approvals, d.RequesterCounts, d.ApproverRoles, d.ExpirySeconds = 1, true, nil, 15
 	}
 	if change != nil {
 		change(&d)

@@ -25,7 +25,7 @@ permitted if {
 #   controls:
 #     - nist-800-57:P1-7-STATES
 #     - pci-dss-4.0.1:3.7.5
-deny contains reason.new(rego.metadata.rule(), sprintf("a version in state %v processes nothing", [call.processing_state]), "restore the data from a source protected by another version") if {
+deny contains reason.new(rego.metadata.rule(), sprintf("a version in state %v processes nothing", [call.processing_state]), "restore the data from a source protected by another version; of a compromised one a quorum may approve a controlled use (key.controlled-use)") if {
 	call.processes
 	not permitted
 }
