@@ -47,12 +47,12 @@ func (s *service) run(ctx context.Context) {
 	group.Go(func() { s.recordAlerts(ctx) })
 	if !s.paced {
 		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
+		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	group.Go(func() {
 		s.every(ctx, usageEvery, "usage", func(ctx context.Context) error { return usage.Count(ctx, s.store) })
 	})
-	group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
 	}

@@ -9,6 +9,7 @@ import (
 
 	"conclave/app/config"
 	"conclave/ceremony"
+	"conclave/ceremony/recovery"
 	"conclave/custodian"
 	"conclave/custodian/clock"
 )
@@ -47,6 +48,14 @@ func Rehearse(ctx context.Context, cfg *config.Config, clk *clock.Manual, logger
 	return &Rehearsal{Running: r, clock: clk}, nil
 }
 
+// RehearseRestore is Restore at the time of a rehearsal. A backup of an instance in production mode is ErrRehearsal.
+func RehearseRestore(ctx context.Context, clk *clock.Manual, in recovery.Input) (recovery.Done, error) {
+	if in.Trust.Mode != string(custodian.Development) {
+		return recovery.Done{}, fmt.Errorf("backup of an instance in %s mode: %w", in.Trust.Mode, ErrRehearsal)
+	}
+	return restore(ctx, clk, in)
+}
+
 // Pass lets time pass and does what it brings. While a ceremony waits, time passes in heartbeats, because nothing
 // else counts for it. An error of a job ends it; the time until then has passed.
 func (r *Rehearsal) Pass(ctx context.Context, d time.Duration) error {
@@ -57,7 +66,7 @@ func (r *Rehearsal) Pass(ctx context.Context, d time.Duration) error {
 		}
 		r.clock.Advance(step)
 		d -= step
-		if err := r.service.tick(ctx); err != nil {
+		if err := errors.Join(r.service.tick(ctx), r.service.backUp(ctx)); err != nil {
 			return fmt.Errorf("at %s: %w", r.clock.Now().Format(time.RFC3339), err)
 		}
 	}

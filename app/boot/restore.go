@@ -24,11 +24,11 @@ const RecoveryFile = "recovery.json"
 // Restore makes a data directory from a backup as a session says, whole or not at all: everything is made beside it
 // and renamed. A session of a drill restores into a directory that is thrown away again.
 func Restore(ctx context.Context, in recovery.Input) (recovery.Done, error) {
-	done, err := restore(ctx, in)
+	done, err := restore(ctx, clock.NewSystem(), in)
 	return done, coded(err)
 }
 
-func restore(ctx context.Context, in recovery.Input) (recovery.Done, error) {
+func restore(ctx context.Context, clk clock.Clock, in recovery.Input) (recovery.Done, error) {
 	cfg, err := restoreConfig(in.Session)
 	if err != nil {
 		return recovery.Done{}, err
@@ -48,7 +48,7 @@ func restore(ctx context.Context, in recovery.Input) (recovery.Done, error) {
 	}
 	building := *cfg
 	building.DataDir = made
-	done, err := restoreInto(ctx, &building, in)
+	done, err := restoreInto(ctx, clk, &building, in)
 	if err != nil || in.Session.Scratch {
 		return done, errors.Join(err, os.RemoveAll(made))
 	}
@@ -72,8 +72,7 @@ func restoreConfig(session *recovery.Opened) (*config.Config, error) {
 	return config.Load(config.Sources{Environ: environ, Flags: flags})
 }
 
-func restoreInto(ctx context.Context, cfg *config.Config, in recovery.Input) (recovery.Done, error) {
-	clk := clock.NewSystem()
+func restoreInto(ctx context.Context, clk clock.Clock, cfg *config.Config, in recovery.Input) (recovery.Done, error) {
 	in.Now = clk.Now()
 	in.Keys = func(keys *backup.Keys) (store.Config, error) {
 		loaded, err := writeKeyFiles(cfg, keys)

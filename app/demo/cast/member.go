@@ -14,6 +14,7 @@ import (
 	"conclave/app/client/person"
 	"conclave/ceremony/genesis"
 	"conclave/ceremony/keyfile"
+	"conclave/ceremony/recovery"
 	"conclave/custodian"
 	"conclave/custodian/people"
 	"conclave/hsm/secret"
@@ -39,6 +40,16 @@ func (m *Member) Public() keyfile.Public { return m.signer.Public() }
 
 // Join answers an invitation with the member's public keys.
 func (m *Member) Join(i api.KeyInvitation) ([]byte, error) { return person.Joining(i, m.signer) }
+
+// Contribute gives the member's share of a backup's key to a restore.
+func (m *Member) Contribute(o *recovery.Opened, now time.Time) (*recovery.Contribution, error) {
+	return o.Contribute(m.signer, now)
+}
+
+// Witness attends a restore.
+func (m *Member) Witness(o *recovery.Opened, now time.Time) (*recovery.Contribution, error) {
+	return o.Witness(m.signer, now)
+}
 
 // MakeKeys makes key files, each protected by a passphrase of its own.
 func MakeKeys(dir string, members ...*Member) error {

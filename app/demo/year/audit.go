@@ -32,7 +32,7 @@ func (s *story) audit(ctx context.Context) error {
 	if _, err := bundle.Verify(ctx, filepath.Join(s.dir, "evidence.zip"), s.Trust); err != nil {
 		return fmt.Errorf("verifying the evidence offline: %w", err)
 	}
-	head, note, err := auditor.CheckLedger(ctx, s.Trust, filepath.Join(s.dir, "seen", "auditor"))
+	head, note, err := auditor.CheckLedger(ctx, s.Trust, filepath.Join(s.Seen, "auditor"))
 	if err != nil {
 		return fmt.Errorf("checking the ledger online: %w", err)
 	}

@@ -19,7 +19,7 @@ import (
 // signIn is what everybody does at least once a quarter: whoever does not for 90 days counts no more (PCI DSS 8.2.6).
 func (s *story) signIn(ctx context.Context) error {
 	for _, m := range s.Members {
-		if m.ID == otto && s.gone {
+		if slices.Contains(s.left, m.ID) {
 			continue
 		}
 		a, err := s.Act(m.ID)
@@ -48,7 +48,7 @@ func (s *story) departure(ctx context.Context) error {
 	if _, err := s.Govern(ctx, ida, "custodian.remove", map[string]any{"person": otto, "reason": "leaves the company"}, "leaves the company", nil, jon, kim); err != nil {
 		return err
 	}
-	s.gone = true
+	s.left = append(s.left, otto)
 	a, err := s.Act(otto)
 	if err != nil {
 		return err

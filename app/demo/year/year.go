@@ -57,7 +57,7 @@ type story struct {
 	service   *boot.Rehearsal
 	cards     int // keys for card numbers
 	step      int
-	gone      bool              // Otto
+	left      []string          // who has left
 	tokens    map[string]string // of applications and the auditor
 }
 
@@ -96,7 +96,7 @@ func (s *story) chapters() []func(context.Context) error {
 	return []func(context.Context) error{
 		s.duties, s.opening, s.cardKeys, s.shop,
 		s.departure, s.joining, s.reissue, s.lostShare, s.largerQuorum,
-		s.quarterly(time.June), s.nightAlarm, s.quarterly(time.September), s.yearlyRotation, s.yearsEnd,
+		s.quarterly(time.June), s.nightAlarm, s.quarterly(time.September), s.copies, s.disaster, s.yearlyRotation, s.yearsEnd,
 	}
 }
 
@@ -121,12 +121,15 @@ func (s *story) found(ctx context.Context) (err error) {
 }
 
 // start serves the instance; the keystores are inactive then.
-func (s *story) start(ctx context.Context) (err error) {
+func (s *story) start(ctx context.Context) error { return s.startAt(ctx, "seen") }
+
+// startAt is start for people who keep what they have seen of the ledger in a folder.
+func (s *story) startAt(ctx context.Context, seen string) (err error) {
 	logger := slog.New(slog.NewTextHandler(s.out, &slog.HandlerOptions{Level: slog.LevelError}))
 	if s.service, err = boot.Rehearse(ctx, s.cfg, s.clock, logger); err != nil {
 		return err
 	}
-	s.URL, s.CA, s.Seen, s.Clock = s.service.URL, s.service.CAFile, filepath.Join(s.dir, "seen"), s.clock
+	s.URL, s.CA, s.Seen, s.Clock = s.service.URL, s.service.CAFile, filepath.Join(s.dir, seen), s.clock
 	s.Trust, err = ledger.LoadTrustFile(s.service.TrustFile)
 	return err
 }
