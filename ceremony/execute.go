@@ -171,8 +171,9 @@ func (e *Engine) runPure(ctx context.Context, p identity.Principal, id string, o
 		return nil, nil, e.runFailed(ctx, p, c, err)
 	}
 	if !took {
-		once = nil
+		return c, nil, nil
 	}
+	e.dropShares(c.ID)
 	return c, once, nil
 }
 

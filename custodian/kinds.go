@@ -38,9 +38,10 @@ const (
 
 	KindControlledUse store.Kind = "controlled_use" // id of the approval
 
-	KindPolicy       store.Kind = "policy"        // PolicyRow: which bundle is in force
-	KindPolicyBundle store.Kind = "policy_bundle" // digest of the bundle
-	KindPolicyFiles  store.Kind = "policy_files"  // "digest/part"
+	KindPolicy       store.Kind = "policy"          // PolicyRow: which bundle is in force
+	KindPolicyBundle store.Kind = "policy_bundle"   // digest of the bundle
+	KindPolicyFiles  store.Kind = "policy_files"    // "digest/part"
+	KindBacktest     store.Kind = "policy_backtest" // digest of the bundle that was tried
 
 	KindBackupSchedule store.Kind = "backup_schedule" // schedule id
 	KindBackup         store.Kind = "backup"          // backup id
@@ -110,5 +111,6 @@ func Schema() store.Schema {
 		KindBackupSchedule: store.JSON[backup.Schedule](false),
 		KindBackup:         store.JSON[backup.Copy](false),
 		KindRecovery:       store.JSON[backup.Recovery](false),
+		KindBacktest:       store.JSON[PolicyBacktest](false),
 	}
 }

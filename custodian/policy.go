@@ -63,6 +63,29 @@ type PolicyFiles struct {
 	Files  map[string]string `json:"files"`
 }
 
+// PolicyBacktest is what a proposed bundle would have changed. Row kind KindBacktest, id the proposal's digest.
+type PolicyBacktest struct {
+	Bundle  string `json:"bundle"`
+	Against string `json:"against"` // bundle in force when it was made
+	BacktestSummary
+	// Report is the whole of it, canonical; ReportSHA256, in the summary, is over these bytes.
+	Report     jsontext.Value `json:"report"`
+	AskedBy    string         `json:"asked_by"`
+	FinishedAt time.Time      `json:"finished_at"`
+}
+
+// BacktestSummary is what approvers sign of a back-test: counts, and the digest of the whole report.
+type BacktestSummary struct {
+	Decisions    int    `json:"decisions"`     // recorded decisions that were replayed
+	NewlyDenied  int    `json:"newly_denied"`  // of these, allowed by the bundle in force and not by the proposal
+	NewlyAllowed int    `json:"newly_allowed"` // the other way round
+	Unanswered   int    `json:"unanswered"`    // of these, without an answer by the proposal, which is a refusal
+	Placements   int    `json:"placements"`    // keys that could live elsewhere, or no longer where they are
+	Lifecycles   int    `json:"lifecycles"`    // keys whose cryptoperiods would be judged otherwise
+	Quorums      int    `json:"quorums"`       // operations that would take something else
+	ReportSHA256 string `json:"report_sha256"`
+}
+
 func policyFilesID(digest string, part int) string { return fmt.Sprintf("%s/%d", digest, part) }
 
 // policyPartBytes bounds one row of files: a character takes at most two bytes in JSON, so that a row stays below
@@ -100,8 +123,11 @@ func PutPolicyBundle(tx *store.Tx, record PolicyBundle, files policies.Files) er
 	return tx.Put(KindPolicyBundle, record.Digest, record)
 }
 
-// DeletePolicyBundle removes a bundle, to be followed by an Append.
+// DeletePolicyBundle removes a bundle that was never in force, and its back-test, to be followed by an Append.
 func DeletePolicyBundle(tx *store.Tx, record *PolicyBundle) error {
+	if err := tx.Delete(KindBacktest, record.Digest); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
 	for i := range record.Parts {
 		if err := tx.Delete(KindPolicyFiles, policyFilesID(record.Digest, i)); err != nil {
 			return err

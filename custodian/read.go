@@ -115,8 +115,18 @@ func (s *Service) RecordUnauthenticated(ctx context.Context, origin, code string
 
 // Place judges a key against every registered keystore at once, by the bundle in force.
 func (s *Service) Place(ctx context.Context, view *store.View, k policies.PlacementKey) (policies.PlacementDecision, error) {
+	in, err := s.PlacementInput(view, k)
+	if err != nil {
+		return policies.PlacementDecision{}, err
+	}
+	return s.PoliciesOf(view).Place(ctx, in)
+}
+
+// PlacementInput asks about a key and every registered keystore. A keystore whose row contradicts the ledger is a
+// *store.TamperedError: a hidden one is not an absent one.
+func (s *Service) PlacementInput(view *store.View, k policies.PlacementKey) (policies.PlacementInput, error) {
 	if bad := view.Tampered(KindKeystore); len(bad) > 0 {
-		return policies.PlacementDecision{}, &store.TamperedError{Kind: KindKeystore, ID: bad[0].ID}
+		return policies.PlacementInput{}, &store.TamperedError{Kind: KindKeystore, ID: bad[0].ID}
 	}
 	in := policies.PlacementInput{Now: s.clock.Now(), Mode: policies.Mode(s.instance.Mode), Key: k}
 	for row := range view.List(KindKeystore) {
@@ -135,7 +145,7 @@ func (s *Service) Place(ctx context.Context, view *store.View, k policies.Placem
 			in.Exceptions = append(in.Exceptions, policies.ExceptionFacts{ID: x.ID, Rule: x.Rule, Key: x.Key, Keystore: x.Keystore, ExpiresAt: x.ExpiresAt})
 		}
 	}
-	return s.PoliciesOf(view).Place(ctx, in)
+	return in, nil
 }
 
 // algorithms are those of the keys that can be made in a keystore.

@@ -11,6 +11,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/format"
 )
 
+const noTest = "has no test "
+
 // Finding is one thing wrong with the form of the bundle.
 type Finding struct {
 	File    string `json:"file"`
@@ -47,7 +49,7 @@ func (e *Engine) Lint() []Finding {
 		findings = append(findings, e.bundle.lintFormat(name)...)
 		findings = append(findings, lintNegation(name, module)...)
 		if test := strings.TrimSuffix(name, ".rego") + "_test.rego"; strings.HasPrefix(name, "rules/") && e.bundle.tests[test] == nil {
-			findings = append(findings, Finding{name, 1, "has no test " + test})
+			findings = append(findings, Finding{name, 1, noTest + test})
 		}
 	}
 	for name := range e.bundle.tests {

@@ -78,9 +78,9 @@ func exitCode(err error) int {
 	return 0
 }
 
-// Commands are `conclave init` and `conclave server`.
+// Commands are `conclave init`, `conclave server`, and what the service starts for itself.
 func Commands(version string) []*cobra.Command {
-	return []*cobra.Command{initCommand(), serverCommand(version)}
+	return []*cobra.Command{initCommand(), serverCommand(version), policyJudge()}
 }
 
 func initCommand() *cobra.Command {

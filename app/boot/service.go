@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
 	"runtime"
 	"sync/atomic"
 
 	"conclave/app/config"
 	"conclave/ceremony"
+	"conclave/ceremony/bundles"
 	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/clock"
@@ -44,6 +46,7 @@ type service struct {
 	store   *store.Store
 	door    *custodian.Service
 	engine  *ceremony.Engine
+	bundles *bundles.Keeper
 	alerts  chan store.Violation
 
 	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
@@ -116,6 +119,14 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	}
 	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: driver,
 		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Copier: s.copier(), Clock: s.clock, Logger: s.log})
+	if err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program, which judges proposed policies in a process of its own: %w", err)
+	}
+	s.bundles, err = bundles.New(bundles.Config{Custodian: s.door, Sandbox: sandbox(program), Clock: s.clock, Logger: s.log})
 	return err
 }
 
@@ -249,6 +260,9 @@ func (s *service) ready() []string {
 
 // close wipes what keystores hold, lets another replica do the jobs, and closes the ledger.
 func (s *service) close(ctx context.Context) error {
+	if s.bundles != nil {
+		s.bundles.Close()
+	}
 	errs := []error{s.store.Release(ctx, jobsLease, s.cfg.Node.ID)}
 	for _, record := range s.keystores() {
 		if d, err := s.door.Keystore(record.ID); err == nil {

@@ -16,7 +16,8 @@ import (
 const maxPolicyInput = 256 << 10
 
 func policyCommand() *cobra.Command {
-	return parent("policy", "Ask the policy where a key may live and why; test it", policyShow(), policyPlace(), policyExplain(), policyTest())
+	return parent("policy", "Ask the policy, change it together, undo a change", policyShow(), policyList(), policyPlace(), policyExplain(), policyTest(),
+		policySign(), policySet(), policyDiff(), policyPropose(), policyBacktest(), policyActivate(), policyRecover(), policyFetch(), policyDocs())
 }
 
 func policyShow() *cobra.Command {

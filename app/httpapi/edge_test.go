@@ -25,6 +25,7 @@ import (
 	"conclave/app/auth"
 	"conclave/app/httpapi"
 	"conclave/ceremony"
+	"conclave/ceremony/bundles"
 	"conclave/ceremony/operation"
 	"conclave/ceremony/statement"
 	"conclave/custodian"
@@ -37,6 +38,7 @@ import (
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/hsm"
+	"conclave/policies"
 )
 
 // edge is the whole API over real parts, served over TLS.
@@ -84,7 +86,10 @@ func newEdge(t testing.TB, opts options) *edge {
 	authenticator, err := auth.New(auth.Config{Custodian: e.Service, Clock: e.Clock, Logger: log})
 	require.NoError(t, err)
 	t.Cleanup(authenticator.Close)
-	e.handler, err = httpapi.New(httpapi.Config{Custodian: e.Service, Ceremonies: e.engine, Auth: authenticator, Store: e.Store,
+	keeper, err := bundles.New(bundles.Config{Custodian: e.Service, Sandbox: policies.RunJob, Clock: e.Clock, Logger: log})
+	require.NoError(t, err)
+	t.Cleanup(keeper.Close)
+	e.handler, err = httpapi.New(httpapi.Config{Custodian: e.Service, Ceremonies: e.engine, Bundles: keeper, Auth: authenticator, Store: e.Store,
 		Reports: reporter{}, Ready: e.check, Version: "test", FIPS: "test", Clock: e.Clock, Logger: log,
 		Metrics: prometheus.NewRegistry(), Limits: opts.limits})
 	require.NoError(t, err)

@@ -22,6 +22,7 @@ import (
 	"conclave/app/api"
 	"conclave/app/auth"
 	"conclave/ceremony"
+	"conclave/ceremony/bundles"
 	"conclave/custodian"
 	"conclave/custodian/clock"
 	"conclave/custodian/store"
@@ -84,6 +85,7 @@ func (l Limits) withDefaults() Limits {
 type Config struct {
 	Custodian  *custodian.Service
 	Ceremonies *ceremony.Engine
+	Bundles    *bundles.Keeper
 	Auth       *auth.Authenticator
 	Store      *store.Store
 	Reports    Reporter
@@ -122,8 +124,8 @@ type server struct {
 
 // New returns the handler of the whole API. Serve it over TLS 1.3: see [NewServer].
 func New(cfg Config) (http.Handler, error) {
-	if cfg.Custodian == nil || cfg.Ceremonies == nil || cfg.Auth == nil || cfg.Store == nil || cfg.Clock == nil || cfg.Metrics == nil {
-		return nil, errors.New("http api: custodian, ceremonies, auth, store, clock and metrics are required")
+	if cfg.Custodian == nil || cfg.Ceremonies == nil || cfg.Bundles == nil || cfg.Auth == nil || cfg.Store == nil || cfg.Clock == nil || cfg.Metrics == nil {
+		return nil, errors.New("http api: custodian, ceremonies, bundles, auth, store, clock and metrics are required")
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)

@@ -12,6 +12,7 @@ import (
 	"conclave/app/api"
 	"conclave/app/auth"
 	"conclave/ceremony"
+	"conclave/ceremony/bundles"
 	"conclave/ceremony/operation"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
@@ -51,6 +52,8 @@ func sentinels() []sentinel {
 		{errBusy, busy, "rate_limited", "Too many requests at once", false},
 		{errAnonymous, busy, "rate_limited", "Too many requests without credentials", false},
 		{errReports, busy, "rate_limited", "Too many reports at once", false},
+		{bundles.ErrBusy, busy, "rate_limited", "Another policy bundle is being tried", false},
+		{bundles.ErrFull, conflict, "conflict", "Too many proposed bundles are in open ceremonies", false},
 		{errRate, busy, "rate_limited", "Request rate exceeded", false},
 
 		{custodian.ErrBadCiphertext, bad, "bad_ciphertext", "Ciphertext is malformed, altered, or not for this context", false},

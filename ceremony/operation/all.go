@@ -57,6 +57,8 @@ func All() []Operation {
 		keystoreDeactivate{},
 		keystoreRegister{},
 		ownershipTransfer{},
+		policyActivate{},
+		policyRecover{},
 		retentionChange{},
 		reviewSign{},
 		roleChange{},

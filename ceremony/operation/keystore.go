@@ -111,6 +111,9 @@ func acceptedRisks(ctx context.Context, env Env, view *store.View, k *key.Key) (
 	return out, nil
 }
 
+// PlacementOf is what a key asks of the keystore it lives in.
+func PlacementOf(k *key.Key) policies.PlacementKey { return placementKey(k) }
+
 // misplaced judges whether a key may live in its keystore: every reason against it, and where it could live.
 func misplaced(ctx context.Context, env Env, view *store.View, k *key.Key) ([]policies.Reason, error) {
 	decision, err := env.Custodian.Place(ctx, view, placementKey(k))
