@@ -85,10 +85,9 @@ func names[T ~string](values []T) string {
 
 // fits refuses what a key was not made for, in words: the caller holds a grant on it.
 func (f *facts) fits(u *Use) error {
-	allowed := access.OperationsOf(f.key.Type)
-	if !slices.Contains(allowed, u.Operation) {
+	if !u.Operation.Fits(f.key.Type) {
 		return invalid("operation", fmt.Sprintf("%s does not go with key %s, which is of type %s (%s)", u.Operation, f.key.ID, f.key.Type, f.key.Specification()),
-			names(allowed))
+			names(access.OperationsOf(f.key.Type)))
 	}
 	if u.Operation == access.Decrypt && (f.key.Specification().Kind() == hsm.Deciphers) != (u.Version > 0) {
 		if u.Version == 0 {

@@ -3,7 +3,6 @@ package operation
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -57,7 +56,7 @@ func (s grantSpec) check(view *store.View, id, application, environment string, 
 func (s grantSpec) fits(k *key.Key) error {
 	for i, op := range s.Operations {
 		field := fmt.Sprintf("operations[%d]", i)
-		if !slices.Contains(access.OperationsOf(k.Type), op) {
+		if !op.Fits(k.Type) {
 			return &custodian.InputError{Field: field, Problem: fmt.Sprintf("%s does not go with a key of type %s", op, k.Type),
 				Allowed: list(access.OperationsOf(k.Type))}
 		}

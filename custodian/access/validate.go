@@ -35,17 +35,23 @@ func Operations() []Operation {
 // OperationsOf returns the operations that keys of a type do: each key has one use (SP 800-57 Part 1 Rev 5,
 // section 5.2). None for types that this service does not make.
 func OperationsOf(t key.Type) []Operation {
+	return slices.DeleteFunc(Operations(), func(o Operation) bool { return !o.Fits(t) })
+}
+
+// Fits reports whether keys of a type do the operation. Direct encryption under a key-wrapping key is for policy to
+// allow.
+func (o Operation) Fits(t key.Type) bool {
 	switch t {
-	case key.DataEncryption, key.KeyWrapping: // direct encryption under the latter is for policy to allow
-		return []Operation{DataKey, DataKeyPair, Encrypt, Decrypt, Rewrap}
+	case key.DataEncryption, key.KeyWrapping:
+		return o == DataKey || o == DataKeyPair || o == Encrypt || o == Decrypt || o == Rewrap
 	case key.SymmetricAuth:
-		return []Operation{MAC, VerifyMAC}
+		return o == MAC || o == VerifyMAC
 	case key.PrivateSignature:
-		return []Operation{Sign, VerifySignature}
+		return o == Sign || o == VerifySignature
 	case key.PrivateTransport:
-		return []Operation{Encrypt, Decrypt}
+		return o == Encrypt || o == Decrypt
 	}
-	return nil
+	return false
 }
 
 // BindsContext reports whether the operation binds an encryption context to its result; signatures and MACs are
