@@ -133,7 +133,7 @@ func formatID(prefix, text string) string { return prefix + "-" + strings.ToLowe
 var errMoved = errors.New("control plane moved")
 
 // maxTries bounds how often one step is judged anew because others committed first.
-const maxTries = 64
+const maxTries = 256
 
 // change judges a step outside the ledger's lock and applies it under it, if nothing else on the control
 // plane was committed in between; otherwise it judges again. So signatures and policy are evaluated on the

@@ -292,7 +292,7 @@ func TestCredentials(t *testing.T) {
 	r := newRig(t)
 	r.register(t)
 	second := newSigner(t, "demo-eve")
-	approval, share := publicKeys(t, second)
+	approval, _ := publicKeys(t, second)
 	r.run(t, "credential.add", human("demo-ada"), map[string]any{"person": "demo-eve", "approval_key": approval, "compared": "by-voice"})
 	p := row[people.Person](t, r, custodian.KindPerson, "demo-eve")
 	require.Len(t, p.Live(), 2)
@@ -302,7 +302,7 @@ func TestCredentials(t *testing.T) {
 	require.Contains(t, r.denied(t, "credential.revoke", human("demo-eve"), map[string]any{"person": "demo-eve", "credential": p.ApprovalKeys[0].ID, "reason": "x"}), "already_revoked")
 
 	third := newSigner(t, "demo-eve")
-	approval, share = publicKeys(t, third)
+	approval, share := publicKeys(t, third)
 	recover := map[string]any{"person": "demo-eve", "approval_key": approval, "share_key": share, "compared": "in-person", "identity_proof": "passport seen by demo-ben"}
 	require.True(t, r.quorum(t, "credential.recover", human("demo-ada"), recover).Witness)
 	result := decoded(t, r.run(t, "credential.recover", human("demo-ada"), recover))

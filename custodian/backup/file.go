@@ -155,7 +155,6 @@ type File struct {
 	whole    *counter
 	trailer  *Trailer
 	opener   *opener
-	keysRead bool
 }
 
 // Open reads and checks the manifest of a backup.
