@@ -1,6 +1,25 @@
 package boot
 
-import "conclave/app/httpapi"
+import (
+	"conclave/app/httpapi"
+	"conclave/policies"
+)
+
+// Sandbox judges bundles in a process of a program.
+func Sandbox(program string) policies.Sandbox { return sandbox(program) }
+
+// Judging says whether a test's own program was started as the sandbox's process; Judge is what it then does.
+func Judging(args []string) bool { return len(args) == 2 && args[1] == judgeCommand }
+
+// Judge runs that command and returns the exit code.
+func Judge() int {
+	c := policyJudge()
+	c.SetArgs([]string{})
+	if err := c.Execute(); err != nil {
+		return 1
+	}
+	return 0
+}
 
 // Reporter is what the API makes reports with.
 func (r *Running) Reporter() httpapi.Reporter { return reporter{r.service} }

@@ -49,10 +49,7 @@ func sandbox(program string) policies.Sandbox {
 		out := &boundedBuffer{most: sandboxAnswer}
 		child.Stdout = out
 		child.WaitDelay = time.Second
-		if err := child.Start(); err != nil {
-			return policies.Verdict{}, fmt.Errorf("starting the policy sandbox: %w", err)
-		}
-		err = child.Wait()
+		err = child.Run()
 		var exit *exec.ExitError
 		switch {
 		case errors.Is(ctx.Err(), context.DeadlineExceeded):

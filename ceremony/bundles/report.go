@@ -91,6 +91,7 @@ func assumed() []string {
 		"the size of payloads is not on record: taken is the smallest",
 		"the date of a ciphertext is not on record: taken is the recorded time of the call, or just before a suspension",
 		"keystores are taken as active",
+		"reads that the program allows custodians and security officers whatever the bundle says (ceremonies, policies, status, own shares) are counted by what the bundle says",
 		"each distinct decision (operation, caller, key, version, outcome, reason) is judged once, at the latest time it was recorded, and counts as often as it was recorded",
 	}
 }
