@@ -96,7 +96,7 @@ func (s *story) chapters() []func(context.Context) error {
 	return []func(context.Context) error{
 		s.duties, s.opening, s.cardKeys, s.shop,
 		s.departure, s.joining, s.reissue, s.lostShare, s.largerQuorum,
-		s.quarterly(time.June), s.nightAlarm, s.quarterly(time.September), s.copies, s.disaster, s.yearlyRotation, s.yearsEnd,
+		s.quarterly(time.June), s.badPolicy, s.nightAlarm, s.quarterly(time.September), s.copies, s.disaster, s.yearlyRotation, s.yearsEnd,
 	}
 }
 
