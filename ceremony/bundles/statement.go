@@ -47,8 +47,6 @@ func Sign(signer dsse.Signer, instance, person, name, digest string, at time.Tim
 	return dsse.Sign(signer, TypeBundle, payload)
 }
 
-var digestForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
-
 // verify reads a signed statement and holds it against the register: signed by a key of the person it names, for
 // this instance, over this digest. Whether that person may still act is judged when the bundle is proposed.
 func verify(envelope []byte, instance, digest string, find people.Lookup) (Statement, error) {
