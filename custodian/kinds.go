@@ -37,6 +37,9 @@ const (
 	KindCampaign    store.Kind = "campaign"    // campaign id
 
 	KindControlledUse store.Kind = "controlled_use" // id of the approval
+	KindShareForm     store.Kind = "share_form"     // id of a physical form of a share
+	KindCustody       store.Kind = "custody"        // id of an entry of the custody log
+	KindBagSerial     store.Kind = "bag_serial"     // serial, kept for ever
 
 	KindPolicy       store.Kind = "policy"          // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle"   // digest of the bundle
@@ -103,6 +106,9 @@ func Schema() store.Schema {
 		KindCampaign:    store.JSON[key.Campaign](false),
 		// It decides: an application processes under it what the state forbids.
 		KindControlledUse: store.JSON[key.ControlledApproval](true),
+		KindShareForm:     store.JSON[people.ShareForm](false),
+		KindCustody:       store.JSON[people.CustodyEntry](false),
+		KindBagSerial:     store.JSON[people.BagSerial](false),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

@@ -46,7 +46,8 @@ func allowedClasses(operation string) []Class {
 	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start":
 		return []Class{Direct, Governed}
 	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "backup.drill", "review.sign", "finding.open", "finding.alter", "finding.close",
-		"invitation.open", "invitation.withdraw", "duty.close":
+		"invitation.open", "invitation.withdraw", "duty.close",
+		"custody.record", "custody.countersign":
 		return []Class{Direct}
 	default:
 		return []Class{Governed, Attended}

@@ -53,6 +53,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		ackCommand(),
 		shareCommand(),
 		sharesetCommand(),
+		custodyCommand(),
 		ceremonyCommand(),
 		scriptCommand(),
 		personCommand(),

@@ -141,6 +141,16 @@ func (c *Client) Recoveries(ctx context.Context) ([]api.Recovery, error) {
 	return items[api.Recovery](ctx, c, "/v1/recoveries")
 }
 
+// ShareForms returns the physical forms of shares.
+func (c *Client) ShareForms(ctx context.Context) ([]api.ShareForm, error) {
+	return items[api.ShareForm](ctx, c, "/v1/custody/forms")
+}
+
+// CustodyLog returns the custody log.
+func (c *Client) CustodyLog(ctx context.Context) ([]api.CustodyEntry, error) {
+	return items[api.CustodyEntry](ctx, c, "/v1/custody/log")
+}
+
 // Collector returns the node's signed statement of the key to which shares are sealed now. Believe it
 // only after [VerifyCollector].
 func (c *Client) Collector(ctx context.Context) (api.Collector, error) {

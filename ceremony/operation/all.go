@@ -29,6 +29,8 @@ func All() []Operation {
 		custodianRemove{},
 		custodianResume{},
 		custodianSuspend{},
+		custodyCountersign{},
+		custodyRecord{},
 		dutyClose{},
 		exceptionGrant{},
 		exceptionRevoke{},

@@ -44,22 +44,28 @@ func (shareLost) read(view *store.View, in Input, at time.Time) (*lostShare, err
 		return nil, err
 	}
 	l := &lostShare{shareLostParams: p}
+	return l, l.find(view, at)
+}
+
+// find reads the share and says how the set would stand without it.
+func (l *lostShare) find(view *store.View, at time.Time) (err error) {
+	p := l.shareLostParams
 	if l.set, _, err = setRow(view, "set", p.Set); err != nil {
-		return nil, err
+		return err
 	}
 	if err := key.First([]error{
 		key.CheckRange("index", p.Index, 1, people.MaxShares, "(shares count from 1)"),
 		key.CheckRange("epoch", int(p.Epoch), 1, 1<<31-1, "(epochs count from 1)"),
 		key.CheckText("note", p.Note, maxReason, true),
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	id := people.ShareID(p.Set, p.Epoch, p.Index)
 	if l.share, l.row, err = store.Get[people.Share](view, custodian.KindShare, id); err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = unknown("index", id, "share")
 		}
-		return nil, err
+		return err
 	}
 	for _, s := range shareRows(view, p.Set) {
 		if s.Epoch == p.Epoch && s.Index == p.Index {
@@ -67,7 +73,7 @@ func (shareLost) read(view *store.View, in Input, at time.Time) (*lostShare, err
 		}
 		l.lines = append(l.lines, s)
 	}
-	return l, nil
+	return nil
 }
 
 // Clocks of ceremony practice, section 6 (ours).
@@ -135,7 +141,11 @@ func (o shareLost) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 	if err != nil {
 		return Result{}, err
 	}
-	a := act(env, tx, in, in.Reason)
+	return l.record(act(env, tx, in, in.Reason), tx, o.Name())
+}
+
+// record has the share count no more, and everything that follows from that. event names how it came to be known.
+func (l *lostShare) record(a acting, tx *store.Tx, event string) (Result, error) {
 	action, by, lost, threshold := l.due(a.at)
 	id := people.ShareID(l.Set, l.Epoch, l.Index)
 	detail := map[string]any{"custodian": l.share.Custodian, "exposed": l.Exposed, "was": string(l.share.Status), "lost": lost, "threshold": threshold,
@@ -144,7 +154,7 @@ func (o shareLost) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 		detail["note"] = l.Note
 	}
 	l.share.Status, l.share.LostAt, l.share.Exposed = people.ShareLost, &a.at, l.Exposed
-	if err := a.put(tx, custodian.KindShare, id, l.share, a.event(o.Name(), ledger.Target{Type: "share", ID: id}, detail)); err != nil {
+	if err := a.put(tx, custodian.KindShare, id, l.share, a.event(event, ledger.Target{Type: "share", ID: id}, detail)); err != nil {
 		return Result{}, err
 	}
 	if err := l.follow(a, tx, action, by); err != nil {
