@@ -55,6 +55,7 @@ type story struct {
 	clock     *clock.Manual
 	cfg       *config.Config
 	service   *boot.Rehearsal
+	short     bool
 	cards     int // keys for card numbers
 	step      int
 	left      []string          // who has left
@@ -74,7 +75,7 @@ func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 		return fmt.Errorf("making the rehearsal's folder: %w", err)
 	}
 	s := &story{dir: dir, data: filepath.Join(dir, "instance"), out: out, clock: clock.NewManual(begin()), cards: 40, tokens: map[string]string{}}
-	if o.Short {
+	if s.short = o.Short; s.short {
 		s.cards = 4
 	}
 	fmt.Fprintf(out, "A year of custody, rehearsed. Everybody in it is made up, all of it is marked as development, and it lives in %s.\n", dir)
@@ -96,7 +97,7 @@ func (s *story) chapters() []func(context.Context) error {
 	return []func(context.Context) error{
 		s.duties, s.opening, s.cardKeys, s.shop,
 		s.departure, s.joining, s.reissue, s.lostShare, s.largerQuorum,
-		s.quarterly(time.June), s.badPolicy, s.nightAlarm, s.quarterly(time.September), s.copies, s.disaster, s.yearlyRotation, s.yearsEnd,
+		s.quarterly(time.June), s.policyMistakes, s.nightAlarm, s.quarterly(time.September), s.copies, s.disaster, s.yearlyRotation, s.yearsEnd,
 	}
 }
 
