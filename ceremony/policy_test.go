@@ -3,6 +3,8 @@ package ceremony_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,4 +218,70 @@ func TestInvariant12_WhatIsNotProposed(t *testing.T) {
 	require.NoError(t, err)
 	_, err = g.keeper.HandIn(t.Context(), human("demo-ben"), envelope, archive)
 	require.ErrorAs(t, err, &input, "signed by somebody else")
+}
+
+// A back-test that is cancelled keeps nothing, another one waits its turn, and candidates stay few.
+func TestBacktestsAndCandidatesAreBounded(t *testing.T) {
+	g := newGoverned(t)
+	hold, began := make(chan struct{}), make(chan struct{}, 1)
+	keeper, err := bundles.New(bundles.Config{Custodian: g.Service, Clock: g.Clock, Sandbox: func(ctx context.Context, job policies.Job) (policies.Verdict, error) {
+		if job.Check {
+			return policies.Verdict{Check: &policies.Check{}}, nil
+		}
+		began <- struct{}{}
+		select {
+		case <-ctx.Done():
+			return policies.Verdict{}, ctx.Err()
+		case <-hold:
+			return policies.RunJob(ctx, job)
+		}
+	}})
+	require.NoError(t, err)
+	t.Cleanup(keeper.Close)
+	g.keeper = keeper
+	require.NoError(t, g.use())
+	record, err := g.handIn(t, "demo-ada", closed(t))
+	require.NoError(t, err)
+	again, err := g.handIn(t, "demo-ada", closed(t))
+	require.NoError(t, err)
+	require.Equal(t, record.AddedAt, again.AddedAt, "the same is kept once")
+	_, err = keeper.Backtest(human("demo-ada"), record.Digest)
+	require.NoError(t, err)
+	<-began
+	other, err := g.handIn(t, "demo-ben", custodiantest.DenyAll(t))
+	require.NoError(t, err)
+	_, err = keeper.Backtest(human("demo-ben"), other.Digest)
+	require.ErrorIs(t, err, bundles.ErrBusy)
+	require.ErrorIs(t, keeper.Cancel(other.Digest), store.ErrNotFound)
+	require.NoError(t, keeper.Cancel(record.Digest))
+	keeper.Close()
+	p, known := keeper.Progress(record.Digest)
+	require.True(t, known)
+	require.Equal(t, bundles.Cancelled, p.State)
+	_, err = keeper.Report(g.View(), record.Digest)
+	require.ErrorIs(t, err, store.ErrNotFound)
+
+	for i := range bundles.MaxCandidates + 2 {
+		_, err := g.handIn(t, "demo-ada", custodiantest.Bundle(t, map[string]string{"data/quorum.json": fmt.Sprintf(`{"n": %d}`, i)}))
+		require.NoError(t, err)
+		g.Clock.Advance(time.Second)
+	}
+	require.Len(t, bundles.Candidates(g.View()), bundles.MaxCandidates)
+	_, _, err = custodian.StoredPolicy(g.View(), record.Digest)
+	require.ErrorIs(t, err, store.ErrNotFound, "the oldest made room")
+}
+
+// The bundle in force is written out whole, by what it answers.
+func TestProceduresSayWhatIsEnforced(t *testing.T) {
+	g := newGoverned(t)
+	d, err := g.keeper.Document(t.Context(), g.View())
+	require.NoError(t, err)
+	var text, page strings.Builder
+	require.NoError(t, d.Markdown(&text))
+	require.NoError(t, d.HTML(&page))
+	for _, want := range []string{g.Service.Policies().Digest(), "policy.recover", "shares of 3 custodians", "pci-dss-4.0.1:3.7.6", "key.destroy", "a witness", "cardholder-data"} {
+		require.Contains(t, text.String(), want)
+		require.Contains(t, page.String(), want)
+	}
+	require.NotContains(t, page.String(), "<script")
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"conclave/app/api"
+	"conclave/custodian"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -106,6 +107,9 @@ func (s *server) decision(x *exchange) error {
 		return x.json(http.StatusOK, out)
 	}
 	out.Actor, out.Origin, out.Policy = e.Actor.String(), e.Actor.Origin, e.Policy
+	if digest := custodian.PolicyOfMark(s.door.View(), e.Policy); digest != "" { // the bundle of that time, whole
+		out.Policy = digest
+	}
 	out.Reasons = recordedReasons(e.Detail)
 	out.Entry, out.Checkpoint = found.Raw, string(found.Checkpoint)
 	for _, h := range found.Inclusion {
