@@ -92,6 +92,7 @@ func New(cfg Config) (*Engine, error) {
 		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
+		health: healthCache{turn: make(chan struct{}, 1)},
 	}
 	view := e.store.View()
 	confirmation, revision := confirmedClock(view)

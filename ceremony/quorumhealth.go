@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"conclave/ceremony/operation"
@@ -37,13 +36,14 @@ const batchName = "batch"
 const (
 	// watchEvery is how long the watch rests between two looks.
 	watchEvery = 20 * time.Second
-	// assessWithin bounds an assessment, which takes milliseconds: a bundle that is slow holds up nothing else.
-	assessWithin = 5 * time.Second
+	// assessWithin bounds an assessment. It takes tens of milliseconds, many times that on a machine at its limit, and
+	// must not be called impossible there; each question of it is bounded by the policy engine besides.
+	assessWithin = time.Minute
 )
 
 // healthCache keeps the last assessment: it holds while no control-plane entry is written, within the same minute.
 type healthCache struct {
-	mu     sync.Mutex
+	turn   chan struct{} // holds one token while somebody computes
 	key    string
 	health *quorum.Health
 }
@@ -57,8 +57,12 @@ func (e *Engine) QuorumHealth(ctx context.Context) (*quorum.Health, error) {
 func (e *Engine) healthOf(ctx context.Context, view *store.View, now time.Time) (*quorum.Health, error) {
 	f := e.quorumFacts(view, now)
 	key := fmt.Sprintf("%d %d %s %d", view.Head().ControlCount, view.Generation(), f.Digest, now.Unix()/60)
-	e.health.mu.Lock()
-	defer e.health.mu.Unlock() // one computes, the others wait for it
+	select { // one computes, the others wait for it as long as they like
+	case e.health.turn <- struct{}{}:
+		defer func() { <-e.health.turn }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for an assessment of quorums: %w", ctx.Err())
+	}
 	if e.health.key == key {
 		return e.health.health, nil
 	}

@@ -71,23 +71,28 @@ func golden(t *testing.T, name, got string) {
 
 // TestHelp holds the help of every command: names of commands and flags are a contract with scripts.
 func TestHelp(t *testing.T) {
-	var all strings.Builder
-	var walk func(c *cobra.Command)
-	walk = func(c *cobra.Command) {
-		if c.Name() == "help" || c.Name() == "completion" {
-			return
-		}
+	help := func(c *cobra.Command) string {
 		r := run(t, append(strings.Fields(c.CommandPath())[1:], "--help")...)
 		require.Zero(t, r.code, c.CommandPath())
-		help, _, _ := strings.Cut(r.out, "\nGlobal Flags:")
-		all.WriteString("# " + c.CommandPath() + "\n" + help + "\n")
 		require.NotEmpty(t, c.Short, c.CommandPath())
+		text, _, _ := strings.Cut(r.out, "\nGlobal Flags:")
+		return "# " + c.CommandPath() + "\n" + text + "\n"
+	}
+	var whole func(c *cobra.Command) string
+	whole = func(c *cobra.Command) string {
+		text := help(c)
 		for _, child := range c.Commands() {
-			walk(child)
+			text += whole(child)
+		}
+		return text
+	}
+	root := cli.Root()
+	golden(t, "help/conclave.txt", help(root))
+	for _, c := range root.Commands() {
+		if c.Name() != "help" && c.Name() != "completion" {
+			golden(t, "help/"+c.Name()+".txt", whole(c))
 		}
 	}
-	walk(cli.Root())
-	golden(t, "help.txt", all.String())
 }
 
 func TestErrorsOfTheCommandLine(t *testing.T) {
