@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/custodian"
+	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/reports"
@@ -95,6 +96,40 @@ func TestHoldsAreJudged(t *testing.T) {
 	require.Equal(t, control.Violated, broken.Verdict)
 	require.Contains(t, tableOf(broken, "Legal holds").Rows[0].Why, "cards/1 was destroyed under it")
 	require.Nil(t, tableOf(resultOf(t, fixture.New(t, custodian.Production).Report(t), "3.7.5"), "Legal holds"))
+}
+
+// TestInvariant04_CopiesOfTheDestroyedAreShown: a destroyed version that a registered backup holds is no end of it.
+func TestInvariant04_CopiesOfTheDestroyedAreShown(t *testing.T) {
+	destroyed := func(change func(c *backup.Copy)) control.Result {
+		return resultOf(t, fixture.New(t, custodian.Production, func(h *history) {
+			gone := fixture.Days(9)
+			h.Leave(0, key.Destroyed, gone, false)
+			h.Versions[0].DestroyedAt = &gone
+			c := backup.Copy{ID: "b-1", Schedule: "nightly", File: "/srv/b", Node: "node-1", ShareSet: "copies", Epoch: 1, Threshold: 2,
+				Sets: map[string]uint32{"soft-set": 1}, StartedAt: fixture.Days(8), At: fixture.Days(8).Add(time.Minute), Status: backup.CopyPresent}
+			change(&c)
+			h.Backups = append(h.Backups, c)
+		}).Report(t), "3.7.5")
+	}
+	kept := destroyed(func(*backup.Copy) {})
+	require.Equal(t, control.NeedsHuman, kept.Verdict, kept.Summary)
+	require.Equal(t, "destroyed, copies outstanding", tableOf(kept, "Key versions that left").Rows[0].Cells[1])
+	for name, change := range map[string]func(c *backup.Copy){
+		"of another epoch":  func(c *backup.Copy) { c.Sets["soft-set"] = 2 },
+		"made after":        func(c *backup.Copy) { c.StartedAt, c.At = fixture.Days(10), fixture.Days(10) },
+		"made before":       func(c *backup.Copy) { c.StartedAt, c.At = fixture.Days(1), fixture.Days(1) },
+		"deleted meanwhile": func(c *backup.Copy) { at := fixture.Days(10); c.Status, c.GoneAt = backup.CopyDeleted, &at },
+	} {
+		r := destroyed(change)
+		require.Equal(t, control.Satisfied, r.Verdict, "%s: %s", name, r.Summary)
+		require.Equal(t, "destroyed, no copies known", tableOf(r, "Key versions that left").Rows[0].Cells[1], name)
+	}
+	expired := destroyed(func(c *backup.Copy) { c.Status = backup.CopyExpired })
+	require.Equal(t, control.NeedsHuman, expired.Verdict, "a file that is to be deleted is there until it is")
+	places := resultOf(t, fixture.New(t, custodian.Production, func(h *history) {
+		h.Backups = []backup.Copy{{ID: "b-1", File: "/srv/b", ShareSet: "copies", Epoch: 1, Threshold: 2, At: fixture.Days(8), Status: backup.CopyPresent}}
+	}).Report(t), "3.6.1.4")
+	require.Equal(t, "/srv/b", tableOf(places, "Registered backups").Rows[0].Cells[1])
 }
 
 func TestRetentionIsShown(t *testing.T) {

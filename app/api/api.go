@@ -189,8 +189,8 @@ type (
 		OUPEnd       time.Time    `json:"oup_end"`
 		RUPEnd       time.Time    `json:"rup_end"`
 		History      []Transition `json:"history"`
-		// Copies says of a destroyed version what is known of copies that still hold it: "copies outstanding", "none
-		// known", or "backups not on register".
+		// Copies says of a destroyed version what is known of copies that still hold it: "copies outstanding", "no
+		// copies known", or "copies not known: rows damaged".
 		Copies string `json:"copies,omitempty"`
 		// CountsAsCompromised: so many shares of its keystore were lost that they make a quorum.
 		CountsAsCompromised bool `json:"counts_as_compromised,omitempty"`
@@ -309,6 +309,7 @@ type (
 		Unproven     int       `json:"unproven"`
 		Opens        bool      `json:"opens"` // enough are unproven to open a copy of the database of that time
 		SupersededAt time.Time `json:"superseded_at,omitzero"`
+		Backups      int       `json:"backups"` // registered ones that may still exist and hold what it opens
 	}
 	BackupSchedule struct {
 		ID           string `json:"id"`

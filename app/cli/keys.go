@@ -178,7 +178,11 @@ func keyVersions() *cobra.Command {
 func writeVersions(w io.Writer, list []api.Version) {
 	var rows, history [][]string
 	for _, v := range list {
-		rows = append(rows, []string{number(v.Version), v.State, v.Algorithm, v.CheckValue, orDash(v.FIPSClaim), when(v.ActivationAt), day(v.OUPEnd), day(v.RUPEnd)})
+		state := v.State
+		if v.Copies != "" { // of a destroyed one: what is known of copies that hold it
+			state += ", " + v.Copies
+		}
+		rows = append(rows, []string{number(v.Version), state, v.Algorithm, v.CheckValue, orDash(v.FIPSClaim), when(v.ActivationAt), day(v.OUPEnd), day(v.RUPEnd)})
 		for _, t := range v.History {
 			history = append(history, []string{number(v.Version), when(t.At), t.ID, orDash(t.From), t.To, t.Actor, t.Ceremony, t.Reason})
 		}

@@ -124,6 +124,7 @@ func (s *server) listVersions(x *exchange) error {
 		return err
 	}
 	out := api.Page[api.Version]{Items: []api.Version{}}
+	var copies *custodian.CopyRegister // once for all versions
 	for n := uint32(1); n <= k.Versions; n++ {
 		v, _, err := store.Get[key.Version](view, custodian.KindKeyVersion, key.VersionID(k.ID, n))
 		if err != nil {
@@ -131,7 +132,10 @@ func (s *server) listVersions(x *exchange) error {
 		}
 		item := versionOf(v)
 		if v.State == key.Destroyed {
-			item.Copies = custodian.CopiesOf(view, v)
+			if copies == nil {
+				copies = custodian.Copies(view)
+			}
+			item.Copies = copies.Left(v)
 		} else if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, v.Keystore); err == nil {
 			item.CountsAsCompromised = ks.CountsAsCompromised(v)
 		}

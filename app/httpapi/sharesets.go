@@ -15,14 +15,20 @@ func (s *server) listShareSets(x *exchange) error {
 	if bad := s.door.View().Tampered(custodian.KindShare); len(bad) > 0 { // what is missing would be counted as gone
 		return &store.TamperedError{Kind: custodian.KindShare, ID: bad[0].ID}
 	}
-	return page(x, custodian.KindShareSet, func(view *store.View, set *people.ShareSet) (api.ShareSet, bool) { return shareSetOf(view, set), true })
+	var copies *custodian.CopyRegister // once for all sets
+	return page(x, custodian.KindShareSet, func(view *store.View, set *people.ShareSet) (api.ShareSet, bool) {
+		if copies == nil {
+			copies = custodian.Copies(view)
+		}
+		return shareSetOf(view, set, copies), true
+	})
 }
 
-func shareSetOf(view *store.View, set *people.ShareSet) api.ShareSet {
+func shareSetOf(view *store.View, set *people.ShareSet, copies *custodian.CopyRegister) api.ShareSet {
 	shares := sharesOf(view, set.ID)
 	out := api.ShareSet{ID: set.ID, Keystore: set.Keystore, Epoch: set.Epoch, Threshold: set.Threshold, Total: set.Total,
 		Confirmed: set.Confirmed(shares), IssuedAt: set.IssuedAt, ReplacedBy: set.ReplacedBy,
-		Status: set.Status(shares, func(epoch uint32) people.Copies { return custodian.BackupsOf(view, set, epoch) })}
+		Status: set.Status(shares, func(epoch uint32) people.Copies { return copies.Of(set, epoch) })}
 	for _, share := range shares {
 		if share.Epoch == set.Epoch && share.Status == people.ShareLost {
 			out.Lost++
@@ -34,7 +40,7 @@ func shareSetOf(view *store.View, set *people.ShareSet) api.ShareSet {
 			Needed: at.Quorate(), IssuedAt: p.IssuedAt, IssuedBy: p.IssuedBy}
 	}
 	for _, o := range set.OldEpochs(shares) {
-		out.Old = append(out.Old, api.OldEpoch{Epoch: o.Epoch, Threshold: o.Threshold, Unproven: o.Unproven, Opens: o.Opens(), SupersededAt: o.SupersededAt})
+		out.Old = append(out.Old, api.OldEpoch{Epoch: o.Epoch, Threshold: o.Threshold, Unproven: o.Unproven, Opens: o.Opens(), SupersededAt: o.SupersededAt, Backups: copies.Of(set, o.Epoch).Count})
 	}
 	return out
 }

@@ -272,7 +272,8 @@ func TestInvariant04_OldSharesAreProvenDestroyed(t *testing.T) {
 	r.reissue(t, map[string]any{"set": vaultSet})
 	require.Equal(t, ceremony.Completed, r.cutover(t).State)
 	require.Equal(t, "re-issued, 5 old shares unproven", status())
-	require.Equal(t, "re-issued, 5 old shares unproven, backups not on register", r.set(t).Status(r.lines(vaultSet), func(uint32) people.Copies { return people.Copies{} }))
+	require.Equal(t, "re-issued, 5 old shares unproven, 0 or more backups of that time: rows of their register are damaged",
+		r.set(t).Status(r.lines(vaultSet), func(uint32) people.Copies { return people.Copies{} }))
 	health := people.Assess(r.set(t), r.lines(vaultSet), r.find, r.Clock.Now())
 	require.Equal(t, 5, health.OldShares)
 	require.True(t, health.OldEpochs[0].Opens())
@@ -315,5 +316,5 @@ func TestInvariant04_OldSharesAreProvenDestroyed(t *testing.T) {
 	}
 	require.Equal(t, "in force", status(), "two of five open nothing")
 	one := func(uint32) people.Copies { return people.Copies{Known: true, Count: 1} }
-	require.Equal(t, "re-issued, 2 old shares unproven, 1 backups of old epochs", r.set(t).Status(r.lines(vaultSet), one))
+	require.Equal(t, "re-issued, 2 old shares unproven, 1 backup of that time", r.set(t).Status(r.lines(vaultSet), one))
 }

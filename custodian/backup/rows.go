@@ -11,6 +11,7 @@ import (
 
 	"conclave/custodian/jwk"
 	"conclave/custodian/key"
+	"conclave/custodian/people"
 )
 
 // Status of a schedule.
@@ -107,6 +108,23 @@ type Copy struct {
 
 // Outstanding says whether the copy may still exist.
 func (c *Copy) Outstanding() bool { return c.Status != CopyDeleted }
+
+// Under says whether one epoch of a share set opens something of the copy: what a keystore's secret of that time
+// protects in it, or, for a set of backups, the copy itself. A set that was replaced is in later copies too, but opens
+// nothing in them.
+func (c *Copy) Under(set *people.ShareSet, epoch uint32) bool {
+	if set.Purpose == people.PurposeBackup {
+		return c.ShareSet == set.ID && c.Epoch == epoch
+	}
+	until := set.SupersededAt(epoch)
+	return c.Sets[set.ID] == epoch && (until.IsZero() || !c.StartedAt.After(until))
+}
+
+// Holds says whether the material of a version may be in the copy: made before the copy was finished, and not destroyed
+// before it was begun.
+func (c *Copy) Holds(v *key.Version) bool {
+	return !v.GeneratedAt.After(c.At) && (v.DestroyedAt == nil || !c.StartedAt.After(*v.DestroyedAt))
+}
 
 // MaxDrills bounds the drills that a copy's row keeps; the ledger keeps all of them.
 const MaxDrills = 8

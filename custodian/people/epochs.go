@@ -77,6 +77,16 @@ type OldEpoch struct {
 	SupersededAt time.Time `json:"superseded_at,omitzero"`
 }
 
+// SupersededAt is when an epoch of the set went out of force; zero for one that did not, or where it is not on record.
+func (s *ShareSet) SupersededAt(epoch uint32) time.Time {
+	for _, p := range s.Past {
+		if p.Epoch == epoch {
+			return p.SupersededAt
+		}
+	}
+	return time.Time{}
+}
+
 // Opens reports whether enough shares may still be somewhere to open a copy of the database of that time.
 func (o OldEpoch) Opens() bool { return o.Unproven >= o.Threshold }
 
@@ -104,7 +114,7 @@ func (s *ShareSet) OldEpochs(shares []*Share) []OldEpoch {
 
 // Copies is what is known about registered backups that hold what one epoch opens.
 type Copies struct {
-	Known bool // false: nobody keeps a register of backups here, so that nothing can be said
+	Known bool // false: rows of the register contradict the ledger, so that there may be more
 	Count int
 }
 
@@ -135,9 +145,11 @@ func (s *ShareSet) Status(shares []*Share, copies func(epoch uint32) Copies) str
 	word += fmt.Sprintf(", %d old shares unproven", unproven)
 	switch {
 	case !known:
-		word += ", backups not on register"
-	case backups > 0:
-		word += fmt.Sprintf(", %d backups of old epochs", backups)
+		word += fmt.Sprintf(", %d or more backups of that time: rows of their register are damaged", backups)
+	case backups == 1:
+		word += ", 1 backup of that time"
+	case backups > 1:
+		word += fmt.Sprintf(", %d backups of that time", backups)
 	}
 	return word
 }

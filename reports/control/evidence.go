@@ -4,10 +4,13 @@ import (
 	"slices"
 	"time"
 
+	"conclave/custodian"
 	"conclave/custodian/access"
+	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
+	"conclave/custodian/store"
 )
 
 // Ref names one revision of an authority row and the ledger entry that wrote it.
@@ -103,6 +106,7 @@ type Evidence struct {
 	Exceptions   []Record[oversight.Exception]
 	BreakGlass   []Record[oversight.BreakGlass]
 	Retentions   []Record[oversight.Retention]
+	Backups      []Record[backup.Copy]
 	// Damaged rows contradict the ledger; they were left out of the lists above.
 	Damaged []Ref
 
@@ -165,6 +169,34 @@ func (ev *Evidence) CurrentShares(set people.ShareSet) []Record[people.Share] {
 		}
 	}
 	slices.SortFunc(out, func(a, b Record[people.Share]) int { return a.Value.Index - b.Value.Index })
+	return out
+}
+
+// Copies is the register of shares and backups, by which it is said what is left of what was destroyed. As of Now, as
+// far as backups go: one made later is not in it, one deleted later is.
+func (ev *Evidence) Copies() *custodian.CopyRegister {
+	r := &custodian.CopyRegister{Sets: valuesOf(ev.ShareSets), Shares: valuesOf(ev.Shares), Keystores: valuesOf(ev.Keystores)}
+	for _, c := range valuesOf(ev.Backups) {
+		if c.GoneAt != nil && c.GoneAt.After(ev.Now) {
+			c.Status = backup.CopyPresent
+		}
+		if !c.At.After(ev.Now) {
+			r.Backups = append(r.Backups, c)
+		}
+	}
+	for _, ref := range ev.Damaged {
+		r.Damaged = r.Damaged || slices.Contains(custodian.CopyKinds(), store.Kind(ref.Kind))
+	}
+	return r
+}
+
+// valuesOf copies the values out of records.
+func valuesOf[T any](records []Record[T]) []*T {
+	out := make([]*T, len(records))
+	for i := range records {
+		v := records[i].Value
+		out[i] = &v
+	}
 	return out
 }
 

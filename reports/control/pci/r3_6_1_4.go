@@ -51,11 +51,26 @@ func FewestPlaces(_ context.Context, ev *control.Evidence) control.Result {
 		t.Add(control.Attention, f, control.Proves(proof...), k.Value.ID, list(stores), strings.Join(locations, "; "), list(reasons), yes(outside))
 	}
 	return control.Conclude(control.Finding{
-		Tables: []*control.Table{t},
+		Tables: []*control.Table{t, backupTable(ev)},
 		Good:   fmt.Sprintf("%s, each in at most %d keystores that have a location and a recorded registration.", count(t.Total, "key"), maxPlaces),
 		Bad:    fmt.Sprintf("%s in too many places, or in places that nobody described.", of(t.Violating, t.Total, "key")),
 		Empty:  "Keys for account data have no version that is not destroyed.",
-		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, backups and snapshots exist of that database, and of " +
+		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, snapshots and backups exist of that database besides the registered ones below, and of " +
 			"any device that stores keys itself; where is each, who can read it, and what is the reason for each of them, and for each keystore above?",
 	})
+}
+
+// backupTable lists the registered backups that may still exist: each holds the wrapped keys of its time.
+func backupTable(ev *control.Evidence) *control.Table {
+	t := control.NewTable("Registered backups of the database that may still exist",
+		control.Column{Name: "backup", Type: control.ID}, control.Column{Name: "file", Type: control.Text}, control.Column{Name: "node", Type: control.ID},
+		control.Column{Name: "made", Type: control.Instant}, control.Column{Name: "opened by shares of", Type: control.Text})
+	for _, c := range ev.Backups {
+		b := c.Value
+		if b.At.After(ev.Now) || !b.Outstanding() && (b.GoneAt == nil || !b.GoneAt.After(ev.Now)) {
+			continue
+		}
+		t.Add(control.Info, nil, control.Proves(c.Ref), b.ID, b.File, b.Node, control.Time(b.At), fmt.Sprintf("%s, epoch %d, and %d of its holders", b.ShareSet, b.Epoch, b.Threshold))
+	}
+	return t
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/people"
 	"conclave/reports/control"
@@ -27,13 +28,13 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 		control.Column{Name: "key version", Type: control.ID}, control.Column{Name: "state", Type: control.Text},
 		control.Column{Name: "since", Type: control.Instant}, control.Column{Name: "reason", Type: control.Text},
 		control.Column{Name: "protected while not active", Type: control.Integer}, control.Column{Name: "current version", Type: control.Integer})
-	active := 0
+	active, copies := 0, ev.Copies()
 	for _, s := range versions(ev, true) {
 		if spans := control.Inactive(s.version.Value); len(spans) == 0 && s.state != key.Compromised && ev.Events.UseOf(s.version.Value).WhileInactive.Count == 0 {
 			active++
 			continue
 		}
-		addRetired(ev, retired, s)
+		addRetired(ev, retired, s, copies)
 	}
 	weakened, held := weakenedSets(ev), holdTable(ev)
 	kept := control.NewTable("Key versions that never left the active state", control.Column{Name: "count", Type: control.Integer})
@@ -46,13 +47,16 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 			count(retired.Total, "version")),
 		Bad: fmt.Sprintf("%s not retired as demanded; %s not answered in time; %s not kept.",
 			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share"), count(held.Violating, "legal hold")),
-		Empty:  "Keys for account data have no version.",
-		Doubt:  "Some triggers are not answered yet, though their time has not run out. What is being done about each of them?",
+		Empty: "Keys for account data have no version.",
+		Doubt: "Some triggers are not answered yet, though their time has not run out, or registered backups still hold a destroyed version that shares which are about " +
+			"open. What is being done about each of them?",
 		Unread: ev.Events.UnreadBatches(),
 	})
 }
 
-func addRetired(ev *control.Evidence, t *control.Table, s scoped) {
+// addRetired adds a version. Of a destroyed one it says what is left of it (DESIGN invariant 4): that a backup holds it
+// still is for a person to weigh, since retention of backups is what was decided on.
+func addRetired(ev *control.Evidence, t *control.Table, s scoped, copies *custodian.CopyRegister) {
 	v := s.version.Value
 	u := ev.Events.UseOf(v)
 	last := lastTransition(v, ev.Now)
@@ -74,7 +78,15 @@ func addRetired(ev *control.Evidence, t *control.Table, s scoped) {
 			state = control.Attention
 		}
 	}
-	t.Add(state, f, control.Proves(s.key.Ref, s.version.Ref).And(u.WhileInactive.Seqs...), s.id(), string(s.state), control.Time(last.At),
+	words := string(s.state)
+	if s.state == key.Destroyed {
+		left := copies.Left(&v)
+		words += ", " + left
+		if left != custodian.CopiesNoneKnown {
+			state = control.Attention
+		}
+	}
+	t.Add(state, f, control.Proves(s.key.Ref, s.version.Ref).And(u.WhileInactive.Seqs...), s.id(), words, control.Time(last.At),
 		last.Reason, control.Int(u.WhileInactive.Count), control.Int(s.key.Value.Current))
 }
 
