@@ -50,8 +50,23 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 			fmt.Fprintf(w, "Does not count: %s\n", clean(why))
 		}
 	}
+	writeMissing(w, c)
+}
+
+// writeMissing says what is still needed, and who is left to fill it or that nobody is: that is learned best when it is
+// asked for.
+func writeMissing(w io.Writer, c *api.Ceremony) {
 	if m := missing(c); len(m) > 0 {
 		fmt.Fprintf(w, "Missing: %s.\n", clean(strings.Join(m, "; ")))
+	}
+	if c.Standing == nil || c.Standing.Met || c.Ended() {
+		return
+	}
+	switch {
+	case !c.Standing.Reachable:
+		fmt.Fprintln(w, "As things stand nobody is left who could fill this: have somebody else ask, or see conclave quorum health.")
+	case len(c.Standing.Eligible) > 0 && !c.Takes.Shares:
+		fmt.Fprintf(w, "Who could still approve: %s.\n", clean(strings.Join(c.Standing.Eligible, ", ")))
 	}
 }
 
@@ -83,9 +98,7 @@ func writeOutcome(w io.Writer, c *api.Ceremony) {
 	if c.ReviewBy != nil {
 		fmt.Fprintf(w, "To be reviewed by somebody who took no part, until %s: conclave review sign %s\n", when(*c.ReviewBy), clean(c.ID))
 	}
-	if m := missing(c); len(m) > 0 {
-		fmt.Fprintf(w, "Missing: %s.\n", clean(strings.Join(m, "; ")))
-	}
+	writeMissing(w, c)
 }
 
 func requesterWords(r api.Requester) string {

@@ -14,7 +14,10 @@ const (
 	lab   = "lab-us"
 )
 
-// troupe is the people of the demo: five custodians, an auditor and a witness.
+// leader holds no share: whoever leads a ceremony by its script may not.
+const leader = "demo-gil"
+
+// troupe is the people of the demo: five custodians, an auditor, a witness and an administrator of ceremonies.
 func troupe() []*cast.Member {
 	custodian := people.RoleCustodian
 	return []*cast.Member{
@@ -25,6 +28,7 @@ func troupe() []*cast.Member {
 		{ID: "demo-eve", Name: "Eve Demo", Roles: []people.Role{custodian}, Team: "payments", Site: "west"},
 		{ID: "demo-audrey", Name: "Audrey Demo", Roles: []people.Role{people.RoleAuditor}, Team: "audit", Site: "south"},
 		{ID: "demo-wim", Name: "Wim Demo", Roles: []people.Role{people.RoleWitness}, Team: "audit", Site: "north"},
+		{ID: leader, Name: "Gil Demo", Roles: []people.Role{people.RoleAdministrator}, Team: "operations", Site: "south"},
 	}
 }
 

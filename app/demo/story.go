@@ -65,6 +65,14 @@ func (d *demo) tellDuties(ctx context.Context) error {
 		}
 		d.say("%-9s signed the form (PCI DSS 3.7.8) and confirmed %d shares by signing a challenge with each.", a.Name, n)
 	}
+	gil, err := d.Act(leader)
+	if err != nil {
+		return err
+	}
+	if err := gil.Acknowledge(ctx); err != nil {
+		return fmt.Errorf("%s signing the acknowledgement: %w", leader, err)
+	}
+	d.say("%-9s signed the form too: he leads ceremonies by their script, and may hold no share.", gil.Name)
 	return d.eveInTheWrongOrder(ctx)
 }
 

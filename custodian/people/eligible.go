@@ -53,7 +53,7 @@ func ineligible(p *Person, role Role, now time.Time) *IneligibleError {
 	switch {
 	case err != nil:
 	case role != "" && !p.Has(role):
-		err = &IneligibleError{CodeWrongRole, p.ID, role, fmt.Sprintf("not a %s", role)}
+		err = &IneligibleError{CodeWrongRole, p.ID, role, fmt.Sprintf("does not hold the role %s", role)}
 	case NeedsAcknowledgement(role):
 		err = unacknowledged(p, now)
 	}
