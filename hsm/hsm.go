@@ -87,6 +87,8 @@ type Capabilities struct {
 	StoresKeys  bool        `json:"stores_keys"`     // true: the keystore holds keys; false: Material.Blob is the key, wrapped
 	MaxMessage  int         `json:"max_message"`     // bytes of one Seal, MAC, or message signed as it is
 	KeyStrength int         `json:"key_strength"`    // bits of security of what protects the keys held here, and of symmetric ones
+	// Imports says which keys made elsewhere are taken, and how; see Importer.
+	Imports []ImportCapability `json:"imports,omitempty"`
 }
 
 // Makes lists the specifications of the keys that can be made. A record from before there was more than one

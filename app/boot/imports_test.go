@@ -52,6 +52,7 @@ func reserved() map[string][]string {
 		"github.com/open-policy-agent/opa":      {"policies"},
 		"github.com/hashicorp/vault":            {"ceremony/shamir"},
 		"github.com/prometheus/client_golang":   {"app/"},
+		"github.com/tink-crypto/tink-go":        {"hsm/keywrap"},
 		"math/rand":                             {},
 		"github.com/stretchr/testify/mock":      {},
 		"github.com/go-playground/validator":    {},

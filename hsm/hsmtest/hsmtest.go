@@ -62,6 +62,9 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"staging", rekeying(testStage)},
 		{"following a record", rekeying(testFollow)},
 		{"replacement under load", rekeying(testConcurrentRekey)},
+		{"wrapped import", importing(hsm.ImportWrapped, testImportWrapped)},
+		{"wrapped import refused", importing(hsm.ImportWrapped, testImportWrappedRefused)},
+		{"import of components", importing(hsm.ImportComponents, testImportComponents)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
 	}

@@ -98,6 +98,23 @@ func ParsePrivate(spec hsm.Spec, pkcs8 []byte) (*Private, error) {
 	return &Private{spec, signer}, nil
 }
 
+// Adopt reads a PKCS #8 private half that somebody else encoded and returns it in the form that Generate gives, with
+// its public half. What is none of the specification is hsm.ErrKeyForm.
+func Adopt(spec hsm.Spec, pkcs8 []byte) (private *secret.Bytes, public []byte, err error) {
+	own, err := ParsePrivate(spec, pkcs8)
+	if err != nil { // its words name the specification, and no part of the key
+		return nil, nil, fmt.Errorf("%w: no PKCS #8 (DER) private key of specification %q", hsm.ErrKeyForm, spec)
+	}
+	if public, err = own.Public(); err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(own.key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("encoding a private key: %w", err)
+	}
+	return secret.New(der), public, nil
+}
+
 // Public is the public half, as SubjectPublicKeyInfo.
 func (p *Private) Public() ([]byte, error) {
 	der, err := x509.MarshalPKIXPublicKey(p.key.Public())

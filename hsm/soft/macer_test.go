@@ -28,7 +28,14 @@ func TestHMACExamplesOfRFC4231(t *testing.T) {
 		}},
 	} {
 		for spec, want := range example.macs {
-			require.Equal(t, want, hex.EncodeToString(appendHMAC(nil, spec, unhex(t, example.key), unhex(t, example.message))), spec)
+			require.Equal(t, want, hex.EncodeToString(appendHMAC(nil, spec, decodeHex(t, example.key), decodeHex(t, example.message))), spec)
 		}
 	}
+}
+
+func decodeHex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	require.NoError(t, err)
+	return b
 }

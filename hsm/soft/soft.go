@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"conclave/hsm"
+	"conclave/hsm/checkvalue"
 	"conclave/hsm/keypair"
 	"conclave/hsm/secret"
 )
@@ -43,7 +44,10 @@ type Keystore struct {
 	handles  map[*held]struct{} // open, so that Deactivate and Destroy reach them
 }
 
-var _ hsm.Rekeyer = (*Keystore)(nil)
+var (
+	_ hsm.Rekeyer  = (*Keystore)(nil)
+	_ hsm.Importer = (*Keystore)(nil)
+)
 
 // New returns the inactive keystore that cfg describes, or an error that names the bad field.
 func New(cfg Config) (*Keystore, error) {
@@ -74,6 +78,7 @@ func (*Keystore) Capabilities() hsm.Capabilities {
 		Specs:       hsm.Specs(),
 		MaxMessage:  MaxMessage,
 		KeyStrength: 8 * keyBytes,
+		Imports:     imports(),
 	}
 }
 
@@ -142,18 +147,27 @@ func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec 
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
 	defer versionKey.Wipe()
-	m := hsm.Material{Key: key, Version: version, Spec: spec, EffectID: effectID, Public: public}
-	if m.CheckValue, err = checkValue(spec, versionKey); err != nil {
+	m, err := k.keep(hsm.Material{Key: key, Version: version, Spec: spec, EffectID: effectID, Public: public}, versionKey)
+	if err != nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
+	}
+	return m, nil
+}
+
+// keep completes the material of a key: check value, and the blob under the present secret.
+func (k *Keystore) keep(m hsm.Material, versionKey *secret.Bytes) (hsm.Material, error) {
+	var err error
+	if m.CheckValue, err = checkvalue.Of(m.Specification(), versionKey); err != nil {
+		return hsm.Material{}, err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.wrapping == nil {
-		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, hsm.ErrInactive)
+		return hsm.Material{}, hsm.ErrInactive
 	}
 	m.Wrapping = wrappingID(k.verifier)
 	if m.Blob, err = wrap(k.wrapping, k.id, m, versionKey); err != nil {
-		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
+		return hsm.Material{}, err
 	}
 	return m, nil
 }
@@ -175,6 +189,9 @@ func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, 
 	}
 	if err := checkID("key id", key); err != nil {
 		return err
+	}
+	if (hsm.Material{Key: key}).IsWrapping() {
+		return fmt.Errorf("key id: %q names a wrapping pair: %w", key, hsm.ErrInvalid)
 	}
 	if version == 0 {
 		return fmt.Errorf("key version: 0, allowed are 1 and above: %w", hsm.ErrInvalid)
@@ -216,6 +233,9 @@ func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error)
 	defer k.mu.Unlock()
 	if k.wrapping == nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, hsm.ErrInactive)
+	}
+	if m.IsWrapping() {
+		return nil, fmt.Errorf("opening %q: a wrapping pair unwraps one key and does nothing else: %w", m.Key, hsm.ErrUnsupported)
 	}
 	versionKey, err := k.unwrapAny(m)
 	if err != nil {

@@ -44,6 +44,10 @@ func TestCapabilitiesOfTheSoftwareKeystore(t *testing.T) {
 		Specs:       hsm.Specs(),
 		MaxMessage:  64 << 10,
 		KeyStrength: 256,
+		Imports: []hsm.ImportCapability{
+			{Form: hsm.ImportComponents, Specs: []hsm.Spec{hsm.AES256}, Inside: true},
+			{Form: hsm.ImportWrapped, Specs: hsm.Specs(), WrappingSpecs: []hsm.Spec{hsm.RSAOAEP4096, hsm.RSAOAEP3072}, Inside: true},
+		},
 	}, keystore.Capabilities())
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"conclave/hsm"
+	"conclave/hsm/checkvalue"
 	"conclave/hsm/secret"
 )
 
@@ -136,7 +137,7 @@ func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.By
 	if err != nil {
 		return nil, fmt.Errorf("unwrapping the version key: %w", err)
 	}
-	check, err := checkValue(spec, versionKey)
+	check, err := checkvalue.Of(spec, versionKey)
 	if err == nil && subtle.ConstantTimeCompare([]byte(check), []byte(m.CheckValue)) != 1 {
 		err = fmt.Errorf("check value %q does not belong to the blob: %w", m.CheckValue, hsm.ErrCorrupt)
 	}

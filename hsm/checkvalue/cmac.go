@@ -1,4 +1,4 @@
-package soft
+package checkvalue
 
 import (
 	"crypto/aes"

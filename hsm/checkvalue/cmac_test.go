@@ -1,4 +1,4 @@
-package soft
+package checkvalue
 
 import (
 	"encoding/hex"
@@ -55,7 +55,7 @@ func TestCMACRefusesKeyOfWrongLength(t *testing.T) {
 
 func TestCheckValueIsLeftmostFiveBytes(t *testing.T) {
 	key := secret.New(unhex(t, "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"))
-	value, err := checkValue(hsm.AES256, key)
+	value, err := Of(hsm.AES256, key)
 	require.NoError(t, err)
 	tag, err := cmac(unhex(t, "603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4"), make([]byte, 16))
 	require.NoError(t, err)
@@ -63,7 +63,7 @@ func TestCheckValueIsLeftmostFiveBytes(t *testing.T) {
 	require.Equal(t, unhex(t, value), tag[:5])
 
 	key.Wipe()
-	_, err = checkValue(hsm.AES256, key)
+	_, err = Of(hsm.AES256, key)
 	require.ErrorIs(t, err, secret.ErrWiped)
 }
 
@@ -72,4 +72,21 @@ func unhex(t *testing.T, s string) []byte {
 	b, err := hex.DecodeString(s)
 	require.NoError(t, err)
 	return b
+}
+
+func TestParseAndMatch(t *testing.T) {
+	for text, want := range map[string]string{"ab12cd": "AB12CD", " AB 12 cd 34 EF ": "AB12CD34EF"} {
+		got, err := Parse(text)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	for _, text := range []string{"", "ab12", "ab12c", "ab12cd34ef01", "xy12cd", "ab-12-cd"} {
+		_, err := Parse(text)
+		require.ErrorIs(t, err, hsm.ErrInvalid, text)
+	}
+	require.True(t, Match("AB12CD34EF", "AB12CD34EF"))
+	require.True(t, Match("AB12CD34EF", "AB12CD"))
+	for _, other := range []string{"", "AB12", "AB12CE", "12CD34EF", "AB12CD34EF00"} {
+		require.False(t, Match("AB12CD34EF", other), other)
+	}
 }
