@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,12 @@ type Custodian struct {
 	verifier   []byte // tells Activation from any other secret
 }
 
+// embedded is the compiled-in bundle, compiled once a test binary: an engine holds no state that a test could see.
+// A busy machine must not turn a test's decision into a timeout.
+var embedded = sync.OnceValues(func() (*policies.Engine, error) {
+	return policies.New(context.Background(), policies.Options{Timeout: time.Minute})
+})
+
 // New makes a custodian that ends with the test.
 func New(t testing.TB, opts Options) *Custodian {
 	t.Helper()
@@ -71,8 +78,7 @@ func New(t testing.TB, opts Options) *Custodian {
 	if opts.Class == "" {
 		opts.Class = key.Internal
 	}
-	// A busy machine must not turn a test's decision into a timeout.
-	engine, err := policies.New(ctx, policies.Options{Timeout: time.Minute})
+	engine, err := embedded()
 	require.NoError(t, err)
 	c := &Custodian{Policies: engine, Clock: NewClock(), AuditKey: make([]byte, 32)}
 	rand.Read(c.AuditKey)
