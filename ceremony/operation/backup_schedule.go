@@ -45,6 +45,7 @@ type planned struct {
 	before   *backup.Schedule // nil for a new one
 	schedule *backup.Schedule
 	set      *people.ShareSet // to be made; nil where the key stays
+	old      *people.ShareSet // the one whose place it takes; nil for a first
 }
 
 func (backupSchedule) read(view *store.View, in Input) (*planned, error) {
@@ -97,18 +98,19 @@ func (o *planned) readSet(view *store.View) error {
 	o.set = &people.ShareSet{ID: p.ID, Purpose: people.PurposeBackup, Threshold: p.Threshold, Total: len(p.Holders), Epoch: 1,
 		Scheme: shamir.Scheme, Module: shamir.Module}
 	if o.before != nil && o.before.ShareSet == p.ID {
-		existing, _, err := store.Get[people.ShareSet](view, custodian.KindShareSet, p.ID)
+		var err error
+		o.old, _, err = store.Get[people.ShareSet](view, custodian.KindShareSet, p.ID)
 		if err != nil {
 			return fmt.Errorf("reading share set %q: %w", p.ID, err)
 		}
-		o.set.Epoch = max(existing.Epoch, existing.LastEpoch) + 1
+		o.set.Epoch = o.old.NextEpoch()
 	} else if err := vacant(view, custodian.KindShareSet, "share_set.id", p.ID, "share set"); err != nil {
 		return err
 	}
 	o.schedule.ShareSet, o.schedule.Epoch = o.set.ID, o.set.Epoch
 	return key.First([]error{
 		within("share_set", o.set.Validate()),
-		within("share_set", people.CheckAssignment(o.set, p.Holders, register(view))),
+		within("share_set", checkHolders(view, o.set, p.Holders)),
 	})
 }
 
@@ -135,6 +137,7 @@ func (o backupSchedule) Prepare(_ context.Context, _ Env, view *store.View, in I
 		{Label: "copies that stay", Before: count(old.Keep), After: count(s.Keep)},
 	}
 	if p.set != nil {
+		plan.Deny = strongHolders(view, p.old, p.set, p.params.ShareSet.Holders)
 		plan.Lines = append(plan.Lines,
 			Line{Label: "backup key", Before: old.KeyID, After: fmt.Sprintf("a new one: %d of %d shares of set %s, epoch %d, open what is copied from now on", p.set.Threshold, p.set.Total, p.set.ID, p.set.Epoch)},
 			Line{Label: "holders", After: list(p.params.ShareSet.Holders)})

@@ -94,6 +94,15 @@ func TestBackupFollowsItsSchedule(t *testing.T) {
 	require.Len(t, jobs.DueBackups(r.View(), r.Clock.Now()), 1)
 	require.EqualValues(t, 2, r.runBackup(t).Epoch)
 
+	for _, name := range []string{"shares.reissue", "quorum.change", "shares.cutover"} {
+		params := map[string]any{"set": "copies"}
+		if name == "quorum.change" {
+			params["threshold"], params["holders"] = 3, custodiantest.People()
+		}
+		_, err := r.prepare(t, name, r.input(t, human("demo-ada"), params))
+		require.Equal(t, "set", fieldOf(t, err), name)
+		require.ErrorContains(t, err, "backup.schedule of nightly with share_set copies", name)
+	}
 	r.run(t, "backup.schedule", human("demo-ada"), map[string]any{"id": "nightly", "stop": true})
 	require.Contains(t, r.denied(t, "backup.run", node(), map[string]any{"schedule": "nightly"}), "schedule_stopped")
 	require.Equal(t, "directory", fieldOf(t, func() error {

@@ -89,6 +89,7 @@ func (keystoreRegister) Prepare(_ context.Context, _ Env, view *store.View, in I
 		},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "keystore", ID: p.ID, Owner: p.Controller,
 			Threshold: p.ShareSet.Threshold, Total: len(p.ShareSet.Holders)}},
+		Deny: strongHolders(view, nil, p.set(), p.ShareSet.Holders),
 	}, nil
 }
 
@@ -101,7 +102,7 @@ func (p *keystoreRegisterParams) check(view *store.View) error {
 		vacant(view, custodian.KindKeystore, "id", p.ID, "keystore"),
 		within("share_set", set.Validate()),
 		vacant(view, custodian.KindShareSet, "share_set.id", p.ShareSet.ID, "share set"),
-		within("share_set", people.CheckAssignment(set, p.ShareSet.Holders, register(view))),
+		within("share_set", checkHolders(view, set, p.ShareSet.Holders)),
 	})
 }
 

@@ -29,16 +29,16 @@ func (c *personChange) finish(ctx context.Context, env Env, view *store.View, in
 	if c.after.ID == in.Requester.ID {
 		plan.Deny = append(plan.Deny, refusal(people.CodeExcludedSubject, "whom a change is about takes no part in it", "somebody else asks for it"))
 	}
-	register := personsAfter(view, c.after)
-	if err := people.CheckLines(register); err != nil {
+	would := personsAfter(view, c.after)
+	if err := people.CheckLines(would); err != nil {
 		return fieldOfOne(c.after.ID, err)
 	}
-	find := people.Among(register)
-	if err := checkBackups(view, find); err != nil {
+	find := people.Among(would)
+	if err := checkBackups(view, register(view), find); err != nil {
 		return err
 	}
 	plan.Deny = append(plan.Deny, c.strongLines(view, find)...)
-	for _, w := range people.Confusions(c.after, register) {
+	for _, w := range people.Confusions(c.after, would) {
 		plan.Lines = append(plan.Lines, Line{Label: "beware", After: c.after.ID + " " + w})
 	}
 	if len(view.Tampered(custodian.KindPerson)) > 0 {
@@ -72,11 +72,18 @@ func fieldOfOne(id string, err error) error {
 	return err
 }
 
-// checkBackups checks who stands in for whom over all share sets.
-func checkBackups(view *store.View, find people.Lookup) error {
+// checkBackups checks who stands in for whom over all share sets, in force and pending. What was wrong before is the
+// business of quorum health: whoever mends one thing is not stopped by another.
+func checkBackups(view *store.View, before, find people.Lookup) error {
 	for _, set := range store.All[people.ShareSet](view, custodian.KindShareSet) {
-		if err := people.CheckBackups(set, shareRows(view, set.ID), find); err != nil {
-			return err
+		shares := shareRows(view, set.ID)
+		for _, at := range set.Epochs() {
+			had := people.BackupConflicts(at, shares, before)
+			for _, c := range people.BackupConflicts(at, shares, find) {
+				if !slices.Contains(had, c) {
+					return &c
+				}
+			}
 		}
 	}
 	return nil
@@ -88,12 +95,19 @@ func (c *personChange) strongLines(view *store.View, find people.Lookup) (out []
 	before := register(view)
 	for _, set := range store.All[people.ShareSet](view, custodian.KindShareSet) {
 		shares := shareRows(view, set.ID)
-		had := people.StrongLines(set, shares, before)
-		for _, manager := range people.StrongLines(set, shares, find) {
-			if !slices.Contains(had, manager) {
-				out = append(out, refusal("line_holds_quorum", fmt.Sprintf("the line of %s would hold %d shares of set %s, enough to open it", manager, set.Threshold, set.ID),
-					"name another manager, or have the set re-issued to people of several lines first"))
-			}
+		for _, at := range set.Epochs() {
+			out = append(out, newLines(at, people.StrongLines(at, shares, before), people.StrongLines(at, shares, find))...)
+		}
+	}
+	return out
+}
+
+// newLines refuses managers whose lines come to hold a quorum.
+func newLines(set *people.ShareSet, had, have []string) (out []policies.Reason) {
+	for _, manager := range have {
+		if !slices.Contains(had, manager) {
+			out = append(out, refusal("line_holds_quorum", fmt.Sprintf("the line of %s would hold %d shares of set %s, enough to open it", manager, set.Threshold, set.ID),
+				"choose holders of several reporting lines, or first record another manager of them (custodian.alter)"))
 		}
 	}
 	return out

@@ -77,7 +77,8 @@ func (o shareMove) read(view *store.View, in Input) (*moving, error) {
 			return nil, err
 		}
 	}
-	if err := key.First([]error{next.Validate(), m.foreign(view)}); err != nil {
+	next.FormerShareKeys = m.former()
+	if err := key.First([]error{next.Validate(), m.unused(view)}); err != nil {
 		return nil, err
 	}
 	return m, m.takeShares(view, p.Shares)
@@ -96,16 +97,30 @@ func openingKey(field string, raw jsontext.Value) ([]byte, string, error) {
 	return canonical, k.Thumbprint(), nil
 }
 
-// foreign refuses keys that somebody else has.
-func (m *moving) foreign(view *store.View) error {
-	for _, other := range store.All[people.Person](view, custodian.KindPerson) {
-		for i, id := range m.person.ShareKeyIDs() {
-			if other.ID != m.person.ID && slices.Contains(other.ShareKeyIDs(), id) {
-				return &key.FieldError{Field: []string{"share_key", "backup_share_key"}[i], Problem: "the key of " + other.ID, Allowed: "a key of one's own"}
-			}
+// unused refuses keys that are or were anybody's, but for those that the person has now. One that was given up once is
+// not taken up again: old copies hold shares that it opens, and its destruction may have been attested since.
+func (m *moving) unused(view *store.View) error {
+	for i, id := range m.person.ShareKeyIDs() {
+		all := persons(view)
+		if slices.Contains(m.before.ShareKeyIDs(), id) {
+			all = slices.DeleteFunc(all, func(p *people.Person) bool { return p.ID == m.person.ID })
+		}
+		if err := people.CheckKeysUnused(all, map[string]string{[]string{"share_key", "backup_share_key"}[i]: id}); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// former are the keys that were given up, those of this move among them.
+func (m *moving) former() []string {
+	out := slices.Clone(m.before.FormerShareKeys)
+	for _, id := range m.before.ShareKeyIDs() {
+		if !slices.Contains(m.person.ShareKeyIDs(), id) {
+			out = append(out, id)
+		}
+	}
+	return out
 }
 
 // takeShares holds the sealed shares against the register: each usable share of the person once, sealed to exactly the

@@ -69,6 +69,7 @@ func TestInvariant04_ShareMove(t *testing.T) {
 	require.NoError(t, line.Validate())
 	ada := row[people.Person](t, r.rig, custodian.KindPerson, "demo-ada")
 	require.Equal(t, []string{toPhone.KeyID, toSafe.KeyID}, ada.ShareKeyIDs())
+	require.Equal(t, []string{old.Public().ShareKey.Thumbprint()}, ada.FormerShareKeys)
 	require.NoError(t, ada.Validate())
 	_, err := old.OpenShare(line.Sealed)
 	require.ErrorIs(t, err, shamir.ErrNotFor)
@@ -83,6 +84,13 @@ func TestInvariant04_ShareMove(t *testing.T) {
 
 	_, err = r.prepare(t, "share.move", r.input(t, human("demo-ada"), first))
 	require.Equal(t, "shares[0].signature", fieldOf(t, err), "replayed: the key that it left is no longer the register's")
+
+	oldKey, err := old.Public().ShareKey.JSON()
+	require.NoError(t, err)
+	_, err = r.prepare(t, "share.move", r.input(t, human("demo-ada"), map[string]any{"share_key": oldKey, "shares": []any{}}))
+	require.Equal(t, "share_key", fieldOf(t, err), "a key that was given up is not taken up again")
+	_, err = r.prepare(t, "share.move", r.input(t, human("demo-ada"), map[string]any{"share_key": safeKey, "shares": []any{}}))
+	require.Equal(t, "shares", fieldOf(t, err), "one in use may be, in another place")
 
 	// At the next issue both keys are sealed to.
 	r.signers["demo-ada"] = phone

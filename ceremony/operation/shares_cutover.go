@@ -47,6 +47,9 @@ func (sharesCutover) read(view *store.View, in Input) (*cutting, error) {
 	if c.set, c.row, err = setRow(view, "set", p.Set); err != nil {
 		return nil, err
 	}
+	if err := opensKeystore(view, c.set); err != nil {
+		return nil, err
+	}
 	if c.keystore, err = keystoreRow(view, "keystore", c.set.Keystore); err != nil {
 		return nil, err
 	}

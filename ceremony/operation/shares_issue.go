@@ -94,6 +94,9 @@ func (o sharesIssue) read(view *store.View, in Input) (*issuing, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := opensKeystore(view, w.set); err != nil {
+		return nil, err
+	}
 	if w.keystore, err = keystoreRow(view, "keystore", w.set.Keystore); err != nil {
 		return nil, err
 	}
@@ -113,7 +116,7 @@ func (w *issuing) check(view *store.View, threshold int, sameSize bool) error {
 		return &custodian.InputError{Field: "holders", Problem: fmt.Sprintf("%d people for %d shares", next.Total, w.set.Total),
 			Allowed: "as many as the set has shares; another number is a change of quorum (" + opQuorumChange + ")"}
 	}
-	return key.First([]error{next.Validate(), people.CheckAssignment(&next, w.holders, register(view))})
+	return key.First([]error{next.Validate(), checkHolders(view, &next, w.holders)})
 }
 
 func (o sharesIssue) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
@@ -140,6 +143,7 @@ func (o sharesIssue) Prepare(ctx context.Context, env Env, view *store.View, in 
 	if plan.Deny, err = w.against(env); err != nil {
 		return Plan{}, err
 	}
+	plan.Deny = append(plan.Deny, strongHolders(view, w.old, w.next, w.holders)...)
 	lost, err := lockOut(ctx, env, view, in, heldBy(w.old, w.next, w.holders))
 	plan.Deny = append(plan.Deny, lost...)
 	return plan, err
@@ -168,11 +172,7 @@ func (w *issuing) against(env Env) ([]policies.Reason, error) {
 
 // warnings is how well the new epoch would stand losses and pressure, were all its shares confirmed.
 func (w *issuing) warnings(view *store.View, in Input) []string {
-	var lines []*people.Share
-	for i, id := range w.holders {
-		lines = append(lines, &people.Share{Set: w.next.ID, Epoch: w.next.Epoch, Index: i + 1, Custodian: id, Status: people.ShareConfirmed, ConfirmedAt: &in.Now})
-	}
-	h := people.Assess(w.next, lines, register(view), in.Now)
+	h := people.Assess(w.next, issuedTo(w.next, w.holders, in.Now), register(view), in.Now)
 	if len(h.Unacknowledged) > 0 {
 		h.Warnings = append(h.Warnings, "duty not acknowledged yet by "+list(h.Unacknowledged))
 	}

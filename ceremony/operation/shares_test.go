@@ -226,6 +226,34 @@ func TestQuorumChangeAndAnotherSet(t *testing.T) {
 	require.Contains(t, r.denied(t, "shares.reissue", human("demo-ada"), map[string]any{"set": vaultSet}), "set_not_in_force")
 }
 
+// unfitHolders: whoever stands in for a holder holds nothing of the set, and no reporting line comes to hold a quorum.
+func (r *sharesRig) unfitHolders(t *testing.T) {
+	t.Helper()
+	with := func(id string, change func(p *people.Person)) {
+		p := row[people.Person](t, r.rig, custodian.KindPerson, id)
+		change(p)
+		r.Put(t, custodian.KindPerson, id, p)
+	}
+	others := []string{"demo-ada", "demo-ben", "demo-cleo", "demo-dan", "demo-fay"}
+	fresh := map[string]any{"id": "third", "driver": "software", "jurisdiction": "EU", "environment": "production", "location": "x", "controller": "demo-ada",
+		"share_set": map[string]any{"id": "third-set", "threshold": 3, "holders": others}}
+	issues := map[string]map[string]any{"shares.reissue": {"set": vaultSet, "holders": others}, "shareset.create": {"id": "x", "keystore": vault, "threshold": 3, "holders": others},
+		"keystore.register": fresh}
+	with("demo-dan", func(p *people.Person) { p.Backup = "demo-fay" })
+	for name, params := range issues {
+		_, err := r.prepare(t, name, r.input(t, human("demo-ada"), params))
+		require.ErrorContains(t, err, "demo-fay, backup of demo-dan, holds a share", name)
+	}
+	with("demo-dan", func(p *people.Person) { p.Backup, p.Manager = "", "demo-fay" })
+	with("demo-cleo", func(p *people.Person) { p.Manager = "demo-dan" })
+	for name, params := range issues {
+		require.Contains(t, r.denied(t, name, human("demo-ada"), params), "line_holds_quorum", name)
+	}
+	// What a line holds already stops nobody from issuing anew to the same people.
+	with("demo-ben", func(p *people.Person) { p.Manager = "demo-dan" })
+	r.plan(t, "shares.reissue", r.input(t, human("demo-ada"), map[string]any{"set": vaultSet, "holders": custodiantest.People()}))
+}
+
 func (r *sharesRig) lines(set string) []*people.Share {
 	var out []*people.Share
 	for _, s := range store.All[people.Share](r.View(), custodian.KindShare) {
@@ -260,6 +288,7 @@ func TestInvariant12_AReissueLocksNobodyOut(t *testing.T) {
 		require.Error(t, err, name)
 		require.Equal(t, c.field, fieldOf(t, err), "%s: %v", name, err)
 	}
+	r.unfitHolders(t)
 	require.NoError(t, r.keystore.Deactivate(t.Context()))
 	r.plan(t, "shares.reissue", r.input(t, human("demo-ada"), map[string]any{"set": vaultSet}))
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -24,6 +26,38 @@ func setTarget(set *people.ShareSet, row store.Row) Target {
 }
 
 func setEventTarget(id string) ledger.Target { return ledger.Target{Type: "share_set", ID: id} }
+
+// issuedTo are the lines of an epoch as they will be once it is issued and all is confirmed.
+func issuedTo(set *people.ShareSet, holders []string, at time.Time) (out []*people.Share) {
+	for i, id := range holders {
+		out = append(out, &people.Share{Set: set.ID, Epoch: set.Epoch, Index: i + 1, Custodian: id, Status: people.ShareConfirmed, ConfirmedAt: &at})
+	}
+	return out
+}
+
+// checkHolders checks who is to hold an epoch's shares: who may, and who stands in for whom.
+func checkHolders(view *store.View, set *people.ShareSet, holders []string) error {
+	find := register(view)
+	if err := people.CheckAssignment(set, holders, find); err != nil {
+		return err
+	}
+	for _, c := range people.BackupConflicts(set, issuedTo(set, holders, time.Time{}), find) {
+		return &custodian.InputError{Field: "holders", Problem: c.Problem, Allowed: "holders whose backups hold no share of the set and stand in for one of them only; or name other backups first (custodian.alter)"}
+	}
+	return nil
+}
+
+// strongHolders refuses holders of whom one reporting line, its manager counted, makes a quorum (ceremony practice,
+// independence check), unless the same line has the quorum of the set now: who re-issues after a loss is not stopped
+// by what was so before. old is nil for a set that takes no other's place.
+func strongHolders(view *store.View, old, next *people.ShareSet, holders []string) []policies.Reason {
+	find := register(view)
+	var had []string
+	if old != nil {
+		had = people.StrongLines(old, shareRows(view, old.ID), find)
+	}
+	return newLines(next, had, people.StrongLines(next, issuedTo(next, holders, time.Time{}), find))
+}
 
 // rekeyable returns the driver of a keystore whose activation secret this service makes and can replace.
 func rekeyable(env Env, record *key.Keystore) (hsm.Rekeyer, []policies.Reason, error) {
@@ -50,6 +84,21 @@ func rekeyer(env Env, keystore string) (hsm.Rekeyer, error) {
 		return nil, fmt.Errorf("replacing the activation secret of keystore %s: %w", keystore, hsm.ErrUnsupported)
 	}
 	return r, nil
+}
+
+// opensKeystore refuses a set that opens something else: its secret is made anew where what it opens is decided on.
+func opensKeystore(view *store.View, set *people.ShareSet) error {
+	if set.Purpose != people.PurposeBackup {
+		return nil
+	}
+	schedule := "SCHEDULE"
+	for _, s := range store.All[backup.Schedule](view, custodian.KindBackupSchedule) {
+		if s.ShareSet == set.ID {
+			schedule = s.ID
+		}
+	}
+	return &custodian.InputError{Field: "set", Problem: clean(set.ID) + " opens backups, not a keystore",
+		Allowed: fmt.Sprintf("for other holders or another quorum make a new backup key: backup.schedule of %s with share_set %s. Copies that exist are opened by the shares of their time", schedule, set.ID)}
 }
 
 // quorumOf describes the size of a set and its epoch for a line.

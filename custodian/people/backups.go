@@ -7,10 +7,18 @@ import (
 	"conclave/custodian/key"
 )
 
-// CheckBackups checks who stands in for the holders of one set's usable shares: a present custodian, who holds no
-// share of the set and stands in for no other share of it. Otherwise the loss of one person would be the loss of two
-// shares, and one person could come to hold two. The error names the holder (*key.FieldError).
+// CheckBackups checks who stands in for the holders of one set's usable shares: somebody who holds no share of the set
+// and stands in for no other share of it. Otherwise the loss of one person would be the loss of two shares, and one
+// person could come to hold two. The error names the holder (*key.FieldError).
 func CheckBackups(set *ShareSet, shares []*Share, find Lookup) error {
+	for _, c := range BackupConflicts(set, shares, find) {
+		return &c
+	}
+	return nil
+}
+
+// BackupConflicts are all that CheckBackups finds.
+func BackupConflicts(set *ShareSet, shares []*Share, find Lookup) (out []key.FieldError) {
 	holders := map[string]bool{}
 	for _, s := range shares {
 		if s.Usable(set) {
@@ -23,18 +31,19 @@ func CheckBackups(set *ShareSet, shares []*Share, find Lookup) error {
 		if !s.Usable(set) || p == nil || p.Backup == "" || p.Status == StatusLeft {
 			continue
 		}
-		bad := func(problem, allowed string) error {
-			return &key.FieldError{Field: "backup", Problem: problem, Allowed: allowed}
+		bad := func(problem, allowed string) {
+			out = append(out, key.FieldError{Field: "backup", Problem: problem, Allowed: allowed})
 		}
 		if holders[p.Backup] {
-			return bad(fmt.Sprintf("%s, backup of %s, holds a share of set %s too", p.Backup, p.ID, set.ID), "somebody who holds no share of the set")
+			bad(fmt.Sprintf("%s, backup of %s, holds a share of set %s too", p.Backup, p.ID, set.ID), "somebody who holds no share of the set")
 		}
 		if first, twice := standsIn[p.Backup]; twice && first != p.ID {
-			return bad(fmt.Sprintf("%s is backup of both %s and %s, who hold shares of set %s", p.Backup, first, p.ID, set.ID), "somebody who stands in for no other share of the set")
+			bad(fmt.Sprintf("%s is backup of both %s and %s, who hold shares of set %s", p.Backup, first, p.ID, set.ID), "somebody who stands in for no other share of the set")
+		} else {
+			standsIn[p.Backup] = p.ID
 		}
-		standsIn[p.Backup] = p.ID
 	}
-	return nil
+	return out
 }
 
 // CheckBackup checks whom a person names to stand in for them.

@@ -24,6 +24,18 @@ func (s *ShareSet) At(epoch uint32) (*ShareSet, bool) {
 	return nil, false
 }
 
+// Epochs are the set as it is for the epoch in force and for the pending one, as far as there are.
+func (s *ShareSet) Epochs() (out []*ShareSet) {
+	if s.InForce() {
+		out = append(out, s)
+	}
+	if s.Pending != nil {
+		at, _ := s.At(s.Pending.Epoch)
+		out = append(out, at)
+	}
+	return out
+}
+
 // InForce reports whether the set opens its keystore now: not a set whose first epoch is pending or was abandoned,
 // nor one that another set has replaced.
 func (s *ShareSet) InForce() bool { return s.Epoch > 0 && s.ReplacedBy == "" }

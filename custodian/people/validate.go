@@ -12,6 +12,7 @@ const (
 	maxApprovalKeys = 8  // that may sign
 	maxCredentials  = 64 // with the revoked ones, which are kept
 	maxGroups       = 32
+	maxFormerKeys   = 256 // share keys given up, which are kept
 )
 
 // Roles returns all roles.
@@ -31,18 +32,13 @@ func (p *Person) Validate() error {
 		key.CheckText("staff_number", p.StaffNumber, 64, true),
 		CheckRoles(p.Roles),
 		checkGroups(p.Groups),
+		key.CheckRange("former_share_keys", len(p.FormerShareKeys), 0, maxFormerKeys, "keys"),
 		key.CheckText("team", p.Team, 64, false),
 		key.CheckText("site", p.Site, 64, false),
 		key.CheckText("manager", p.Manager, 128, true),
 		key.CheckOneOf("status", p.Status, StatusActive, StatusSuspended, StatusLeft),
 		key.CheckText("suspended_reason", p.SuspendedReason, 500, true),
 		key.CheckText("left_reason", p.LeftReason, 500, true),
-	}
-	if p.Backup != "" {
-		checks = append(checks, key.CheckID("backup", p.Backup))
-	}
-	if p.Backup == p.ID {
-		checks = append(checks, &key.FieldError{Field: "backup", Problem: "the person themselves", Allowed: "another person, or nothing"})
 	}
 	if p.Backup != "" {
 		checks = append(checks, key.CheckID("backup", p.Backup))
