@@ -1,0 +1,236 @@
+package boot_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/stretchr/testify/require"
+
+	"conclave/app/boot"
+	"conclave/app/cli"
+	"conclave/app/demo"
+)
+
+// Pages are held against the program: what they tell people to type exists, and what can be watched is told.
+
+// pages are README and everything in docs, by path.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	require.NoError(t, err)
+	out := map[string]string{}
+	for _, path := range append(paths, filepath.Join(root, "README.md")) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		out[path] = string(text)
+	}
+	return out
+}
+
+var (
+	spans = regexp.MustCompile("`(conclave [^`;|<>]+)")
+	// typed begins a command line in a block: alone, after `as NAME;`, or after another command.
+	typed = regexp.MustCompile(`(?:^|;)\s*(conclave [^;|<>#]+)`)
+	gap   = regexp.MustCompile(` {3,}`) // sets a remark apart
+	// unset is what usage lines put around the words that somebody replaces or leaves out.
+	unset = strings.NewReplacer("[", "", "]", "", "…", "", `\`, "")
+)
+
+// commandLines are the lines that a page tells people to type: in back quotes, indented, or fenced.
+func commandLines(page string) []string {
+	var out []string
+	var prose strings.Builder
+	fenced := false
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "```") {
+			fenced = !fenced
+			continue
+		}
+		block := fenced || strings.HasPrefix(line, "    ")
+		if !block {
+			prose.WriteString(line)
+			continue
+		}
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " #")
+		line = gap.Split(line, 2)[0]
+		for _, m := range typed.FindAllStringSubmatch(line, -1) {
+			out = append(out, m[1])
+		}
+	}
+	for _, m := range spans.FindAllStringSubmatch(prose.String(), -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+func TestPagesNameCommandsThatExist(t *testing.T) {
+	program := cli.Root(append(boot.Commands("test"), demo.Command(), cli.RestoreCommand(boot.Restore))...)
+	checked := 0
+	for path, text := range pages(t) {
+		for _, line := range commandLines(text) {
+			checked++
+			if problem := checkLine(program, unset.Replace(line)); problem != "" {
+				t.Errorf("%s: %q: %s", filepath.Base(path), line, problem)
+			}
+		}
+	}
+	require.Greater(t, checked, 100, "command lines found")
+}
+
+// checkLine says what the program has not of a command line: command, flag, or place for an argument.
+func checkLine(program *cobra.Command, line string) string {
+	c, rest, err := program.Find(strings.Fields(line)[1:])
+	if err != nil {
+		return err.Error()
+	}
+	arguments, problem := arguments(c, rest)
+	switch {
+	case problem != "":
+		return problem
+	case c.HasSubCommands() && len(arguments) > 0:
+		return c.CommandPath() + " has no " + arguments[0]
+	case len(arguments) > 0 && c.Args != nil && !strings.Contains(line, "'") && !strings.Contains(line, `"`):
+		if err := c.Args(c, arguments); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
+}
+
+// arguments are the words that are neither a flag nor its value.
+func arguments(c *cobra.Command, words []string) (out []string, problem string) {
+	for i := 0; i < len(words); i++ {
+		name, long := strings.CutPrefix(words[i], "--")
+		short := !long && len(words[i]) == 2 && words[i][0] == '-'
+		if !long && !short {
+			out = append(out, words[i])
+			continue
+		}
+		name, _, valued := strings.Cut(name, "=")
+		var f *pflag.Flag
+		for _, flags := range []*pflag.FlagSet{c.Flags(), c.InheritedFlags()} {
+			switch {
+			case f != nil:
+			case short:
+				f = flags.ShorthandLookup(words[i][1:])
+			default:
+				f = flags.Lookup(name)
+			}
+		}
+		if f == nil {
+			return nil, c.CommandPath() + " has no flag " + words[i]
+		}
+		if !valued && f.NoOptDefVal == "" {
+			i++
+		}
+	}
+	return out, ""
+}
+
+// TestOperationsNamesEveryMetric: what is exported is explained to whoever watches.
+func TestOperationsNamesEveryMetric(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "operations.md"))
+	require.NoError(t, err)
+	name := regexp.MustCompile(`"(conclave_[a-z_]+)"`)
+	sources, err := filepath.Glob(filepath.Join(root, "app", "httpapi", "*metrics.go"))
+	require.NoError(t, err)
+	found := 0
+	for _, path := range sources {
+		source, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, m := range name.FindAllStringSubmatch(string(source), -1) {
+			found++
+			if !strings.Contains(string(text), "`"+m[1]+"`") {
+				t.Errorf("docs/operations.md does not explain the metric %s", m[1])
+			}
+		}
+	}
+	require.NotZero(t, found)
+}
+
+// TestPagesNameRoutesThatExist: paths are those of the API's description.
+func TestPagesNameRoutesThatExist(t *testing.T) {
+	described, err := os.ReadFile(filepath.Join(root, "app", "httpapi", "openapi.yaml"))
+	require.NoError(t, err)
+	route := regexp.MustCompile("`(?:[A-Z]+ )?(/v1/[a-z0-9/{}._-]+)[?`]")
+	for path, text := range pages(t) {
+		for _, m := range route.FindAllStringSubmatch(text, -1) {
+			if !strings.Contains(string(described), "\n  "+m[1]+":\n") {
+				t.Errorf("%s: the API has no %s", filepath.Base(path), m[1])
+			}
+		}
+	}
+}
+
+// TestPagesLinkToWhatIsThere: files and headings.
+func TestPagesLinkToWhatIsThere(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#\s]*)#?([^)\s]*)\)`)
+	heading := regexp.MustCompile(`(?m)^#+ (.+)$`)
+	dropped := regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	for path, text := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			target := text
+			if m[1] != "" {
+				raw, err := os.ReadFile(filepath.Join(filepath.Dir(path), m[1]))
+				if err != nil {
+					t.Errorf("%s: %v", filepath.Base(path), err)
+					continue
+				}
+				target = string(raw)
+			}
+			found := m[2] == ""
+			for _, h := range heading.FindAllStringSubmatch(target, -1) {
+				found = found || strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-") == m[2]
+			}
+			if !found {
+				t.Errorf("%s: %s has no heading %s", filepath.Base(path), m[1], m[2])
+			}
+		}
+	}
+}
+
+// TestPagesGiveOperationsTheirClass: a table row of a page that begins with operations says of them what the table of
+// the policy bundle says: class, security officer (+SO), witness (+W).
+func TestPagesGiveOperationsTheirClass(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "policies", "data", "operations.json"))
+	require.NoError(t, err)
+	var table map[string][]struct {
+		Class   string `json:"class"`
+		Witness bool   `json:"witness"`
+		Roles   []struct {
+			Role string `json:"role"`
+		} `json:"roles"`
+	}
+	require.NoError(t, json.Unmarshal(text, &table))
+	row := regexp.MustCompile("(?m)^\\| (`[a-z-]+\\.[a-z-]+`(?:, `[a-z.-]+`)*) \\| ([GSPAD]\\b[^|]*) \\|")
+	found := 0
+	for path, page := range pages(t) {
+		for _, m := range row.FindAllStringSubmatch(page, -1) {
+			first := ""
+			for _, name := range strings.Split(strings.ReplaceAll(m[1], "`", ""), ", ") {
+				if strings.HasPrefix(name, ".") {
+					name = first + name
+				}
+				first, _, _ = strings.Cut(name, ".")
+				found++
+				said := false
+				for _, r := range table[name] {
+					said = said || m[2][:1] == r.Class && strings.Contains(m[2], "+W") == r.Witness && strings.Contains(m[2], "+SO") == (len(r.Roles) > 0)
+				}
+				if !said {
+					t.Errorf("%s: %s takes %q; policies/data/operations.json says otherwise", filepath.Base(path), name, m[2])
+				}
+			}
+		}
+	}
+	require.Greater(t, found, 20)
+}
