@@ -168,6 +168,21 @@ func TestPagesNameRoutesThatExist(t *testing.T) {
 	}
 }
 
+// TestDependenciesAreExplained: what go.mod asks for itself is in docs/dependencies.md, by the last part of its name.
+func TestDependenciesAreExplained(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "dependencies.md"))
+	require.NoError(t, err)
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	require.NoError(t, err)
+	required := regexp.MustCompile(`(?m)^\t(\S+?)(?:/v\d+)? v\S+$`)
+	gathered := regexp.MustCompile(`^(gorm\.io/driver/\w+|github\.com/knadh/koanf/.+)$`) // told with what they belong to
+	for _, m := range required.FindAllStringSubmatch(string(mod), -1) {
+		if name := m[1][strings.LastIndex(m[1], "/")+1:]; !gathered.MatchString(m[1]) && !strings.Contains(string(text), name) {
+			t.Errorf("docs/dependencies.md does not name %s", m[1])
+		}
+	}
+}
+
 // TestPagesLinkToWhatIsThere: files and headings.
 func TestPagesLinkToWhatIsThere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#\s]*)#?([^)\s]*)\)`)

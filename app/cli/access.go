@@ -62,7 +62,7 @@ func grantCommand() *cobra.Command {
 		proposal{
 			use: "alter GRANT", short: "Propose to change what a grant allows, or until when", name: "grant.alter", member: "grant", reasonMember: "reason",
 			flags: func(p *params) {
-				p.list("operation", "operations", "datakey, encrypt, decrypt or rewrap; default: as they are")
+				p.list("operation", "operations", "as for grant create; default: as they are")
 				p.pairs("context", "context", "field=value that every call's encryption context must have; default: as it is")
 				p.number("days", "days", "days from now until it ends; default: as before")
 			},
