@@ -95,7 +95,7 @@ func (e *Engine) runBatch(ctx context.Context, p identity.Principal, id string, 
 func (e *Engine) recoverBatch(ctx context.Context, c *Ceremony, op operation.Compound) error {
 	run := &batchRun{e, op, e.self(), c.ID}
 	if c.Executor != e.executor() || c.State == Indeterminate {
-		if err := run.takeOver(ctx, c.Executor); err != nil {
+		if err := e.takeOver(ctx, e.self(), c.ID, c.Executor); err != nil {
 			return err
 		}
 	}
@@ -366,29 +366,6 @@ func (r *batchRun) reopen(ctx context.Context, i int) error {
 		c.Items[i].State, c.Items[i].Why = ItemOpen, ""
 		return nothing, nil
 	})
-}
-
-// takeOver makes this process the one that goes on, unless another has been faster.
-func (r *batchRun) takeOver(ctx context.Context, from string) error {
-	_, err := r.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
-		c, err := load(view, r.id)
-		if err != nil {
-			return nil, err
-		}
-		if (c.State != Executing && c.State != Indeterminate) || c.Executor != from {
-			return nil, fmt.Errorf("%s: %w", r.id, errTaken)
-		}
-		if c.Executor == r.executor() {
-			return nil, nil
-		}
-		now := r.clock.Now()
-		c.Executor, c.ExecutingAt = r.executor(), &now
-		return func(tx *store.Tx) error {
-			c.LastSeq = tx.View().Head().Size
-			return put(tx, c, r.entry("resume", r.p, c, map[string]any{"from": from}))
-		}, nil
-	})
-	return err
 }
 
 // giveUp leaves out every item that has not begun.

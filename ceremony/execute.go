@@ -381,6 +381,9 @@ func (e *Engine) adopt(ctx context.Context, p identity.Principal, id string, op 
 			e.endEffect(ctx, p, id, Failed, "fail", err)
 		}
 	}
+	if errors.Is(err, ErrEnded) {
+		err = errors.Join(err, e.takeBack(ctx, id, op, in, effect))
+	}
 	if err != nil {
 		wipe(once)
 		return nil, nil, err
@@ -391,4 +394,25 @@ func (e *Engine) adopt(ctx context.Context, p identity.Principal, id string, op 
 		}
 	}
 	return c, once, nil
+}
+
+// takeBack looks after an effect whose ceremony somebody else ended meanwhile. Where it ended without an effect this one
+// is undone. Where it was completed what stands under the effect's id may be the very thing on record: only an operation
+// that can tell what of it is not takes that away.
+func (e *Engine) takeBack(ctx context.Context, id string, op operation.Effectful, in operation.Input, effect operation.Effect) error {
+	c, err := e.Get(id)
+	if err != nil {
+		return err
+	}
+	env := e.environment(e.store.View())
+	switch stray, tells := op.(operation.Straying); {
+	case c.State != Completed:
+		err = op.Undo(ctx, env, in, effect)
+	case tells:
+		err = stray.Stray(ctx, env, in, effect)
+	}
+	if err != nil {
+		e.log.Error("an effect whose ceremony had ended could not be taken back", "ceremony", id, "effect", effect.ID, "error", err)
+	}
+	return err
 }

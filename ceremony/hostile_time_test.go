@@ -100,3 +100,54 @@ func TestInvariant11_ReplicasCountTheSameTimeOnce(t *testing.T) {
 	require.NoError(t, r.engine.Tick(t.Context()))
 	require.Equal(t, ceremony.Completed, r.state(t, c.ID).State)
 }
+
+// An effect may take longer than another replica waits for a sign of life: it gets one, and runs once.
+func TestInvariant10_ALongEffectIsLeftToWhoIsAtIt(t *testing.T) {
+	r := newRig(t, custodian.Production)
+	replica := r.replica(t)
+	c := r.approved(t, "key.create")
+	var errs []error
+	r.effect.during = func() {
+		for range 5 {
+			r.Clock.Advance(4 * time.Minute)
+			errs = append(errs, r.engine.Renew(t.Context()), replica.Renew(t.Context()), replica.Recover(t.Context()))
+		}
+	}
+	_, _, err := r.engine.Execute(t.Context(), human("demo-cleo"), c.ID)
+	require.NoError(t, errors.Join(append(errs, err)...))
+	require.EqualValues(t, 1, r.effect.outside.Load())
+
+	// Without one it is taken over; what the first then has is not adopted and, where nothing was, undone.
+	for _, state := range []ceremony.State{ceremony.Failed, ceremony.Completed} {
+		c = r.approved(t, "key.create")
+		r.effect.during = func() {
+			r.effect.during = nil
+			r.Clock.Advance(11 * time.Minute)
+			if state == ceremony.Failed {
+				r.effect.fail.Store(true)
+			}
+			_ = replica.Recover(t.Context())
+			r.effect.fail.Store(false)
+			require.Equal(t, state, r.state(t, c.ID).State)
+		}
+		_, _, err = r.engine.Execute(t.Context(), human("demo-cleo"), c.ID)
+		require.ErrorIs(t, err, ceremony.ErrEnded)
+		require.Equal(t, state == ceremony.Failed, r.effect.undone.Swap(0) == 1, "what was completed is on record, and stays")
+	}
+}
+
+// A clock that jumps ahead brings no date: it is put right, and what people were at goes on.
+func TestInvariant11_AClockThatJumpsEndsNothing(t *testing.T) {
+	r := newRig(t, custodian.Production)
+	open := r.propose(t, "demo-cleo", "key.resume")
+	r.Clock.MoveWall(60 * 24 * time.Hour)
+	require.NoError(t, r.engine.Tick(t.Context()))
+	require.NotEmpty(t, r.engine.ClockProblem())
+	require.Equal(t, ceremony.Proposed, r.state(t, open.ID).State)
+	r.Clock.MoveWall(-60 * 24 * time.Hour)
+	require.NoError(t, r.engine.Tick(t.Context()))
+	require.Equal(t, ceremony.Proposed, r.state(t, open.ID).State)
+	r.Clock.Advance(60 * 24 * time.Hour)
+	require.NoError(t, r.engine.Tick(t.Context()))
+	require.Equal(t, ceremony.Expired, r.state(t, open.ID).State)
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,6 +52,40 @@ func (e *Engine) Recover(ctx context.Context) error {
 
 // orphanAfter is when another node's effect counts as left behind.
 const orphanAfter = 10 * time.Minute
+
+// renewWithin is how old the sign of life of an effect under way may become: so often within orphanAfter that a process
+// which lives is not taken for one that ended.
+const renewWithin = orphanAfter / 4
+
+// Renew gives a sign of life of the effects that this process is at, however long they take. Every replica calls it,
+// every few seconds and apart from all that may take long.
+func (e *Engine) Renew(ctx context.Context) error {
+	var errs []error
+	for _, id := range e.runningNow() {
+		_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+			c, err := load(view, id)
+			now := e.clock.Now()
+			if err != nil || (c.State != Executing && c.State != Indeterminate) || c.Executor != e.executor() || c.ExecutingAt == nil || now.Sub(*c.ExecutingAt) < renewWithin {
+				return nil, err
+			}
+			c.ExecutingAt = &now
+			return func(tx *store.Tx) error {
+				c.LastSeq = tx.View().Head().Size
+				return put(tx, c, e.entry("executing", e.self(), c, map[string]any{"effect": c.EffectID}))
+			}, nil
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("renewing %s: %w", id, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Engine) runningNow() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Sorted(maps.Keys(e.running))
+}
 
 // orphaned: no living process is at it. A process knows its own; of others it knows only the time.
 func (e *Engine) orphaned(c *Ceremony) bool {
@@ -109,8 +145,34 @@ func (e *Engine) beginAgain(ctx context.Context, p identity.Principal, c *Ceremo
 		e.endEffect(ctx, p, c.ID, Failed, "fail", err)
 		return err
 	}
+	if err := e.takeOver(ctx, p, c.ID, c.Executor); err != nil {
+		return err
+	}
 	_, once, err := e.effectuate(ctx, p, c, op, in, nil, true)
 	wipe(once)
+	return err
+}
+
+// takeOver makes this process the one that goes on, and that others leave it to, unless another has been faster.
+func (e *Engine) takeOver(ctx context.Context, p identity.Principal, id, from string) error {
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		c, err := load(view, id)
+		if err != nil {
+			return nil, err
+		}
+		if (c.State != Executing && c.State != Indeterminate) || c.Executor != from {
+			return nil, fmt.Errorf("%s: %w", id, errTaken)
+		}
+		if c.Executor == e.executor() {
+			return nil, nil
+		}
+		now := e.clock.Now()
+		c.Executor, c.ExecutingAt = e.executor(), &now
+		return func(tx *store.Tx) error {
+			c.LastSeq = tx.View().Head().Size
+			return put(tx, c, e.entry("resume", p, c, map[string]any{"from": from}))
+		}, nil
+	})
 	return err
 }
 

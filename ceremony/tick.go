@@ -50,12 +50,18 @@ func (h *heartbeat) reset() { h.wall, h.elapsed = h.clock.Now(), h.clock.Elapsed
 
 // Tick does what time brings: expires what nobody finished, counts waiting periods down, runs what has
 // become due, changes key states by date, and looks after effects left behind. One replica at a time calls
-// it, every few seconds. Errors of one ceremony do not stop the others.
+// it, every few seconds. Errors of one ceremony do not stop the others. While the clock is distrusted no date has come:
+// one that jumped ahead would end for good all that people are at.
 func (e *Engine) Tick(ctx context.Context) error {
 	e.Sweep()
-	errs := []error{e.noteClock(ctx), e.expire(ctx), e.countDown(ctx), e.runDue(ctx), e.lapse(ctx), e.writeRuns(ctx)}
-	if e.ClockProblem() == "" {
-		errs = append(errs, e.Recover(ctx), e.runJobs(ctx))
+	errs := []error{e.noteClock(ctx), e.endStranded(ctx)}
+	trusted := e.ClockProblem() == ""
+	if trusted {
+		errs = append(errs, e.expire(ctx))
+	}
+	errs = append(errs, e.countDown(ctx), e.runDue(ctx), e.writeRuns(ctx))
+	if trusted {
+		errs = append(errs, e.lapse(ctx), e.Recover(ctx), e.runJobs(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -87,8 +93,19 @@ func (e *Engine) expire(ctx context.Context) error {
 		open := c.State == Proposed || c.State == Gathering || c.State == Approved
 		if open && !waiting && !now.Before(c.deadline()) {
 			e.end(ctx, e.self(), c.ID, Expired, "expire", errors.New("nobody finished it in time"))
-		} else if _, err := gatheredSet(e.store.View(), c.ShareSet, c.ShareEpoch); c.State == Gathering && errors.Is(err, ErrVoid) {
-			e.end(ctx, e.self(), c.ID, Failed, "fail", err) // nobody can bring what it waits for
+		}
+	}
+	return ctx.Err()
+}
+
+// endStranded ends what waits for shares that nobody can bring any more.
+func (e *Engine) endStranded(ctx context.Context) error {
+	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+		if c.State != Gathering {
+			continue
+		}
+		if _, err := gatheredSet(e.store.View(), c.ShareSet, c.ShareEpoch); errors.Is(err, ErrVoid) {
+			e.end(ctx, e.self(), c.ID, Failed, "fail", err)
 		}
 	}
 	return ctx.Err()

@@ -28,6 +28,7 @@ const (
 	alertBacklog = 256
 	jobsLease    = "jobs"
 	backupEvery  = 2 * time.Second
+	renewEvery   = 10 * time.Second // a sign of life of long effects, where one is due
 	backupLease  = "backup"
 	// askAgain is how long the node waits before it asks again for an activation that was refused, so that
 	// refusals, which are recorded, do not fill the ledger.
@@ -48,6 +49,7 @@ func (s *service) run(ctx context.Context) {
 	if !s.paced {
 		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
 		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
+		group.Go(func() { s.every(ctx, renewEvery, "effects", s.engine.Renew) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	group.Go(func() {

@@ -210,6 +210,18 @@ func (o backupRun) Undo(_ context.Context, env Env, in Input, effect Effect) err
 	return remove(whole)
 }
 
+// Stray removes a copy that this node wrote although another one made the copy that is on record.
+func (o backupRun) Stray(ctx context.Context, env Env, in Input, effect Effect) error {
+	kept, _, err := store.Get[backup.Copy](env.Custodian.View(), custodian.KindBackup, effect.ID)
+	if err == nil && kept.Node == env.Custodian.Node() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return o.Undo(ctx, env, in, effect)
+}
+
 // DueBackups finds the schedules whose next copy is due and can be made.
 func (j Jobs) DueBackups(view *store.View, now time.Time) []Scheduled {
 	var out []Scheduled

@@ -122,6 +122,13 @@ type Settling interface {
 	Settle(ctx context.Context, env Env, in Input, effect Effect) error
 }
 
+// Straying is an Effectful operation that can leave a second effect of the same id elsewhere: two processes, each of
+// which took the other for ended, did it both. Stray takes away what this process made unless it is what is on record.
+type Straying interface {
+	Effectful
+	Stray(ctx context.Context, env Env, in Input, effect Effect) error
+}
+
 // Effect is what happened outside the database.
 type Effect struct {
 	ID       string

@@ -365,10 +365,14 @@ func VerifyDocument(doc *backup.Recovery, trust *ledger.TrustFile, hash func(kin
 	}
 	persons, shares := map[string]*people.Person{}, map[string]*people.Share{}
 	for _, row := range doc.Rows {
+		kind := store.Kind(row.Kind)
+		if kind != custodian.KindPerson && kind != custodian.KindShare {
+			return nil, Quorum{}, fmt.Errorf("the document holds a row of kind %.32q: %w", row.Kind, ErrOther)
+		}
 		if !hash(row.Kind, row.ID, row.Body) {
 			return nil, Quorum{}, fmt.Errorf("row %s %q of the document is not the one in the ledger", row.Kind, row.ID)
 		}
-		value, err := custodian.Schema()[store.Kind(row.Kind)].Decode(row.Body)
+		value, err := custodian.Schema()[kind].Decode(row.Body)
 		if err != nil {
 			return nil, Quorum{}, fmt.Errorf("row %s %q of the document: %w", row.Kind, row.ID, err)
 		}
