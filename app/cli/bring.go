@@ -9,6 +9,7 @@ import (
 	"conclave/app/api"
 	"conclave/app/client/person"
 	"conclave/ceremony/keyfile"
+	"conclave/ceremony/shamir"
 )
 
 // bringing is how a share is brought: the same to every ceremony that takes shares.
@@ -17,14 +18,28 @@ type bringing struct {
 	opener *opener
 }
 
-// opener is the key file that opens shares, where it is not the one that signs.
-type opener struct{ keyFile, passphraseFile *string }
+// opener is what opens shares, where it is not the key file that signs: another key file, or a card.
+type opener struct {
+	keyFile, passphraseFile *string
+	card                    *cardReader
+}
 
 func openerFlags(c *cobra.Command) *opener {
 	return &opener{
 		keyFile:        c.Flags().String("share-key-file", "", "key file that opens the share, where it is not the one that signs: the backup from the safe, or an older device's"),
 		passphraseFile: c.Flags().String("share-passphrase-file", "", "file with the passphrase of --share-key-file; default: that of the key file that signs"),
+		card:           cardFlags(c),
 	}
+}
+
+// provide gives the person what opens their shares.
+func (o *opener) provide(s *session, self *person.Person) error {
+	var err error
+	if self.Card, err = o.card.read(s); err != nil {
+		return err
+	}
+	self.Opener, err = o.unlock(s)
+	return err
 }
 
 // unlock opens the other key file; nil where there is none. It must be the same person's.
@@ -62,7 +77,8 @@ func ceremonyBring() *cobra.Command {
 		Use: "bring CEREMONY", Short: "Bring your share to a ceremony that takes shares, with your signed approval", Args: exactly("CEREMONY"),
 		Long: "Checks that the node's collector key is signed by a node that your trust file pins, opens your share of\n" +
 			"the set and epoch that the ceremony names, checks it against its commitment, signs your approval, seals\n" +
-			"the share to the collector and hands both in. The share never leaves this process in the clear.",
+			"the share to the collector and hands both in. The share never leaves this process in the clear.\n" +
+			"With --card the share is read from paper; the key file then only signs.",
 	}
 	b := bringFlags(c)
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
@@ -84,9 +100,11 @@ func (s *session) bring(ceremony *api.Ceremony, b bringing) error {
 		return usagef("ceremony %s takes no shares; use: conclave ceremony approve %s", ceremony.ID, ceremony.ID)
 	}
 	self := s.person()
-	var err error
-	if self.Opener, err = b.opener.unlock(s); err != nil {
+	if err := b.opener.provide(s, self); err != nil {
 		return err
+	}
+	if want := (shamir.Set{ID: ceremony.ShareSet, Epoch: ceremony.ShareEpoch}); self.Card != nil && self.Card.Set() != want {
+		return usagef("card: it is of %s, the ceremony takes shares of %s", self.Card.Set(), want)
 	}
 	key, recipient, err := self.Collector(s.ctx)
 	if err != nil {

@@ -173,7 +173,16 @@ func (o *office) serve(w http.ResponseWriter, r *http.Request) {
 		reply(o.collector())
 	case "GET /v1/keystores":
 		reply(api.Page[api.Keystore]{Items: []api.Keystore{{ID: "soft", ShareSet: "soft", Threshold: 2, Total: 3}}})
-	case "GET /v1/shares/mine":
+	case "GET /v1/status":
+		reply(api.Status{Name: "Test office", Instance: instance, Mode: "development"})
+	case "GET /v1/sharesets":
+		reply(api.Page[api.ShareSet]{Items: []api.ShareSet{{ID: "soft", Keystore: "soft", Epoch: 1, Threshold: 2, Total: 3}}})
+	case "GET /v1/custody/forms":
+		reply(api.Page[api.ShareForm]{Items: []api.ShareForm{{ID: "alice-1", Set: "soft", Epoch: 1, Index: 1, Site: "lyon", Container: "safe 1", Serial: "A1"},
+			{ID: "bob-1", Set: "soft", Epoch: 1, Index: 2}}})
+	case "GET /v1/custody/log":
+		reply(api.Page[api.CustodyEntry]{Items: []api.CustodyEntry{{ID: "l-1", State: "effective", Facts: api.CustodyFacts{Form: "alice-1", Action: "register", Who: "alice", Witness: "bob"}}}})
+	case "GET /v1/shares/mine", "GET /v1/shares":
 		reply(api.Page[api.Share]{Items: o.shares})
 	default:
 		w.Header().Set("Content-Type", "application/problem+json")

@@ -206,9 +206,14 @@ func (s *session) passphrase(prompt string) (*secret.Bytes, error) {
 	if p := s.getenv(envPassphrase); p != "" {
 		return secret.New([]byte(p)), nil
 	}
+	return s.ask(prompt, fmt.Sprintf("passphrase: no terminal to ask on; give --%s FILE or %s", setPassphraseFile, envPassphrase))
+}
+
+// ask reads a secret from the terminal, without showing it; alone says what to do where there is none.
+func (s *session) ask(prompt, alone string) (*secret.Bytes, error) {
 	file, ok := s.in.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return nil, usagef("passphrase: no terminal to ask on; give --%s FILE or %s", setPassphraseFile, envPassphrase)
+		return nil, usagef("%s", alone)
 	}
 	fmt.Fprint(s.err, clean(prompt))
 	b, err := term.ReadPassword(int(file.Fd()))
@@ -221,11 +226,19 @@ func (s *session) passphrase(prompt string) (*secret.Bytes, error) {
 
 // newPassphrase asks twice when it has to ask.
 func (s *session) newPassphrase() (*secret.Bytes, error) {
-	first, err := s.passphrase("New passphrase: ")
-	if err != nil || s.settings[setPassphraseFile] != "" || s.getenv(envPassphrase) != "" {
-		return first, err
+	if s.settings[setPassphraseFile] != "" || s.getenv(envPassphrase) != "" {
+		return s.passphrase("")
 	}
-	second, err := s.passphrase("The same again: ")
+	return twice(s.passphrase)
+}
+
+// twice asks for a new passphrase and for the same again.
+func twice(ask func(prompt string) (*secret.Bytes, error)) (*secret.Bytes, error) {
+	first, err := ask("New passphrase: ")
+	if err != nil {
+		return nil, err
+	}
+	second, err := ask("The same again: ")
 	if err != nil {
 		first.Wipe()
 		return nil, err

@@ -8,10 +8,10 @@ import (
 )
 
 func shareCommand() *cobra.Command {
-	return parent("share", "Shares: see, confirm, drill, move, report lost, attest destroyed; re-issue and cut over", shareList(),
+	return parent("share", "Shares: see, confirm, drill, print, move, report lost, attest destroyed; re-issue and cut over", shareList(),
 		shareProof("confirm", "share.confirm", "issued", "Confirm that you hold your newly issued share"),
 		shareProof("drill", "share.drill", "confirmed", "Prove in a drill that you still hold your share"),
-		shareMove(), shareReportLost(), shareAttest(), shareDestroyed(),
+		shareCard(), shareCheckCard(), shareEnvelope(), shareMove(), shareReportLost(), shareAttest(), shareDestroyed(),
 		proposal{use: "reissue SET", name: "shares.reissue", member: "set", short: "Issue new shares of the same quorum; the old stay in force until the cutover",
 			long: "Opens a ceremony in which a quorum of the shares in force and a witness take part. A new secret is made, split,\n" +
 				"sealed to the holders and forgotten. One holder more than the threshold confirms (share confirm), then the set\n" +
@@ -67,8 +67,7 @@ func shareProof(use, operation, status, short string) *cobra.Command {
 			return err
 		}
 		self := s.person()
-		var err error
-		if self.Opener, err = opens.unlock(s); err != nil {
+		if err := opens.provide(s, self); err != nil {
 			return err
 		}
 		list, err := s.client.MyShares(s.ctx)
@@ -77,20 +76,23 @@ func shareProof(use, operation, status, short string) *cobra.Command {
 		}
 		done := 0
 		for _, x := range list {
-			if (*set != "" && x.Set != *set) || x.Status != status {
+			if (*set != "" && x.Set != *set) || x.Status != status || !self.OnCard(x) {
 				continue
 			}
 			params, err := self.ProveShare(x)
 			if err != nil {
 				return err
 			}
-			s.say("Opened share %d of set %s, epoch %d, and checked it against its commitment. It stays here; a signature made with it goes out.", x.Index, x.Set, x.Epoch)
+			s.say("Took share %d of set %s, epoch %d, and checked it against its commitment. It stays here; a signature made with it goes out.", x.Index, x.Set, x.Epoch)
 			if err := s.proposeConnected(operation, params, use+" of own share"); err != nil {
 				return err
 			}
 			done++
 		}
 		if done == 0 {
+			if self.Card != nil {
+				return fmt.Errorf("the card is of %s, which is no share of yours to %s%s", self.Card, use, ofSet(*set))
+			}
 			return fmt.Errorf("you hold no share to %s%s", use, ofSet(*set))
 		}
 		return nil

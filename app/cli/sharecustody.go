@@ -20,7 +20,8 @@ func shareMove() *cobra.Command {
 		Use: "move", Short: "Seal your shares anew: to a new device, or to a backup key beside it", Args: exactly(),
 		Long: "Opens each of your shares in use and seals it anew to the keys given; the shares stay the same and go nowhere\n" +
 			"in the clear. Others approve and a witness attends before it counts. Without --to the share key stays as it is.\n" +
-			"The old device's key file, or the backup from the safe, opens the shares with --share-key-file.",
+			"The old device's key file, or the backup from the safe, opens the shares with --share-key-file; a card opens the\n" +
+			"share that is on it with --card.",
 	}
 	f := c.Flags()
 	to := f.String("to", "", "public part of the new device's key file (custodian keygen --output json)")
@@ -33,8 +34,7 @@ func shareMove() *cobra.Command {
 			return err
 		}
 		self := s.person()
-		var err error
-		if self.Opener, err = opens.unlock(s); err != nil {
+		if err := opens.provide(s, self); err != nil {
 			return err
 		}
 		device, safe, err := s.moveTo(*to, *backup, *noBackup)

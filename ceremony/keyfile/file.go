@@ -76,7 +76,7 @@ type fileHeader struct {
 // with PBES2-HS512+A256KW and A256CBC-HS512. The file appears whole or not at all, and is on disk when
 // Save returns. ErrExists: there is one already; it is left alone.
 func (s *Signer) Save(path string, passphrase *secret.Bytes, options SaveOptions) error {
-	if err := checkPassphrase(passphrase, options.Development); err != nil {
+	if err := CheckPassphrase(passphrase, options.Development); err != nil {
 		return err
 	}
 	plain, err := s.encodeSet()
@@ -206,7 +206,8 @@ func parseHeader(compact string) (fileHeader, error) {
 	return header, nil
 }
 
-func checkPassphrase(passphrase *secret.Bytes, development bool) error {
+// CheckPassphrase holds a new passphrase to the rules; development lifts that on its length. ErrWeakPassphrase.
+func CheckPassphrase(passphrase *secret.Bytes, development bool) error {
 	return passphrase.Use(func(b []byte) error {
 		switch characters := utf8.RuneCount(b); {
 		case len(b) > maxPassphrase:

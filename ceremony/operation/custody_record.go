@@ -94,7 +94,7 @@ func (o custodyRecord) read(view *store.View, in Input) (*recording, error) {
 // identify says of which share it is a form.
 func (r *recording) identify(view *store.View, p custodyRecordParams) error {
 	if p.Action == people.ActRegister {
-		if err := key.First([]error{key.CheckOneOf("kind", p.Kind, people.FormPaper, people.FormToken, people.FormSmartCard, people.FormFile),
+		if err := key.First([]error{key.CheckOneOf("kind", p.Kind, people.FormPaper, people.FormProtectedPaper, people.FormToken, people.FormSmartCard, people.FormFile),
 			key.CheckRange("index", p.Index, 1, people.MaxShares, "(shares count from 1)"), key.CheckRange("epoch", int(p.Epoch), 1, 1<<31-1, "(epochs count from 1)")}); err != nil {
 			return err
 		}

@@ -13,10 +13,12 @@ import (
 type FormKind string
 
 const (
-	FormPaper     FormKind = "paper"      // a card: whoever has it has the share
-	FormToken     FormKind = "token"      // needs its PIN, which never travels with it
-	FormSmartCard FormKind = "smart-card" // the same
-	FormFile      FormKind = "encrypted-file"
+	FormPaper FormKind = "paper" // a card: whoever has it has the share
+	// FormProtectedPaper is a card with the share encrypted under a passphrase, which never travels with it.
+	FormProtectedPaper FormKind = "paper-protected"
+	FormToken          FormKind = "token"      // needs its PIN, which never travels with it
+	FormSmartCard      FormKind = "smart-card" // the same
+	FormFile           FormKind = "encrypted-file"
 )
 
 // Clear reports whether whoever holds the form holds the share.

@@ -6,6 +6,7 @@ package person
 import (
 	"conclave/app/client"
 	"conclave/ceremony/keyfile"
+	"conclave/ceremony/shamir"
 	"conclave/custodian/clock"
 	"conclave/custodian/ledger"
 )
@@ -20,4 +21,7 @@ type Person struct {
 	// Opener is the key file that opens shares, where it is another than the one that signs: the backup from the safe,
 	// or the device that is being left. nil: Signer.
 	Opener *keyfile.Signer
+	// Card is a share as it was read from paper, used in place of the sealed one that it is. nil: none. It stays the
+	// caller's to wipe.
+	Card *shamir.Share
 }

@@ -18,11 +18,7 @@ var ErrNoShare = errors.New("no share held")
 // OpenShare opens one's own sealed share and names it when it is not the one that the register knows. The share is
 // the caller's to wipe.
 func (p *Person) OpenShare(line api.Share) (*shamir.Share, error) {
-	opener := p.Signer
-	if p.Opener != nil {
-		opener = p.Opener
-	}
-	share, err := opener.OpenShare(line.Sealed)
+	share, err := p.take(line)
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +30,27 @@ func (p *Person) OpenShare(line api.Share) (*shamir.Share, error) {
 		return nil, err
 	}
 	return share, nil
+}
+
+// OnCard reports whether a share is the one read from paper, or may be any because none was read.
+func (p *Person) OnCard(line api.Share) bool {
+	return p.Card == nil || p.Card.Set() == (shamir.Set{ID: line.Set, Epoch: line.Epoch}) && p.Card.Index() == line.Index
+}
+
+// take gets the share from paper where the card is this share's, else opens the sealed one.
+func (p *Person) take(line api.Share) (*shamir.Share, error) {
+	if p.Card != nil && p.OnCard(line) {
+		encoded, err := p.Card.Encode()
+		if err != nil {
+			return nil, err
+		}
+		defer encoded.Wipe()
+		return shamir.ParseShare(encoded)
+	}
+	if p.Opener != nil {
+		return p.Opener.OpenShare(line.Sealed)
+	}
+	return p.Signer.OpenShare(line.Sealed)
 }
 
 // ShareFor opens the person's share that a ceremony takes: of the set and the epoch that it names. The error wraps
