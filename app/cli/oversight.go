@@ -17,13 +17,15 @@ func holdCommand() *cobra.Command {
 		})
 	set := &cobra.Command{
 		Use: "set", Short: "Put something on hold at once: it is not destroyed or deleted until a quorum lifts the hold", Args: exactly(),
-		Long: "Give one of --key, --key-version KEY/N, --person, --entries FROM-TO and --everything. A destruction that\n" +
+		Long: "Give one of --key, --key-version KEY/N, --asset, --template, --person, --entries FROM-TO and --everything. A destruction that\n" +
 			"waits already does not run either.",
 	}
 	f := set.Flags()
 	on := map[string]*string{
 		"key":         f.String("key", "", "a key with all its versions"),
 		"key_version": f.String("key-version", "", "one version, as key/1"),
+		"asset":       f.String("asset", "", "data on record: no key version that it stands under is destroyed, nor is it retired"),
+		"template":    f.String("template", "", "a template, which is not altered, and the keys made under it"),
 		"person":      f.String("person", "", "the records about a person"),
 	}
 	entries := f.String("entries", "", "ledger entries, as 100-200")
@@ -31,8 +33,8 @@ func holdCommand() *cobra.Command {
 	id := f.String("id", "", "id of the hold; default: made by the service")
 	matter := f.String("matter", "", "what it is for, as the lawyers name it")
 	reason := f.String("reason", "", "why, for the record")
-	set.MarkFlagsOneRequired("key", "key-version", "person", "entries", "everything")
-	set.MarkFlagsMutuallyExclusive("key", "key-version", "person", "entries", "everything")
+	set.MarkFlagsOneRequired("key", "key-version", "asset", "template", "person", "entries", "everything")
+	set.MarkFlagsMutuallyExclusive("key", "key-version", "asset", "template", "person", "entries", "everything")
 	set.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
 		params := map[string]any{"matter": *matter, "reason": *reason}
 		if *id != "" {

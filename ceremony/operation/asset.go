@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 	"conclave/policies"
 )
@@ -171,6 +173,7 @@ type assetChange struct {
 type assetStatement struct {
 	id, reason, title string
 	byAssetOwner      bool // the asset's owner says it, else the key's
+	ends              bool // the data is gone, or out of the register: not while it is on hold
 	change            func(view *store.View, k *key.Key, a *key.Asset) error
 	detail            map[string]any
 	lines             []Line
@@ -223,6 +226,7 @@ func assetRetire() assetChange {
 	return assetChange{"asset.retire", func(view *store.View, in Input) (assetStatement, error) {
 		p, err := decode[assetRetireParams](in)
 		return assetStatement{id: p.Asset, reason: p.Reason, title: fmt.Sprintf("Take asset %s out of the register", clean(p.Asset)),
+			ends:   true,
 			detail: map[string]any{"deleted": p.Deleted},
 			lines:  []Line{{Label: "data", After: map[bool]string{true: "deleted", false: "protected otherwise"}[p.Deleted]}},
 			change: func(_ *store.View, _ *key.Key, a *key.Asset) error {
@@ -284,13 +288,25 @@ func (o assetChange) Prepare(_ context.Context, _ Env, view *store.View, in Inpu
 		plan.Lines = append(plan.Lines, l)
 	}
 	plan.Lines = append(plan.Lines, Line{Label: "reason", After: s.reason})
-	return plan, nil
+	if s.ends {
+		plan.Deny, err = onHold(view, oversight.Ref{Type: oversight.HoldAsset, ID: before.ID})
+	}
+	return plan, err
 }
 
 func (o assetChange) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
 	s, _, after, _, err := o.next(tx.View(), in)
 	if err != nil {
 		return Result{}, err
+	}
+	if s.ends {
+		against, err := onHold(tx.View(), oversight.Ref{Type: oversight.HoldAsset, ID: after.ID})
+		if err != nil {
+			return Result{}, err
+		}
+		if len(against) > 0 {
+			return Result{}, errors.New(against[0].Message)
+		}
 	}
 	return putAsset(act(env, tx, in, s.reason), tx, o.name, after, s.detail)
 }

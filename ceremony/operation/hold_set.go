@@ -58,6 +58,10 @@ func exists(view *store.View, field string, r oversight.Ref) error {
 		}
 	case oversight.HoldPerson:
 		_, _, err = personRow(view, field, r.ID)
+	case oversight.HoldAsset:
+		_, _, err = lookup[key.Asset](view, custodian.KindAsset, field, r.ID, "asset")
+	case oversight.HoldTemplate:
+		_, _, err = lookup[key.Template](view, custodian.KindTemplate, field, r.ID, "template")
 	case "application":
 		_, _, err = lookup[access.Application](view, custodian.KindApplication, field, r.ID, "application")
 	case "keystore":

@@ -54,7 +54,7 @@ func (p *keyCreateParams) draft(ctx context.Context, env Env, in Input) (*key.Ke
 	k := &key.Key{ID: p.ID, Label: p.Label, Type: p.Type, Spec: p.Algorithm, Classification: p.Classification, Impact: p.Impact, Frameworks: p.Frameworks,
 		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Owner: p.Owner, Purpose: p.Purpose, Keystore: p.Keystore,
 		Origin: key.OriginGenerated, OUPDays: p.OUPDays, RUPDays: p.RUPDays, RotateDays: p.RotateDays,
-		GovRevision: 1, CreatedBy: in.Ceremony, Development: in.Instance.Mode == custodian.Development}
+		GovRevision: 1, CreatedBy: in.Ceremony, Template: p.Template, Development: in.Instance.Mode == custodian.Development}
 	const most = 100 * 365
 	err := key.First([]error{
 		key.CheckRange("oup_days", p.OUPDays, 0, most, "days, 0 for the default"),

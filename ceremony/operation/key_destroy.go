@@ -53,7 +53,11 @@ func (p keyDestroyParams) facts(view *store.View, k *key.Key, v *key.Version, ap
 		return key.Facts{}, err
 	}
 	released = released || p.Waiver != ""
-	holds, err := held(view, holdOn(v))
+	on, err := holdsOn(view, k, v)
+	if err != nil {
+		return key.Facts{}, err
+	}
+	holds, err := held(view, on...)
 	if err != nil {
 		return key.Facts{}, err
 	}
@@ -68,9 +72,23 @@ func (p keyDestroyParams) facts(view *store.View, k *key.Key, v *key.Version, ap
 	return facts, nil
 }
 
-// holdOn is what a legal hold would have to be on to keep a version from being destroyed.
-func holdOn(v *key.Version) oversight.Ref {
-	return oversight.Ref{Type: oversight.HoldVersion, ID: key.VersionID(v.Key, v.Version)}
+// holdsOn is what a legal hold would have to be on to keep a version from being destroyed: it, its key, data that is
+// still under it whether or not that is waived, or the template that its key was made under.
+func holdsOn(view *store.View, k *key.Key, v *key.Version) ([]oversight.Ref, error) {
+	out := []oversight.Ref{{Type: oversight.HoldVersion, ID: key.VersionID(v.Key, v.Version)}}
+	if k.Template != "" {
+		out = append(out, oversight.Ref{Type: oversight.HoldTemplate, ID: k.Template})
+	}
+	assets, err := assetsOf(view, k.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range assets {
+		if a.Outstanding(v.Version) > 0 {
+			out = append(out, oversight.Ref{Type: oversight.HoldAsset, ID: a.ID})
+		}
+	}
+	return out, nil
 }
 
 // neverActive: use is refused before activation, so a history without T4 shows that there was none.
@@ -114,7 +132,11 @@ func (o keyDestroy) Prepare(_ context.Context, _ Env, view *store.View, in Input
 	if err != nil {
 		return Plan{}, err
 	}
-	if plan.Deny, err = onHold(view, holdOn(v)); len(plan.Deny) > 0 || err != nil {
+	on, err := holdsOn(view, k, v)
+	if err != nil {
+		return Plan{}, err
+	}
+	if plan.Deny, err = onHold(view, on...); len(plan.Deny) > 0 || err != nil {
 		return plan, err
 	}
 	_, err = moveTo(v, key.Destroyed, foresee(in, p.Reason), facts)

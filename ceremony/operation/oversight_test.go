@@ -115,6 +115,43 @@ func TestAHoldStopsADestructionThatWaits(t *testing.T) {
 	require.Equal(t, []string{"already_lifted"}, r.refused(t, "demo-ada", "hold.lift", map[string]any{"hold": "matter-7", "reason": "again"}))
 }
 
+// A hold on data keeps what it is read with and the data on record; one on a template keeps that as it is, with its keys.
+func TestHoldsOnDataAndTemplates(t *testing.T) {
+	r := newRig(t)
+	hold := func(id, kind, on string) {
+		r.run(t, "hold.set", human("demo-ben"), map[string]any{"id": id, "on": map[string]any{"type": kind, "id": on}, "matter": "Doe", "reason": "litigation"})
+	}
+	_, err := r.prepare(t, "hold.set", r.input(t, human("demo-ben"), map[string]any{"on": map[string]any{"type": "asset", "id": "nothing"}, "matter": "Doe", "reason": "x"}))
+	require.Equal(t, "on.id", fieldOf(t, err))
+	r.run(t, "template.create", human("demo-ada"), newTemplate("small"))
+	r.run(t, "key.create", human("demo-ada"), underTemplate("svc-one"))
+	require.Equal(t, "small", row[key.Key](t, r, custodian.KindKey, "svc-one").Template)
+	r.run(t, "key.rotate", human("demo-ada"), map[string]any{"key": custodiantest.KeyID, "reason": "x"})
+	r.run(t, "asset.register", human("demo-ada"), map[string]any{"id": "orders", "label": "orders", "location": "db", "key": custodiantest.KeyID,
+		"owner": "demo-ada", "counts": []any{map[string]any{"version": 1, "records": 5}}, "reason": "x"})
+	destroy := map[string]any{"key": custodiantest.KeyID, "version": 1, "reason": "old", "waiver": "demo-ada: not needed"}
+	r.plan(t, "key.destroy", r.input(t, human("demo-ada"), destroy))
+
+	hold("h-data", "asset", "orders")
+	require.Equal(t, []string{key.CodeLegalHold}, r.denied(t, "key.destroy", human("demo-ada"), destroy), "a waiver is no lift")
+	retire := map[string]any{"asset": "orders", "deleted": true, "reason": "x"}
+	require.Equal(t, []string{key.CodeLegalHold}, r.denied(t, "asset.retire", human("demo-ada"), retire))
+	_, err = r.execute(t, "asset.retire", r.input(t, human("demo-ada"), retire), nil)
+	require.ErrorContains(t, err, "legal hold")
+	r.run(t, "asset.rewrap", human("demo-ada"), map[string]any{"asset": "orders", "from": 1, "to": 2, "rewrapped": 5, "left": 0, "reason": "x"})
+	r.plan(t, "key.destroy", r.input(t, human("demo-ada"), destroy))
+	r.run(t, "hold.lift", human("demo-ada"), map[string]any{"hold": "h-data", "reason": "settled"})
+	r.run(t, "asset.retire", human("demo-ada"), retire)
+
+	r.run(t, "key.deactivate", human("demo-ada"), map[string]any{"key": "svc-one", "version": 1, "reason": "old"})
+	under := map[string]any{"key": "svc-one", "version": 1, "reason": "old", "waiver": "none"}
+	r.plan(t, "key.destroy", r.input(t, human("demo-ada"), under))
+	hold("h-small", "template", "small")
+	require.Equal(t, []string{key.CodeLegalHold}, r.denied(t, "key.destroy", human("demo-ada"), under))
+	require.Equal(t, []string{key.CodeLegalHold}, r.denied(t, "template.alter", human("demo-ada"), newTemplate("small")))
+	r.run(t, "template.retire", human("demo-ada"), map[string]any{"template": "small", "reason": "x"})
+}
+
 // The last look is right before the keystore destroys.
 func TestAHoldStopsTheEffectItself(t *testing.T) {
 	r := newRig(t)

@@ -9,6 +9,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 	"conclave/policies"
 )
@@ -101,7 +102,10 @@ func (o templateSet) Prepare(_ context.Context, _ Env, view *store.View, in Inpu
 		l.Before = old[l.Label]
 		plan.Lines = append(plan.Lines, l)
 	}
-	return plan, nil
+	if o.alter { // a template on hold stays as it is; that it is retired, which only restricts, is another matter
+		plan.Deny, err = onHold(view, oversight.Ref{Type: oversight.HoldTemplate, ID: next.ID})
+	}
+	return plan, err
 }
 
 func templateLines(t *key.Template) []Line {
@@ -126,6 +130,15 @@ func (o templateSet) Execute(_ context.Context, env Env, tx *store.Tx, in Input)
 	next, _, err := o.record(tx.View(), in)
 	if err != nil {
 		return Result{}, err
+	}
+	if o.alter {
+		against, err := onHold(tx.View(), oversight.Ref{Type: oversight.HoldTemplate, ID: next.ID})
+		if err != nil {
+			return Result{}, err
+		}
+		if len(against) > 0 {
+			return Result{}, errors.New(against[0].Message)
+		}
 	}
 	a := act(env, tx, in, in.Reason)
 	next.At = a.at

@@ -63,7 +63,8 @@ type Key struct {
 	Versions       uint32         `json:"versions"`     // versions made so far
 	GovRevision    uint64         `json:"gov_revision"` // changes with every governed change, never by use
 	CreatedAt      time.Time      `json:"created_at"`
-	CreatedBy      string         `json:"created_by"` // ceremony id
+	CreatedBy      string         `json:"created_by"`         // ceremony id
+	Template       string         `json:"template,omitempty"` // under which it was made without a quorum of its own
 	Development    bool           `json:"development,omitempty"`
 }
 

@@ -13,6 +13,8 @@ import (
 const (
 	HoldKey      = "key"         // a key with all its versions
 	HoldVersion  = "key_version" // one version: key.VersionID
+	HoldAsset    = "asset"       // data on record: what it needs to be read, and that it is there
+	HoldTemplate = "template"    // a template as it is, and the keys made under it
 	HoldPerson   = "person"      // the records about a person
 	HoldLedger   = "ledger"      // entries From to To, both included
 	HoldInstance = "instance"    // everything
@@ -40,7 +42,7 @@ func (h *Hold) InForce() bool { return h.LiftedAt == nil }
 func (h *Hold) Validate() error {
 	checks := []error{
 		key.CheckID("id", h.ID),
-		key.CheckOneOf("on.type", h.On.Type, HoldKey, HoldVersion, HoldPerson, HoldLedger, HoldInstance),
+		key.CheckOneOf("on.type", h.On.Type, HoldKey, HoldVersion, HoldAsset, HoldTemplate, HoldPerson, HoldLedger, HoldInstance),
 		key.CheckText("matter", h.Matter, maxTitle, false),
 	}
 	switch h.On.Type {

@@ -124,7 +124,7 @@ func addHold(ev *control.Evidence, t *control.Table, h control.Record[oversight.
 	set := h.Value
 	set.LiftedAt = nil
 	for _, s := range versions(ev, true) {
-		if !set.Covers(oversight.Ref{Type: oversight.HoldVersion, ID: s.id()}) {
+		if !set.Covers(oversight.Ref{Type: oversight.HoldVersion, ID: s.id()}) && (s.key.Value.Template == "" || !set.Covers(oversight.Ref{Type: oversight.HoldTemplate, ID: s.key.Value.Template})) {
 			continue
 		}
 		about = true
