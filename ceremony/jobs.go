@@ -17,7 +17,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.watchQuorums(ctx), e.tendPeople(ctx))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.watchQuorums(ctx), e.tendPeople(ctx))
 	e.alert()
 	return err
 }
@@ -75,6 +75,26 @@ func (e *Engine) findUnreviewed(ctx context.Context) error {
 			for _, u := range late {
 				if err := jobs.OpenOverdue(tx, u); err != nil {
 					return fmt.Errorf("opening the finding about %s: %w", u.Ceremony, err)
+				}
+			}
+			return nil
+		}, nil
+	})
+	return err
+}
+
+// findLapsed opens a finding for each thing on a register whose date has passed.
+func (e *Engine) findLapsed(ctx context.Context) error {
+	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+		jobs := operation.Jobs{Env: e.environment(view)}
+		lapsed := jobs.Lapsed(view, e.clock.Now(), maxFound)
+		if len(lapsed) == 0 {
+			return nil, nil
+		}
+		return func(tx *store.Tx) error {
+			for _, l := range lapsed {
+				if err := jobs.OpenLapsed(tx, l); err != nil {
+					return fmt.Errorf("opening a finding about what lapsed: %w", err)
 				}
 			}
 			return nil

@@ -123,7 +123,7 @@ func TestEmergencyAccessStandsForAGrantAndNothingElse(t *testing.T) {
 	b.ClosedAt = &now
 	c.Put(t, custodian.KindBreakGlass, b.ID, b)
 	used, err = c.Use(ctx, ben, use)
-	requireDenied(t, "grant_revoked", used, err)
+	requireDenied(t, "emergency_access_ended", used, err)
 }
 
 // What a grant covers is no emergency, and a batch marks its items.

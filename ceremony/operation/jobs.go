@@ -179,7 +179,7 @@ type Alert struct {
 	Message string    `json:"message"`
 }
 
-// Alerts lists what should be looked at now: keys in order of version id, then people and duties.
+// Alerts lists what should be looked at now: keys in order of version id, then registers, people and duties.
 func Alerts(view *store.View, now time.Time) []Alert {
 	var out []Alert
 	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
@@ -199,5 +199,5 @@ func Alerts(view *store.View, now time.Time) []Alert {
 			out = append(out, Alert{Kind: AlertDestruction, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})
 		}
 	}
-	return append(out, peopleAlerts(view, now)...)
+	return append(append(out, registerAlerts(view, now)...), peopleAlerts(view, now)...)
 }

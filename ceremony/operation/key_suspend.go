@@ -49,6 +49,11 @@ func (o keySuspend) Prepare(ctx context.Context, env Env, view *store.View, in I
 	if p.Suspected {
 		cause = "compromise is suspected: nothing is processed either"
 	}
+	for _, v := range changed {
+		if p.Suspected {
+			plan.Lines = append(plan.Lines, Line{Label: "to be decided", After: fmt.Sprintf("version %d by %s: %s", v.Version, in.Now.Add(decideSuspicion).UTC().Format(time.RFC3339), afterSuspicion(view, k.ID, v.Version))})
+		}
+	}
 	plan.Lines = append(plan.Lines, Line{Label: "cause", After: cause}, Line{Label: "review due", After: by.Format(time.RFC3339)})
 	return plan, nil
 }

@@ -16,12 +16,13 @@ const (
 	FromDrill     Source = "drill"          // a drill failed
 	FromDeparture Source = "departure"      // something that must follow a departure is late
 	FromIncident  Source = "incident"       // suspicion or event
+	FromLapse     Source = "lapse"          // a date on a register passed without what was to be done
 	FromPerson    Source = "person"         // somebody saw something
 )
 
 // Sources returns all sources.
 func Sources() []Source {
-	return []Source{FromReview, FromUndo, FromOverdue, FromDrill, FromDeparture, FromIncident, FromPerson}
+	return []Source{FromReview, FromUndo, FromOverdue, FromDrill, FromDeparture, FromIncident, FromLapse, FromPerson}
 }
 
 // Longest time to mend a finding, and the time that one opened by the service gets (ours).

@@ -19,6 +19,13 @@ unrevoked if input.grant.revoked == false
 
 current if input.now < input.grant.expires_at
 
+emergency if input.grant.emergency
+
+running if {
+	unrevoked
+	current
+}
+
 names_operation if input.operation in input.grant.operations
 
 # METADATA
@@ -49,6 +56,7 @@ deny contains reason.new(rego.metadata.rule(), "the application has no grant for
 deny contains reason.new(rego.metadata.rule(), "the grant is revoked", "have the key granted anew") if {
 	needed
 	granted
+	not emergency
 	not unrevoked
 }
 
@@ -65,7 +73,24 @@ deny contains reason.new(rego.metadata.rule(), "the grant is revoked", "have the
 deny contains reason.new(rego.metadata.rule(), "the grant has expired, or lacks the expiry it must have", "have the key granted anew") if {
 	needed
 	granted
+	not emergency
 	not current
+}
+
+# METADATA
+# scope: rule
+# title: Emergency access ends
+# description: The emergency access was closed, or its time is over.
+# custom:
+#   id: authorise.grant.emergency_access_ended
+#   code: emergency_access_ended
+#   controls:
+#     - hipaa-security-rule:164.312(a)(2)(ii)
+deny contains reason.new(rego.metadata.rule(), "the emergency access has ended: somebody closed it, or its time is over", "have emergency access opened anew, or the key granted") if {
+	needed
+	granted
+	emergency
+	not running
 }
 
 # METADATA

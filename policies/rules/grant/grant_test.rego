@@ -46,3 +46,15 @@ test_application_reads_granted_key if {
 test_human if {
 	{r.code | some r in grant.deny} == set() with input as fixtures.human
 }
+
+test_closed_emergency if {
+	{r.code | some r in grant.deny} == {"emergency_access_ended"} with input as object.union(fixtures.protect, {"grant": {"revoked": true, "emergency": "c-1"}})
+}
+
+test_emergency_over if {
+	{r.code | some r in grant.deny} == {"emergency_access_ended"} with input as object.union(fixtures.protect, {"grant": {"expires_at": 2000000, "emergency": "c-1"}})
+}
+
+test_emergency_running if {
+	{r.code | some r in grant.deny} == set() with input as object.union(fixtures.protect, {"grant": {"emergency": "c-1"}})
+}
