@@ -1,6 +1,6 @@
 // Package auth turns the credentials of an HTTP request into an identity.Principal: bearer tokens of
-// applications and auditors, signed requests of people. It decides who is calling, never what they may
-// do. Callers that prove nobody are counted by source and recorded in aggregate.
+// applications and auditors, signed requests of people, secrets of invitations. It decides who is calling, never what
+// they may do. Callers that prove nobody are counted by source and recorded in aggregate.
 package auth
 
 import (

@@ -1,5 +1,5 @@
 // Package boot is the composition root: it turns a configuration into a running service, and a signed genesis
-// file into an instance. Everything is wired by hand, here.
+// file, or a backup with a quorum's contributions, into an instance. Everything is wired by hand, here.
 package boot
 
 import (

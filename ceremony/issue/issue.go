@@ -1,5 +1,5 @@
-// Package issue makes a keystore's activation secret and hands it out: generate, split, seal, forget. What
-// it returns is safe to store; no share and no secret leaves it in the clear.
+// Package issue hands out a fresh secret, of a keystore or of a backup key: split, seal to the holders, forget the
+// shares. What it returns is safe to store; no share leaves it in the clear.
 package issue
 
 import (

@@ -1,5 +1,6 @@
 // Package key is the record of keys, their versions and the keystores they live in, with the life cycle
-// of NIST SP 800-57 Part 1 section 7 as tables. Values and rules only, no I/O.
+// of NIST SP 800-57 Part 1 section 7 as tables; of templates, data under keys, campaigns and controlled uses. Values
+// and rules only, no I/O.
 package key
 
 import (

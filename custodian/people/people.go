@@ -1,5 +1,6 @@
 // Package people is the register of the humans answerable for keys: custodians, officers, witnesses,
-// their credentials, acknowledgements and the custody register of shares. Values and rules only, no I/O.
+// their credentials, invitations, acknowledgements and duties, their shares, and the custody log of physical forms. Values and
+// rules only, no I/O.
 package people
 
 import (
