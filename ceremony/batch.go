@@ -130,7 +130,7 @@ func (e *Engine) recoverBatch(ctx context.Context, c *Ceremony, op operation.Com
 
 // passes: an error that says nothing about what was asked, and is gone when tried again.
 func passes(err error) bool {
-	return err != nil && (waitsForKeystore(err) || errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) || errors.Is(err, hsm.ErrInactive) ||
+	return err != nil && (waitsForKeystore(err) || errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrClosed) || hsm.Waits(err) ||
 		errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errTaken))
 }
 
@@ -297,8 +297,8 @@ func (r *batchRun) act(ctx context.Context, i int, op operation.Effectful, in op
 	for range maxEffects {
 		effect, err := op.Effect(ctx, r.environment(r.store.View()), in, id, nil)
 		switch {
-		case errors.Is(err, hsm.ErrInactive):
-			return err // closed meanwhile: it goes on when its custodians have opened it
+		case hsm.Waits(err):
+			return err // closed or gone meanwhile: it goes on, under the same id, when the keystore serves again
 		case err != nil:
 			return r.settle(ctx, i, ItemRefused, err)
 		}
@@ -350,7 +350,7 @@ func (r *batchRun) lookUp(ctx context.Context, i int) error {
 	}
 	effect, found, err := op.Recover(ctx, r.environment(r.store.View()), items[i].Input, effectID(c, i))
 	switch {
-	case errors.Is(err, hsm.ErrInactive) || ctx.Err() != nil:
+	case hsm.Waits(err) || ctx.Err() != nil:
 		return err // its custodians have not opened it yet: nothing can be said before
 	case err != nil:
 		return r.settle(ctx, i, ItemIndeterminate, err)

@@ -283,13 +283,16 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 const maxEffects = 16
 
 // effectuate acts and records the outcome, again where it was overtaken. patient: a keystore that its custodians have
-// not opened yet is waited for, and the ceremony left as it is.
+// not opened yet is waited for, and the ceremony left as it is. So it is where a keystore did not answer.
 func (e *Engine) effectuate(ctx context.Context, p identity.Principal, c *Ceremony, op operation.Effectful, in operation.Input, shares *secret.Bytes, patient bool) (*Ceremony, *secret.Bytes, error) {
 	var overtaken error
 	for range maxEffects {
 		effect, err := op.Effect(ctx, e.environment(e.store.View()), in, c.EffectID, shares)
 		if patient && errors.Is(err, hsm.ErrInactive) {
 			return nil, nil, err
+		}
+		if shares == nil && errors.Is(err, hsm.ErrUnavailable) {
+			return nil, nil, err // it may have happened: Recover looks for it by its id once the keystore answers
 		}
 		if err != nil {
 			e.endEffect(ctx, p, c.ID, Failed, "fail", err)

@@ -115,8 +115,8 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 	in := e.input(c, c.requester(), e.clock.Now(), c.Approvers)
 	effect, found, err := op.Recover(ctx, e.environment(e.store.View()), in, c.EffectID)
 	switch {
-	case errors.Is(err, hsm.ErrInactive):
-		return err // its custodians have not opened it yet: nothing can be said before
+	case hsm.Waits(err):
+		return err // its custodians have not opened it yet, or it does not answer: nothing can be said before
 	case err != nil:
 		if c.State != Indeterminate {
 			e.endEffect(ctx, p, id, Indeterminate, "indeterminate", err)

@@ -97,7 +97,7 @@ func (f *facts) versions(view *store.View, c *call) error {
 	}
 	if u.sealed() {
 		f.in.ProtectedAt = c.ct.ProtectedAt
-		f.in.PayloadBytes = dek.PayloadBytes(c.ct.body)
+		f.in.PayloadBytes = dek.PayloadBytes(c.ct.Algorithm, c.ct.body)
 		if f.process, err = peekVersion(view, f.key.ID, c.ct.Version); err != nil {
 			return err
 		}

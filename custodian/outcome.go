@@ -26,6 +26,9 @@ const (
 // CodeKeystoreInactive is the one reason to refuse that time alone may cure.
 const CodeKeystoreInactive = "keystore_inactive"
 
+// CodeKeystoreUnavailable: the keystore, a device or a service elsewhere, does not answer just now.
+const CodeKeystoreUnavailable = "keystore_unavailable"
+
 const codeGrantMissing = "grant_missing"
 
 // outcome is one attempt: what to record, and what to answer once that is durable.
@@ -103,6 +106,8 @@ func (o *outcome) fail(err error) {
 	case errors.Is(err, ErrBadCiphertext), errors.Is(err, ErrNotThisKey), errors.Is(err, ErrForeign),
 		errors.Is(err, hsm.ErrInactive), errors.As(err, &input):
 		o.result, o.err = failed, err
+	case errors.Is(err, hsm.ErrUnavailable):
+		o.result, o.cause, o.err = failed, err, err
 	default:
 		o.result, o.cause, o.err = failed, err, fmt.Errorf("%w: %w", ErrKeystore, err)
 	}
@@ -149,6 +154,8 @@ func codeOf(err error) string {
 		return "foreign_ciphertext"
 	case errors.Is(err, hsm.ErrInactive):
 		return CodeKeystoreInactive
+	case errors.Is(err, hsm.ErrUnavailable):
+		return CodeKeystoreUnavailable
 	}
 	return "keystore_error"
 }

@@ -31,7 +31,7 @@ const (
 
 // Use authorises one data-plane call, does it, records it, and answers: in that order. Errors: *InputError
 // (nothing recorded: nothing was asked that could be judged), *Denied, ErrBadCiphertext, ErrNotThisKey,
-// ErrForeign, ErrKeystore, hsm.ErrInactive, store.ErrUnavailable. Whenever an error is returned, no secret is.
+// ErrForeign, ErrKeystore, hsm.ErrInactive, hsm.ErrUnavailable, store.ErrUnavailable. Whenever an error is returned, no secret is.
 func (s *Service) Use(ctx context.Context, p identity.Principal, u Use) (Used, error) {
 	c, err := s.begin(p, &u)
 	if err != nil {

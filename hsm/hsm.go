@@ -19,6 +19,9 @@ import (
 var (
 	// ErrInactive: the keystore has not been given its activation secret. Retry later.
 	ErrInactive = errors.New("keystore is inactive")
+	// ErrUnavailable: the keystore, or what it takes to reach it, does not answer as it should just now. Nothing is said of
+	// the key or of what was asked. Retry later.
+	ErrUnavailable = errors.New("keystore is unavailable")
 	// ErrActivationSecret: the activation secret offered does not open this keystore.
 	ErrActivationSecret = errors.New("activation secret does not open this keystore")
 	// ErrCorrupt: stored material or a ciphertext body failed authentication.
@@ -35,6 +38,10 @@ var (
 	ErrInvalid = errors.New("invalid argument")
 )
 
+// Waits reports whether an error says only that the keystore can not serve now: what was asked may be asked again. Of an
+// effect it does not say that it did not happen.
+func Waits(err error) bool { return errors.Is(err, ErrInactive) || errors.Is(err, ErrUnavailable) }
+
 // Algorithm names how a message key arises and how the payload is protected. It is part of every
 // ciphertext header, so a number, once given, keeps its meaning for ever.
 type Algorithm uint8
@@ -43,15 +50,33 @@ const (
 	// AlgorithmDerivedAES256GCM: HKDF-SHA-256 (SP 800-56C, RFC 5869) of the version key with a random
 	// 32-byte salt gives a fresh AES-256-GCM key a message; random 96-bit nonce (SP 800-38D 8.2.2).
 	AlgorithmDerivedAES256GCM Algorithm = 1
+	// AlgorithmWrappedAES256GCM: a fresh AES-256 key a message, made inside a token, under the version key by AES-KW
+	// (SP 800-38F, 6.2); AES-256-GCM under it, inside the token too, with a random 96-bit nonce (SP 800-38D 8.2.2). A key
+	// that seals one message leaves no nonce bound to count.
+	AlgorithmWrappedAES256GCM Algorithm = 2
 )
 
 // Known reports whether this program has the algorithm. An unknown one is refused, never guessed.
-func (a Algorithm) Known() bool { return a == AlgorithmDerivedAES256GCM }
+func (a Algorithm) Known() bool { return a.Overhead() > 0 }
+
+// Overhead is by how many bytes a sealed body is longer than its plaintext; 0 for an unknown algorithm.
+func (a Algorithm) Overhead() int {
+	switch a {
+	case AlgorithmDerivedAES256GCM:
+		return 32 + 12 + 16 // salt, nonce, tag
+	case AlgorithmWrappedAES256GCM:
+		return 40 + 12 + 16 // wrapped message key, nonce, tag
+	}
+	return 0
+}
 
 // String is the algorithm's name in records and reports.
 func (a Algorithm) String() string {
-	if a == AlgorithmDerivedAES256GCM {
+	switch a {
+	case AlgorithmDerivedAES256GCM:
 		return "HKDF-SHA-256+AES-256-GCM"
+	case AlgorithmWrappedAES256GCM:
+		return "AES-256-KW+AES-256-GCM"
 	}
 	return "unknown algorithm " + strconv.Itoa(int(a))
 }
@@ -170,10 +195,12 @@ type Rekeyer interface {
 	CheckActivation(activation *secret.Bytes) error
 	// Stage takes the secret that is to follow, checked against its verifier (ErrActivationSecret), and keeps its
 	// own copy. From then on material under either secret opens; Create goes on under the present one. Staging again
-	// replaces what was staged.
-	Stage(ctx context.Context, activation *secret.Bytes, verifier []byte) error
+	// replaces what was staged. recorded is what the keystore's record is to hold as its verifier from then on: the
+	// verifier, and whatever the keystore needs besides to finish going over after a process that ended too early.
+	Stage(ctx context.Context, activation *secret.Bytes, verifier []byte) (recorded []byte, err error)
 	// Rewrap returns the same key, with the same check value, wrapped under the staged secret. Material under the
-	// present secret and under the staged one is taken. Without a staged secret it is ErrUnsupported.
+	// present secret and under the staged one is taken. Without a staged secret it is ErrUnsupported, and so it is in a
+	// keystore that StoresKeys: nothing is wrapped there, and Wraps is true.
 	Rewrap(ctx context.Context, m Material) (Material, error)
 	// Unstage forgets what was staged; idempotent.
 	Unstage()
@@ -184,6 +211,15 @@ type Rekeyer interface {
 	Follow(verifier []byte)
 	// Wraps reports whether m is wrapped under the secret of this verifier.
 	Wraps(m Material, verifier []byte) bool
+}
+
+// Initialiser is a keystore in a device that has to be taken over before its first activation.
+type Initialiser interface {
+	Keystore
+	// Initialise erases the device and lets nothing but the activation secret open it, which is checked against the
+	// verifier (ErrActivationSecret). Whoever set it up loses their way in. Done again after it was cut short at any point
+	// it comes to the same end. The keystore is active afterwards.
+	Initialise(ctx context.Context, activation *secret.Bytes) error
 }
 
 // Handle is one key version ready for use, and what it can do follows from its specification: it is a Sealer, a

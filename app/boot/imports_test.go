@@ -56,6 +56,8 @@ func reserved() map[string][]string {
 		"codeberg.org/go-pdf/fpdf":              {"app/paper"},
 		"github.com/boombuler/barcode":          {"app/paper"},
 		"golang.org/x/image":                    {"app/paper"},
+		"github.com/miekg/pkcs11":               {"hsm/pkcs11"},
+		"github.com/sony/gobreaker":             {"hsm/pkcs11"},
 		"math/rand":                             {},
 		"github.com/stretchr/testify/mock":      {},
 		"github.com/go-playground/validator":    {},

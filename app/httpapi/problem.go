@@ -60,6 +60,7 @@ func sentinels() []sentinel {
 		{custodian.ErrNotThisKey, bad, "wrong_key", "Ciphertext belongs to another key", false},
 		{custodian.ErrForeign, bad, "foreign_ciphertext", "Ciphertext belongs to another instance", false},
 		{hsm.ErrInactive, unavailable, custodian.CodeKeystoreInactive, "Keystore is inactive", false},
+		{hsm.ErrUnavailable, unavailable, custodian.CodeKeystoreUnavailable, "Keystore does not answer", false},
 
 		{shamir.ErrForeignSet, bad, "share_foreign", "Share of another set", true},
 		{shamir.ErrStaleEpoch, bad, "share_stale", "Share of an earlier epoch", true},
@@ -106,7 +107,7 @@ func sentinels() []sentinel {
 // retryable codes are those that time alone may cure.
 func retryable(code string) bool {
 	switch code {
-	case custodian.CodeKeystoreInactive, "storage_unavailable", "rate_limited":
+	case custodian.CodeKeystoreInactive, custodian.CodeKeystoreUnavailable, "storage_unavailable", "rate_limited":
 		return true
 	}
 	return false

@@ -78,7 +78,7 @@ func (o sharesCutover) Prepare(ctx context.Context, env Env, view *store.View, i
 	}
 	plan.ShareEpoch = c.next.Epoch
 	plan.Quorum.Target.Threshold, plan.Quorum.Target.Total = c.next.Threshold, c.next.Total
-	versions := wrappedIn(view, c.keystore.ID)
+	versions := wrappedIn(view, c.keystore)
 	plan.Lines = []Line{
 		{Label: "keystore", After: c.keystore.ID},
 		{Label: "share set", Before: c.old.ID, After: c.set.ID},
@@ -97,11 +97,15 @@ func (o sharesCutover) Prepare(ctx context.Context, env Env, view *store.View, i
 	return plan, err
 }
 
-// wrappedIn are the key versions whose material lies in the database, wrapped by a keystore, in order of id.
-func wrappedIn(view *store.View, keystore string) []*key.Version {
+// wrappedIn are the key versions whose material lies in the database, wrapped by a keystore, in order of id. A keystore
+// that holds its keys wraps none.
+func wrappedIn(view *store.View, keystore *key.Keystore) []*key.Version {
 	var out []*key.Version
+	if keystore.Capabilities.StoresKeys {
+		return out
+	}
 	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
-		if v.Keystore == keystore && len(v.Material.Blob) > 0 {
+		if v.Keystore == keystore.ID && len(v.Material.Blob) > 0 {
 			out = append(out, v)
 		}
 	}
@@ -117,6 +121,7 @@ type rewrapped struct {
 type cutoverEffect struct {
 	Epoch    uint32      `json:"epoch"`
 	Verifier []byte      `json:"verifier"`
+	Recorded []byte      `json:"recorded"` // what the keystore's record holds as its verifier from then on
 	Versions []rewrapped `json:"versions"` // in order of version id
 }
 
@@ -141,11 +146,12 @@ func (o sharesCutover) Effect(ctx context.Context, env Env, in Input, effectID s
 	if err != nil {
 		return Effect{}, err
 	}
-	if err := driver.Stage(ctx, shares, c.set.Pending.Verifier); err != nil {
+	recorded, err := driver.Stage(ctx, shares, c.set.Pending.Verifier)
+	if err != nil {
 		return Effect{}, err
 	}
-	done := cutoverEffect{Epoch: c.next.Epoch, Verifier: c.set.Pending.Verifier}
-	for _, v := range wrappedIn(view, c.keystore.ID) {
+	done := cutoverEffect{Epoch: c.next.Epoch, Verifier: c.set.Pending.Verifier, Recorded: recorded}
+	for _, v := range wrappedIn(view, c.keystore) {
 		now, err := driver.Rewrap(ctx, v.Material)
 		if err == nil && now.CheckValue != v.CheckValue {
 			err = fmt.Errorf("check value of %s changed: %w", key.VersionID(v.Key, v.Version), hsm.ErrCorrupt)
@@ -190,7 +196,7 @@ func (o sharesCutover) Complete(_ context.Context, env Env, tx *store.Tx, in Inp
 	if err != nil {
 		return Result{}, err
 	}
-	if err := putCut(a, tx, c, len(done.Versions), unproven); err != nil {
+	if err := putCut(a, tx, c, &done, unproven); err != nil {
 		return Result{}, err
 	}
 	return result(map[string]any{"keystore": c.keystore.ID, "share_set": c.set.ID, "epoch": done.Epoch, "versions": len(done.Versions),
@@ -203,7 +209,7 @@ func putRewrapped(a acting, tx *store.Tx, c *cutting, versions []rewrapped) erro
 	if bad := tx.View().Tampered(custodian.KindKeyVersion); len(bad) > 0 {
 		return &store.TamperedError{Kind: custodian.KindKeyVersion, ID: bad[0].ID}
 	}
-	now := wrappedIn(tx.View(), c.keystore.ID)
+	now := wrappedIn(tx.View(), c.keystore)
 	same := len(now) == len(versions)
 	for i := 0; same && i < len(now); i++ {
 		same = now[i].Key == versions[i].Now.Key && now[i].Version == versions[i].Now.Version && bytes.Equal(now[i].Material.Blob, versions[i].Was)
@@ -246,7 +252,7 @@ func supersede(a acting, tx *store.Tx, c *cutting) (unproven int, err error) {
 }
 
 // putCut brings the pending epoch into force and writes the new verifier into the keystore's record.
-func putCut(a acting, tx *store.Tx, c *cutting, versions, unproven int) error {
+func putCut(a acting, tx *store.Tx, c *cutting, done *cutoverEffect, unproven int) error {
 	past := people.PastEpoch{Epoch: c.old.Epoch, Threshold: c.old.Threshold, Total: c.old.Total, IssuedAt: c.old.IssuedAt,
 		SupersededAt: a.at, SupersededBy: a.ceremony}
 	now, replaced := *c.next, c.old.ID != c.set.ID
@@ -271,7 +277,7 @@ func putCut(a acting, tx *store.Tx, c *cutting, versions, unproven int) error {
 		return err
 	}
 	ks := *c.keystore
-	ks.Verifier, ks.ShareSet = c.set.Pending.Verifier, now.ID
+	ks.Verifier, ks.ShareSet = done.Recorded, now.ID
 	ks.GovRevision++
 	if ks.SecretExposed != nil && ks.SecretExposed.Until == nil {
 		exposed := *ks.SecretExposed
@@ -279,11 +285,11 @@ func putCut(a acting, tx *store.Tx, c *cutting, versions, unproven int) error {
 		ks.SecretExposed = &exposed
 	}
 	return a.put(tx, custodian.KindKeystore, ks.ID, ks, a.event("shares.cutover", setEventTarget(now.ID), map[string]any{"keystore": ks.ID,
-		"epoch": now.Epoch, "threshold": now.Threshold, "total": now.Total, "versions": versions, "old_set": c.old.ID, "old_epoch": c.old.Epoch, "old_shares": unproven}))
+		"epoch": now.Epoch, "threshold": now.Threshold, "total": now.Total, "versions": len(done.Versions), "old_set": c.old.ID, "old_epoch": c.old.Epoch, "old_shares": unproven}))
 }
 
 // Settle has the driver go over to the secret that the record now names. Where the process ends before, the next one
-// starts from the record.
+// starts from the record: a token's PINs are changed then when it is activated.
 func (sharesCutover) Settle(_ context.Context, env Env, in Input, _ Effect) error {
 	p, err := decode[setParams](in)
 	if err != nil {

@@ -66,7 +66,7 @@ type Header struct {
 // Validate reports the first field that no ciphertext can carry, as a *FieldError.
 func (h Header) Validate() error {
 	if !h.Algorithm.Known() {
-		return &FieldError{ErrUnsupported, "algorithm", h.Algorithm.String(), hsm.AlgorithmDerivedAES256GCM.String()}
+		return &FieldError{ErrUnsupported, "algorithm", h.Algorithm.String(), hsm.AlgorithmDerivedAES256GCM.String() + ", " + hsm.AlgorithmWrappedAES256GCM.String()}
 	}
 	if !validKeyID(h.Key) {
 		return &FieldError{ErrCiphertext, "key", "not a key id", fmt.Sprintf("1 to %d bytes of [a-z0-9._-], first of [a-z0-9]", MaxKeyID)}

@@ -42,7 +42,7 @@ func TestParseGivesBackWhatWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		h := dek.Header{
 			Development: rapid.Bool().Draw(t, "development"),
-			Algorithm:   hsm.AlgorithmDerivedAES256GCM,
+			Algorithm:   rapid.SampledFrom([]hsm.Algorithm{hsm.AlgorithmDerivedAES256GCM, hsm.AlgorithmWrappedAES256GCM}).Draw(t, "algorithm"),
 			Key:         keyIDs.Draw(t, "key"),
 			Version:     rapid.Uint32Min(1).Draw(t, "version"),
 			ProtectedAt: time.UnixMilli(rapid.Int64Range(0, 253402300799999).Draw(t, "ms")).UTC(),

@@ -33,7 +33,7 @@ func (r *Ring) Seal(ctx context.Context, ks hsm.Keystore, v *key.Version, s Seal
 	}
 	scratch := r.scratch.Get().(*[]byte)
 	defer r.scratch.Put(scratch)
-	out := make([]byte, 0, fixedHeader+len(v.Key)+derivedOverhead+len(plaintext))
+	out := make([]byte, 0, fixedHeader+len(v.Key)+v.Algorithm.Overhead()+len(plaintext))
 	out = AppendHeader(out, header)
 	aad := AAD((*scratch)[:0], out, s.Context)
 	for opens := 1; ; opens++ {
@@ -80,9 +80,5 @@ func (r *Ring) Open(ctx context.Context, ks hsm.Keystore, v *key.Version, header
 	}
 }
 
-// derivedOverhead is what AlgorithmDerivedAES256GCM adds to a payload: salt, nonce and tag.
-const derivedOverhead = 32 + 12 + 16
-
-// PayloadBytes is the length of the plaintext inside a body of AlgorithmDerivedAES256GCM, 0 for a body that is
-// too short to hold one.
-func PayloadBytes(body []byte) int { return max(0, len(body)-derivedOverhead) }
+// PayloadBytes is the length of the plaintext inside a body of an algorithm, 0 for a body that is too short to hold one.
+func PayloadBytes(a hsm.Algorithm, body []byte) int { return max(0, len(body)-a.Overhead()) }

@@ -66,7 +66,7 @@ func requireOpens(t *testing.T, r *Ring, ks hsm.Keystore, v *key.Version, ct []b
 	h, header, body, err := Parse(ct)
 	require.NoError(t, err)
 	require.Equal(t, v.Key, h.Key)
-	require.Equal(t, 4, PayloadBytes(body))
+	require.Equal(t, 4, PayloadBytes(h.Algorithm, body))
 	plain, err := r.Open(t.Context(), ks, v, header, body, sealing().Context)
 	require.NoError(t, err)
 	require.Equal(t, "text", string(plain))
@@ -94,7 +94,7 @@ func TestSealAllocatesTheCiphertextOnce(t *testing.T) {
 	v := ks.version(t, "k", 1)
 	ct, err := r.Seal(t.Context(), ks, v, sealing(), []byte("text"))
 	require.NoError(t, err)
-	require.Len(t, ct, fixedHeader+1+derivedOverhead+4)
+	require.Len(t, ct, fixedHeader+1+v.Algorithm.Overhead()+4)
 	require.LessOrEqual(t, cap(ct)-len(ct), 16, "no more than an allocation's rounding")
 }
 

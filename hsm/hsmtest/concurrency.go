@@ -66,6 +66,9 @@ func useOnce(ctx context.Context, k hsm.Keystore, shared hsm.Sealer, m hsm.Mater
 	if !bytes.Equal(text, got) {
 		return errors.New("opened something else than was sealed")
 	}
+	if k.Capabilities().StoresKeys && round%8 != 0 {
+		return nil // a device is slow to store many
+	}
 	_, err = k.Create(ctx, keyID, 2, hsm.AES256, fmt.Sprintf("effect-%d-%d", worker, round))
 	return err
 }

@@ -41,26 +41,26 @@ func (k *Keystore) CheckActivation(activation *secret.Bytes) error {
 }
 
 // Stage implements hsm.Rekeyer.
-func (k *Keystore) Stage(ctx context.Context, activation *secret.Bytes, verifier []byte) error {
+func (k *Keystore) Stage(ctx context.Context, activation *secret.Bytes, verifier []byte) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
+		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
 	}
 	if err := verify(activation, verifier); err != nil {
-		return fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
+		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
 	}
 	wrapping, err := deriveKey(activation, wrappingLabel)
 	if err != nil {
-		return fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
+		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.wrapping == nil {
 		wrapping.Wipe()
-		return fmt.Errorf("staging a secret for keystore %q: %w", k.id, hsm.ErrInactive)
+		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, hsm.ErrInactive)
 	}
 	k.unstage()
 	k.staged = &staged{verifier: bytes.Clone(verifier), wrapping: wrapping}
-	return nil
+	return bytes.Clone(verifier), nil
 }
 
 // Rewrap implements hsm.Rekeyer. What it returns was opened again and has the check value that it had.

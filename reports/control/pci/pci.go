@@ -110,6 +110,8 @@ func algorithmName(v key.Version) string {
 		}
 	case v.Algorithm == hsm.AlgorithmDerivedAES256GCM:
 		return "AES-256-GCM, derived message keys"
+	case v.Algorithm == hsm.AlgorithmWrappedAES256GCM:
+		return "AES-256-GCM, message keys wrapped by AES-256-KW"
 	}
 	return ""
 }
