@@ -213,9 +213,26 @@ type Rekeyer interface {
 	Wraps(m Material, verifier []byte) bool
 }
 
+// Device is the device that a keystore is. Label and Serial find it, and whichever is not empty must fit; the rest is what
+// it says of itself.
+type Device struct {
+	Label        string `json:"label,omitempty"`
+	Serial       string `json:"serial,omitempty"`
+	Manufacturer string `json:"manufacturer,omitempty"`
+	Model        string `json:"model,omitempty"`
+	Firmware     string `json:"firmware,omitempty"`
+}
+
+// String names a device for people.
+func (d Device) String() string {
+	return fmt.Sprintf("token with label %q and serial number %q", d.Label, d.Serial)
+}
+
 // Initialiser is a keystore in a device that has to be taken over before its first activation.
 type Initialiser interface {
 	Keystore
+	// Device says which device it is.
+	Device() Device
 	// Initialise erases the device and lets nothing but the activation secret open it, which is checked against the
 	// verifier (ErrActivationSecret). Whoever set it up loses their way in. Done again after it was cut short at any point
 	// it comes to the same end. The keystore is active afterwards.

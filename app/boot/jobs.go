@@ -110,7 +110,7 @@ func (s *service) tendKeystores(ctx context.Context) error {
 	for _, record := range s.keystores() {
 		d, err := s.door.Keystore(record.ID)
 		if errors.Is(err, store.ErrNotFound) {
-			if d, err = driver(record); err == nil {
+			if d, err = s.driver(record); err == nil {
 				// Somebody else may have added it meanwhile; then that one is used.
 				_ = s.door.AddKeystore(record.ID, d)
 				d, err = s.door.Keystore(record.ID)
@@ -128,7 +128,9 @@ func (s *service) tendKeystores(ctx context.Context) error {
 			delete(s.asked, record.ID)
 			continue
 		}
-		errs = append(errs, s.askForActivation(ctx, record.ID))
+		if record.Initialised() { // until then nothing opens it
+			errs = append(errs, s.askForActivation(ctx, record.ID))
+		}
 	}
 	return errors.Join(errs...)
 }

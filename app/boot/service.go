@@ -23,7 +23,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/hsm"
-	"conclave/hsm/soft"
+	"conclave/hsm/pkcs11"
 	"conclave/policies"
 )
 
@@ -47,6 +47,7 @@ type service struct {
 	door    *custodian.Service
 	engine  *ceremony.Engine
 	bundles *bundles.Keeper
+	modules *pkcs11.Modules
 	alerts  chan store.Violation
 
 	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
@@ -67,7 +68,7 @@ func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logge
 	}
 	defer keys.wipe()
 	s := &service{cfg: cfg, clock: clk, log: logger, version: version, logKey: keys.log, node: keys.node,
-		alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request)}
+		modules: pkcs11.NewModules(), alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request)}
 	// Compiling policy and replaying the ledger take the most of a start, so they run side by side.
 	compiled := compilePolicies(ctx)
 	sc := storeConfig(cfg, keys.log, clk, logger)
@@ -117,7 +118,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	if err != nil {
 		return err
 	}
-	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: driver,
+	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: s.driver,
 		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Copier: s.copier(), Clock: s.clock, Logger: s.log})
 	if err != nil {
 		return err
@@ -153,20 +154,10 @@ func (s *service) checkInstance() error {
 	return nil
 }
 
-// driver makes the driver of a keystore's governed record.
-func driver(record *key.Keystore) (hsm.Keystore, error) {
-	switch record.Driver {
-	case "software":
-		return soft.New(soft.Config{ID: record.ID, Verifier: record.Verifier})
-	default:
-		return nil, fmt.Errorf("keystore %q: driver %q is not in this program; it has: software", record.ID, record.Driver)
-	}
-}
-
 func (s *service) keystoreDrivers() (map[string]hsm.Keystore, error) {
 	out := map[string]hsm.Keystore{}
 	for _, record := range s.keystores() {
-		d, err := driver(record)
+		d, err := s.driver(record)
 		if err != nil {
 			return nil, err
 		}

@@ -10,8 +10,8 @@ import (
 )
 
 func keystoreCommand() *cobra.Command {
-	return parent("keystore", "List, activate, deactivate and register keystores",
-		keystoreList(), keystoreActivate(), keystoreDeactivate(), keystoreRegister())
+	return parent("keystore", "List, activate, deactivate, register and initialise keystores",
+		keystoreList(), keystoreActivate(), keystoreDeactivate(), keystoreRegister(), keystoreInitialise())
 }
 
 func keystoreList() *cobra.Command {
@@ -46,7 +46,7 @@ func keystoreRegister() *cobra.Command {
 			"share sealed to its holder; the keystore can be activated once enough shares are confirmed.",
 	}
 	p := newParams(c)
-	p.text("driver", "driver", "software", "driver")
+	p.text("driver", "driver", "software", "driver: software or pkcs11")
 	p.text("jurisdiction", "jurisdiction", "", "where it is: ISO 3166-1 alpha-2, or a region that policy knows")
 	p.text("environment", "environment", "", "production or test")
 	p.text("location", "location", "", "where exactly, for the record")
@@ -55,6 +55,9 @@ func keystoreRegister() *cobra.Command {
 	p.text("make", "make", "", "maker")
 	p.text("model", "model", "", "model")
 	set := c.Flags().String("share-set", "", "id of its share set")
+	module := c.Flags().String("token-module", "", "pkcs11: name of the module in the nodes' configuration")
+	label := c.Flags().String("token-label", "", "pkcs11: label of the token")
+	serial := c.Flags().String("token-serial", "", "pkcs11: serial number of the token")
 	threshold := c.Flags().Int("threshold", 0, "shares that open it (m)")
 	holders := c.Flags().StringSlice("holder", nil, "person who holds a share; repeat for each")
 	reason := c.Flags().String("reason", "", "why, for the record")
@@ -65,9 +68,19 @@ func keystoreRegister() *cobra.Command {
 		}
 		params["id"] = args[0]
 		params["share_set"] = map[string]any{"id": *set, "threshold": *threshold, "holders": *holders}
+		if *module != "" || *label != "" || *serial != "" {
+			params["token"] = map[string]any{"module": *module, "label": *label, "serial": *serial}
+		}
 		return s.propose("keystore.register", params, *reason)
 	})
 	return must(c, "jurisdiction", "environment", "location", "controller", "share-set", "threshold", "holder", "reason")
+}
+
+func keystoreInitialise() *cobra.Command {
+	return proposal{use: "initialise KEYSTORE", name: "keystore.initialise", member: "keystore",
+		short: "Take over a token: it is erased, and only its shares open it",
+		long: "Proposes to initialise the token that a keystore is. Its custodians bring their shares (ceremony bring) and a\n" +
+			"witness attends (ceremony attend). The node that executes it needs pkcs11.so_pin_file."}.command()
 }
 
 func keystoreActivate() *cobra.Command {

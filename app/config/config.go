@@ -25,6 +25,7 @@ type Config struct {
 	Log      Log      `koanf:"log"`
 	Metrics  Metrics  `koanf:"metrics"`
 	Limits   Limits   `koanf:"limits"`
+	PKCS11   PKCS11   `koanf:"pkcs11"`
 }
 
 // TLS says with which certificate the server answers and whose clients it talks to.
@@ -167,6 +168,7 @@ func (c *Config) Validate() error {
 		between("limits.application_per_second", c.Limits.ApplicationPerSecond, 0, maxPerSecond),
 		between("limits.application_burst", c.Limits.ApplicationBurst, 0, maxPerSecond),
 		c.checkLimits(),
+		c.checkPKCS11(),
 	}
 	for _, err := range checks {
 		if err != nil {

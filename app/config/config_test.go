@@ -27,6 +27,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 		Database: config.Database{Driver: "sqlite"}, Node: config.Node{ID: "node-1"},
 		Log:    config.Log{Level: "info", Format: "text"},
 		Limits: config.Limits{Connections: 4096, ShutdownGrace: 15 * time.Second},
+		PKCS11: config.PKCS11{Sessions: 4},
 	}, c)
 	require.Equal(t, "/srv/demo/conclave.db", c.DSN())
 	require.True(t, c.DatabaseInside())

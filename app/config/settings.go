@@ -58,6 +58,9 @@ func Settings() []Setting {
 		{Key: "limits.application_per_second", Kind: Number, Default: "0", Help: "data-plane calls of one application a second; 0 is unlimited"},
 		{Key: "limits.application_burst", Kind: Number, Default: "0", Help: "calls that an application may save up"},
 		{Key: "limits.shutdown_grace", Kind: Duration, Default: "15s", Help: "how long a stopping server lets calls finish"},
+		{Key: "pkcs11.modules", Kind: Text, Help: "libraries that speak to tokens: name=path, separated by commas; keystores name theirs"},
+		{Key: "pkcs11.sessions", Kind: Number, Default: "4", Help: "calls that one token is given at once"},
+		{Key: "pkcs11.so_pin_file", Kind: Text, Help: "file with the first PIN of a token's security officer, mode 0600, until keystore.initialise has changed it"},
 	}
 }
 

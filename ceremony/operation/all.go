@@ -57,6 +57,7 @@ func All() []Operation {
 		keySuspend{},
 		keystoreActivate{},
 		keystoreDeactivate{},
+		keystoreInitialise{},
 		keystoreRegister{},
 		ownershipTransfer{},
 		policyActivate{},

@@ -26,12 +26,19 @@ type engineRig struct {
 
 func newEngineRig(t *testing.T) *engineRig {
 	t.Helper()
+	return newEngineRigWith(t, softDriver)
+}
+
+// newEngineRigWith has keystores of other drivers too.
+func newEngineRigWith(t *testing.T, drivers operation.Drivers) *engineRig {
+	t.Helper()
 	r := &engineRig{rig: newRigOn(t, ceremony.Schema(store.Schema{}))}
+	r.env.Drivers = drivers
 	nodeKey, err := keyfile.Generate(custodiantest.NodeID, "ES256")
 	require.NoError(t, err)
 	challengeKey := make([]byte, 32)
 	rand.Read(challengeKey)
-	r.engine, err = ceremony.New(ceremony.Config{Custodian: r.Service, Operations: operation.All(), Drivers: softDriver,
+	r.engine, err = ceremony.New(ceremony.Config{Custodian: r.Service, Operations: operation.All(), Drivers: drivers,
 		NodeSigner: nodeKey, ChallengeKey: challengeKey, Clock: r.Clock})
 	require.NoError(t, err)
 	return r

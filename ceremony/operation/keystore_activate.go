@@ -46,6 +46,7 @@ func (keystoreActivate) Prepare(_ context.Context, env Env, view *store.View, in
 	if driver, err := env.Custodian.Keystore(record.ID); err == nil && driver.Active() {
 		plan.Deny = append(plan.Deny, refusal("already_active", "keystore "+record.ID+" is active on this node", "nothing to do"))
 	}
+	plan.Deny = append(plan.Deny, uninitialised(record)...)
 	if record.Status != key.KeystoreRegistered {
 		plan.Deny = append(plan.Deny, refusal("keystore_retired", "keystore "+record.ID+" is "+record.Status, "use a registered keystore"))
 	}

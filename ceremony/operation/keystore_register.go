@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -15,13 +16,29 @@ import (
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/hsm"
+	"conclave/hsm/pkcs11"
 	"conclave/hsm/secret"
 	"conclave/hsm/soft"
 	"conclave/policies"
 )
 
-// driverSoftware is the driver whose activation secret this service makes and splits by itself.
+// driverSoftware is the driver of keystores that are no device.
 const driverSoftware = "software"
+
+// newActivation makes the activation secret of a keystore of a driver.
+func newActivation(driver string) (*secret.Bytes, []byte, error) {
+	if driver == pkcs11.Driver {
+		return pkcs11.NewActivation()
+	}
+	return soft.NewActivation()
+}
+
+// tokenParams name a token: by label, serial number, or both.
+type tokenParams struct {
+	Module string `json:"module"`
+	Label  string `json:"label"`
+	Serial string `json:"serial"`
+}
 
 type shareSetParams struct {
 	ID        string   `json:"id"`
@@ -40,6 +57,7 @@ type keystoreRegisterParams struct {
 	Make         string           `json:"make"`
 	Model        string           `json:"model"`
 	ShareSet     shareSetParams   `json:"share_set"`
+	Token        *tokenParams     `json:"token,omitempty"`
 }
 
 // record is the governed row before its driver has proved anything.
@@ -48,9 +66,13 @@ func (p *keystoreRegisterParams) record() *key.Keystore {
 	if custody == "" {
 		custody = hsm.CustodySelf
 	}
-	return &key.Keystore{ID: p.ID, Driver: p.Driver, Make: p.Make, Model: p.Model, Custody: custody,
+	out := &key.Keystore{ID: p.ID, Driver: p.Driver, Make: p.Make, Model: p.Model, Custody: custody,
 		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Location: p.Location, Controller: p.Controller,
 		ShareSet: p.ShareSet.ID, Status: key.KeystoreRegistered, GovRevision: 1}
+	if p.Token != nil {
+		out.Token = &key.Token{Module: p.Token.Module, Device: hsm.Device{Label: p.Token.Label, Serial: p.Token.Serial}}
+	}
+	return out
 }
 
 func (p *keystoreRegisterParams) set() *people.ShareSet {
@@ -75,7 +97,7 @@ func (keystoreRegister) Prepare(_ context.Context, _ Env, view *store.View, in I
 	if _, err := presentPerson(view, "controller", p.Controller); err != nil {
 		return Plan{}, err
 	}
-	return Plan{
+	plan := Plan{
 		Target: Target{Type: "keystore", ID: p.ID},
 		Title:  fmt.Sprintf("Register keystore %s and issue the shares that open it", p.ID),
 		Lines: []Line{
@@ -90,13 +112,20 @@ func (keystoreRegister) Prepare(_ context.Context, _ Env, view *store.View, in I
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "keystore", ID: p.ID, Owner: p.Controller,
 			Threshold: p.ShareSet.Threshold, Total: len(p.ShareSet.Holders)}},
 		Deny: strongHolders(view, nil, p.set(), p.ShareSet.Holders),
-	}, nil
+	}
+	if record := p.record(); record.Token != nil {
+		plan.Lines = append(plan.Lines, Line{Label: "module", After: record.Token.Module})
+		plan.Lines = append(plan.Lines, deviceLines(&record.Token.Device)...)
+		plan.Lines = append(plan.Lines, Line{Label: "then", After: "its custodians initialise it, which erases what is in it (keystore.initialise)"})
+	}
+	return plan, nil
 }
 
 func (p *keystoreRegisterParams) check(view *store.View) error {
 	record, set := p.record(), p.set()
 	return key.First([]error{
-		key.CheckOneOf("driver", p.Driver, driverSoftware),
+		key.CheckOneOf("driver", p.Driver, driverSoftware, pkcs11.Driver),
+		p.checkToken(view),
 		key.CheckOneOf("custody", record.Custody, hsm.CustodySelf),
 		record.Validate(),
 		vacant(view, custodian.KindKeystore, "id", p.ID, "keystore"),
@@ -104,6 +133,29 @@ func (p *keystoreRegisterParams) check(view *store.View) error {
 		vacant(view, custodian.KindShareSet, "share_set.id", p.ShareSet.ID, "share set"),
 		within("share_set", checkHolders(view, set, p.ShareSet.Holders)),
 	})
+}
+
+// checkToken holds driver and token together, and refuses a token that another keystore is.
+func (p *keystoreRegisterParams) checkToken(view *store.View) error {
+	switch {
+	case p.Driver == pkcs11.Driver && p.Token == nil:
+		return &custodian.InputError{Field: "token", Problem: "missing", Allowed: "module, and label or serial number, of the token that the keystore is to be"}
+	case p.Driver != pkcs11.Driver && p.Token != nil:
+		return &custodian.InputError{Field: "token", Problem: "a " + p.Driver + " keystore is no token", Allowed: "no token, or driver " + pkcs11.Driver}
+	case p.Token == nil:
+		return nil
+	}
+	return sameToken(view, p.ID, p.Token.Module, p.Token.Serial)
+}
+
+// sameToken refuses a second keystore in one token: they would log each other out, and share one fate.
+func sameToken(view *store.View, id, module, serial string) error {
+	for _, ks := range store.All[key.Keystore](view, custodian.KindKeystore) {
+		if serial != "" && ks.ID != id && ks.Token != nil && ks.Status == key.KeystoreRegistered && ks.Token.Module == module && ks.Token.Device.Serial == serial {
+			return &custodian.InputError{Field: "token.serial", Problem: fmt.Sprintf("%s is keystore %s", serial, ks.ID), Allowed: "a token that is no keystore yet"}
+		}
+	}
+	return nil
 }
 
 // registered is what the effect leaves for the record: nothing in it is secret.
@@ -124,7 +176,7 @@ func (keystoreRegister) Effect(_ context.Context, env Env, in Input, effectID st
 	if err := p.check(view); err != nil {
 		return Effect{}, err
 	}
-	activation, verifier, err := soft.NewActivation()
+	activation, verifier, err := newActivation(p.Driver)
 	if err != nil {
 		return Effect{}, err
 	}
@@ -176,11 +228,16 @@ func (keystoreRegister) Complete(_ context.Context, env Env, tx *store.Tx, in In
 	if err := p.check(tx.View()); err != nil {
 		return Result{}, err
 	}
+	if t := made.Keystore.Token; t != nil { // the serial number that the token itself gave
+		if err := sameToken(tx.View(), p.ID, t.Module, t.Device.Serial); err != nil {
+			return Result{}, err
+		}
+	}
 	a := act(env, tx, in, in.Reason)
 	made.Keystore.RegisteredAt, made.Set.IssuedAt = a.at, a.at
 	ks, set := &made.Keystore, &made.Set
 	err = a.put(tx, custodian.KindKeystore, ks.ID, ks, a.event("keystore.register", ledger.Target{Type: "keystore", ID: ks.ID},
-		map[string]any{"driver": ks.Driver, "fips_standard": ks.FIPSStandard, "fips_level": ks.FIPSLevel, "certificate": ks.Certificate,
+		map[string]any{"driver": ks.Driver, "specifications": ks.Capabilities.Makes(), "fips_standard": ks.FIPSStandard, "fips_level": ks.FIPSLevel, "certificate": ks.Certificate,
 			"jurisdiction": ks.Jurisdiction, "location": ks.Location, "controller": ks.Controller}))
 	if err != nil {
 		return Result{}, err
@@ -193,9 +250,18 @@ func (keystoreRegister) Complete(_ context.Context, env Env, tx *store.Tx, in In
 	if err := recordIssued(a, tx, made.Shares); err != nil {
 		return Result{}, err
 	}
-	return result(map[string]any{"keystore": ks.ID, "share_set": set.ID, "epoch": set.Epoch,
-		"confirm": fmt.Sprintf("%d holders confirm their shares before it can be activated", min(set.Total, set.Threshold+1))}), nil
+	out := map[string]any{"keystore": ks.ID, "share_set": set.ID, "epoch": set.Epoch,
+		"confirm": fmt.Sprintf("%d holders confirm their shares before it can be activated", min(set.Total, set.Threshold+1))}
+	if ks.Token != nil {
+		out["token_serial"], out["makes"], out["lacks"] = ks.Token.Device.Serial, ks.Capabilities.Makes(), lacking(ks.Capabilities)
+	}
+	return result(out), nil
 }
 
 // Undo: nothing was left outside the database; the sealed shares open nothing that exists.
 func (keystoreRegister) Undo(context.Context, Env, Input, Effect) error { return nil }
+
+// lacking are the specifications that a keystore does not make: known now, not when somebody asks for one.
+func lacking(c hsm.Capabilities) []hsm.Spec {
+	return slices.DeleteFunc(hsm.Specs(), func(s hsm.Spec) bool { return slices.Contains(c.Makes(), s) })
+}

@@ -149,8 +149,18 @@ type Keystore struct {
 	Verifier     []byte    `json:"verifier,omitempty"`
 	RegisteredAt time.Time `json:"registered_at"`
 	RegisteredBy string    `json:"registered_by"`
+	// Token is the device that the keystore is; nil where its driver speaks to none.
+	Token *Token `json:"token,omitempty"`
 	// SecretExposed is set once so many shares of one epoch are out of control that they make a quorum.
 	SecretExposed *Exposure `json:"secret_exposed,omitempty"`
+}
+
+// Token is a device that is a keystore.
+type Token struct {
+	Module        string     `json:"module"` // name of the library that speaks to it, which each node's configuration has
+	Device        hsm.Device `json:"device"`
+	InitialisedAt *time.Time `json:"initialised_at,omitempty"` // nil: not taken over yet
+	InitialisedBy string     `json:"initialised_by,omitempty"` // ceremony
 }
 
 // Exposure says that a keystore's activation secret counts as known to others.

@@ -76,6 +76,7 @@ func (s *Keystore) Validate() error {
 	if s.ShareSet != "" {
 		checks = append(checks, CheckID("share_set", s.ShareSet))
 	}
+	checks = append(checks, s.validateToken())
 	if s.FIPSLevel > 0 && (s.FIPSStandard == "" || s.Certificate == "") {
 		checks = append(checks, &FieldError{"fips_level", "a claim without standard or certificate number",
 			"0, or a level with fips_standard and certificate"})

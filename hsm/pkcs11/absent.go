@@ -21,8 +21,8 @@ func NewModules() *Modules { return &Modules{} }
 // Keystore exists in programs with cgo only; there is no value of this one.
 type Keystore struct{ hsm.Rekeyer }
 
-// Token is never called.
-func (*Keystore) Token() Identity { return Identity{} }
+// Stats are never asked for.
+func (*Keystore) Stats() Stats { return Stats{} }
 
 // New returns ErrAbsent.
 func New(cfg Config) (*Keystore, error) {

@@ -14,12 +14,12 @@ import (
 )
 
 // discover asks the token what it is and what it can, for which nobody has to be logged in.
-func (k *Keystore) discover(ctx context.Context) (can hsm.Capabilities, i Identity, err error) {
+func (k *Keystore) discover(ctx context.Context) (can hsm.Capabilities, i hsm.Device, err error) {
 	within, cancel := context.WithTimeout(ctx, k.token.cfg.Deadline)
 	defer cancel()
 	found := make(chan struct{})
 	var c hsm.Capabilities
-	var identity Identity
+	var identity hsm.Device
 	err = k.token.patient(within, ctx, func(ctx context.Context) (err error) {
 		defer close(found)
 		c, identity, err = k.token.ask(ctx)
@@ -33,7 +33,7 @@ func (k *Keystore) discover(ctx context.Context) (can hsm.Capabilities, i Identi
 }
 
 // ask is the token's own word on itself.
-func (t *token) ask(ctx context.Context) (can hsm.Capabilities, i Identity, err error) {
+func (t *token) ask(ctx context.Context) (can hsm.Capabilities, i hsm.Device, err error) {
 	lib, epoch, err := t.module.enter(ctx)
 	if err != nil {
 		return can, i, err
@@ -53,7 +53,7 @@ func (t *token) ask(ctx context.Context) (can hsm.Capabilities, i Identity, err 
 		}
 	}
 	defer t.module.leave()
-	i = Identity{Label: strings.TrimSpace(info.Label), Serial: strings.TrimSpace(info.SerialNumber), Manufacturer: strings.TrimSpace(info.ManufacturerID),
+	i = hsm.Device{Label: strings.TrimSpace(info.Label), Serial: strings.TrimSpace(info.SerialNumber), Manufacturer: strings.TrimSpace(info.ManufacturerID),
 		Model: strings.TrimSpace(info.Model), Firmware: fmt.Sprintf("%d.%d", info.FirmwareVersion.Major, info.FirmwareVersion.Minor)}
 	if info.MaxPinLen < uint(pinBytes) {
 		return can, i, fmt.Errorf("the token takes PINs of at most %d characters, needed are %d: %w", info.MaxPinLen, pinBytes, hsm.ErrUnsupported)

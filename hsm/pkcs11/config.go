@@ -36,29 +36,14 @@ const (
 	keyBytes = 32
 )
 
-// Identity says which token a keystore is. Label and Serial find it, and whichever is not empty must fit; the rest is
-// what the token says of itself.
-type Identity struct {
-	Label        string
-	Serial       string
-	Manufacturer string
-	Model        string
-	Firmware     string
-}
-
-// String names a token for people.
-func (i Identity) String() string {
-	return fmt.Sprintf("token with label %q and serial number %q", i.Label, i.Serial)
-}
-
 // Config is one keystore in a token.
 type Config struct {
-	ID       string   // keystore id, bound into every object
-	Verifier []byte   // from NewActivation or Stage, stored in the keystore's record
-	Modules  *Modules // this process's modules
-	Module   string   // absolute path of the token's module
-	Token    Identity // which token: label, serial number, or both
-	Sessions int      // calls at once, 1 to MaxSessions
+	ID       string     // keystore id, bound into every object
+	Verifier []byte     // from NewActivation or Stage, stored in the keystore's record
+	Modules  *Modules   // this process's modules
+	Module   string     // absolute path of the token's module
+	Token    hsm.Device // which token: label, serial number, or both
+	Sessions int        // calls at once, 1 to MaxSessions
 	// Capabilities as the keystore's record has them; with none the token is asked, which takes its presence.
 	Capabilities hsm.Capabilities
 	// SOPINFile holds the PIN of the token's security officer until the token is initialised; "" for none.
@@ -79,7 +64,7 @@ func (c *Config) check() error {
 	if err := CheckModule(c.Module); err != nil {
 		return err
 	}
-	if err := c.Token.Check(); err != nil {
+	if err := CheckDevice(c.Token); err != nil {
 		return err
 	}
 	if c.Sessions < 1 || c.Sessions > MaxSessions {
@@ -99,15 +84,15 @@ func CheckModule(path string) error {
 	return nil
 }
 
-// Check refuses what finds no token, or could find more than one.
-func (i Identity) Check() error {
+// CheckDevice refuses what finds no token.
+func CheckDevice(d hsm.Device) error {
 	switch {
-	case i.Label == "" && i.Serial == "":
+	case d.Label == "" && d.Serial == "":
 		return fmt.Errorf("token: neither label nor serial number, allowed are either or both: %w", hsm.ErrInvalid)
-	case len(i.Label) > maxLabel || strings.TrimSpace(i.Label) != i.Label:
-		return fmt.Errorf("token label: %.64q, allowed are at most %d bytes without blanks around them: %w", i.Label, maxLabel, hsm.ErrInvalid)
-	case len(i.Serial) > maxSerial || strings.TrimSpace(i.Serial) != i.Serial:
-		return fmt.Errorf("token serial number: %.64q, allowed are at most %d bytes without blanks around them: %w", i.Serial, maxSerial, hsm.ErrInvalid)
+	case len(d.Label) > maxLabel || strings.TrimSpace(d.Label) != d.Label:
+		return fmt.Errorf("token label: %.64q, allowed are at most %d bytes without blanks around them: %w", d.Label, maxLabel, hsm.ErrInvalid)
+	case len(d.Serial) > maxSerial || strings.TrimSpace(d.Serial) != d.Serial:
+		return fmt.Errorf("token serial number: %.64q, allowed are at most %d bytes without blanks around them: %w", d.Serial, maxSerial, hsm.ErrInvalid)
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ type Keystore struct {
 	cfg      Config
 	token    *token
 	can      hsm.Capabilities
-	identity Identity
+	identity hsm.Device
 
 	mu       sync.Mutex
 	verifier []byte             // of the present secret
@@ -77,8 +77,8 @@ func (k *Keystore) Facts() hsm.Facts {
 // Capabilities implements hsm.Keystore.
 func (k *Keystore) Capabilities() hsm.Capabilities { return k.can }
 
-// Token says which token it is.
-func (k *Keystore) Token() Identity { return k.identity }
+// Device implements hsm.Initialiser.
+func (k *Keystore) Device() hsm.Device { return k.identity }
 
 // Stats are this keystore's counts.
 func (k *Keystore) Stats() Stats {

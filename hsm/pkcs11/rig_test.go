@@ -35,6 +35,25 @@ type rig struct {
 
 	mu   sync.Mutex
 	made int
+	dirs map[string]string // of tokens, by label
+}
+
+// dir is where SoftHSM keeps a token.
+func (r *rig) dir(label string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.dirs[label]
+}
+
+func (r *rig) entries(t testing.TB) map[string]bool {
+	t.Helper()
+	list, err := os.ReadDir(r.tokens)
+	require.NoError(t, err)
+	out := map[string]bool{}
+	for _, e := range list {
+		out[filepath.Join(r.tokens, e.Name())] = true
+	}
+	return out
 }
 
 var shared = sync.OnceValues(func() (*rig, error) { return newRig(softHSM) })
@@ -52,7 +71,7 @@ func newRig(module string) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{modules: pkcs11.NewModules(), path: module, tokens: filepath.Join(dir, "tokens"), soPIN: filepath.Join(dir, "so-pin")}
+	r := &rig{dirs: map[string]string{}, modules: pkcs11.NewModules(), path: module, tokens: filepath.Join(dir, "tokens"), soPIN: filepath.Join(dir, "so-pin")}
 	config := filepath.Join(dir, "softhsm2.conf")
 	for _, err := range []error{
 		os.Mkdir(r.tokens, 0o700),
@@ -78,17 +97,23 @@ func theRig(t testing.TB) *rig {
 }
 
 // blank makes a token as the maker's tools leave it: a label, and a PIN of its security officer.
-func (r *rig) blank(t testing.TB) pkcs11.Identity {
+func (r *rig) blank(t testing.TB) hsm.Device {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.made++
 	label := fmt.Sprintf("token %d", r.made)
+	before := r.entries(t)
 	require.NoError(t, r.lib.InitToken(r.freeSlot(t), firstSOPIN, label))
+	for dir := range r.entries(t) {
+		if !before[dir] {
+			r.dirs[label] = dir
+		}
+	}
 	slot := r.slot(t, label)
 	info, err := r.lib.GetTokenInfo(slot)
 	require.NoError(t, err)
-	return pkcs11.Identity{Label: label, Serial: strings.TrimSpace(info.SerialNumber)}
+	return hsm.Device{Label: label, Serial: strings.TrimSpace(info.SerialNumber)}
 }
 
 func (r *rig) freeSlot(t testing.TB) uint {
