@@ -15,6 +15,7 @@ import (
 	"conclave/app/boot"
 	"conclave/app/cli"
 	"conclave/app/demo"
+	"conclave/ceremony/operation"
 )
 
 // Pages are held against the program: what they tell people to type exists, and what can be watched is told.
@@ -248,4 +249,31 @@ func TestPagesGiveOperationsTheirClass(t *testing.T) {
 		}
 	}
 	require.Greater(t, found, 20)
+}
+
+// TestLedgerFormatNamesEveryType: every operation, and every type of entry that a source file spells out.
+func TestLedgerFormatNamesEveryType(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "ledger-format.md"))
+	require.NoError(t, err)
+	named := map[string]string{}
+	for _, op := range operation.All() {
+		named[op.Name()] = "an operation"
+	}
+	spelt := regexp.MustCompile(`(?:event\(|\bType: |\btx, |, k, changed, )"([a-z]+(?:\.[a-z_-]+)+)"`)
+	for _, f := range goFiles(t) {
+		if f.test || !strings.HasPrefix(f.path, "ceremony/") && !strings.HasPrefix(f.path, "custodian/") && !strings.HasPrefix(f.path, "app/") || strings.Contains(f.path, "test/") || f.dir == "app/bench" {
+			continue
+		}
+		source, err := os.ReadFile(filepath.Join(root, f.path))
+		require.NoError(t, err)
+		for _, m := range spelt.FindAllStringSubmatch(string(source), -1) {
+			named[m[1]] = f.path
+		}
+	}
+	require.Greater(t, len(named), 80)
+	for name, where := range named {
+		if !strings.Contains(string(text), "`"+name+"`") {
+			t.Errorf("docs/ledger-format.md does not name %s (%s)", name, where)
+		}
+	}
 }

@@ -50,7 +50,7 @@ func custodyCommand() *cobra.Command {
 }
 
 func custodyIdentity(p *params) {
-	p.text("kind", "kind", "", "paper, paper-protected, token, smart-card or encrypted-file")
+	p.text("kind", "kind", "", "paper, paper-protected, token, smart-card, encrypted-file, or pin-letter: what opens one of them")
 	p.text("set", "set", "", "share set")
 	p.number("epoch", "epoch", "epoch of the share")
 	p.number("index", "index", "number of the share")

@@ -94,7 +94,7 @@ func (o custodyRecord) read(view *store.View, in Input) (*recording, error) {
 // identify says of which share it is a form.
 func (r *recording) identify(view *store.View, p custodyRecordParams) error {
 	if p.Action == people.ActRegister {
-		if err := key.First([]error{key.CheckOneOf("kind", p.Kind, people.FormPaper, people.FormProtectedPaper, people.FormToken, people.FormSmartCard, people.FormFile),
+		if err := key.First([]error{key.CheckOneOf("kind", p.Kind, people.FormKinds()...),
 			key.CheckRange("index", p.Index, 1, people.MaxShares, "(shares count from 1)"), key.CheckRange("epoch", int(p.Epoch), 1, 1<<31-1, "(epochs count from 1)")}); err != nil {
 			return err
 		}
@@ -260,6 +260,9 @@ func (r *recording) people(view *store.View) []policies.Reason {
 	watches := witness != nil && (witness.Has(people.RoleWitness) || witness.Has(people.RoleSecurityOfficer) || witness.Has(people.RoleAuditor) || witness.Has(people.RoleCustodian))
 	if !watches {
 		deny = append(deny, refusal(people.CodeWrongRole, r.facts.Witness+" is no witness, security officer, auditor or custodian", "somebody in one of these roles watches"))
+	}
+	if who != nil && witness != nil && people.SameLine(who, witness, find) {
+		deny = append(deny, refusal("same_line", fmt.Sprintf("one of %s and %s reports to the other", r.facts.Who, r.facts.Witness), "somebody of another reporting line watches"))
 	}
 	if r.facts.Action.Handles() && r.facts.Witness != r.share.Custodian && holdsOf(view, r.form, r.facts.Witness) {
 		deny = append(deny, refusal("two_shares_one_person", fmt.Sprintf("%s holds another share of set %s and would see this one", r.facts.Witness, r.form.Set),

@@ -205,3 +205,44 @@ func TestInvariant04_NoQuorumAtOneSite(t *testing.T) {
 	require.Equal(t, []string{"two_shares_one_carrier"}, r.denied(t, "custody.record", human(holder(2)), map[string]any{"form": "card-2", "action": "send", "witness": wes, "purpose": "x",
 		"serial": "AB-0002", "seal": "intact", "site": "east", "carrier": "demo-wim"}))
 }
+
+// TestInvariant01_CustodyKeepsApart: a token and its PIN, and two people of one reporting line; and nobody carries two
+// shares, whatever their sets.
+func TestInvariant01_CustodyKeepsApart(t *testing.T) {
+	r := newSharesRig(t)
+	ada := r.line(t, vaultSet, 1, 1).Custodian
+	kind := func(of, serial, site, container string) map[string]any {
+		p := registering(1, serial, site)
+		p["kind"], p["container"] = of, container
+		return p
+	}
+	wes := theWitness2(t, r)
+	denied := func(form, action string, params map[string]any) []string {
+		p := map[string]any{"form": form, "action": action, "witness": wes, "purpose": "x"}
+		maps.Copy(p, params)
+		return r.denied(t, "custody.record", human(ada), p)
+	}
+	r.custody(t, ada, "token-1", "register", kind("token", "AB-0001", "north", "safe 1"))
+	require.Equal(t, []string{"pin_with_token"}, denied("pin-1", "register", kind("pin-letter", "AB-0002", "north", "safe 1")))
+	r.custody(t, ada, "pin-1", "register", kind("pin-letter", "AB-0002", "north", "safe 2"))
+	send := func(serial, carrier string) map[string]any {
+		return map[string]any{"serial": serial, "seal": "intact", "site": "west", "carrier": carrier}
+	}
+	first := send("AB-0001", ada)
+	first["witness"] = wes
+	r.custody(t, ada, "token-1", "send", first)
+	require.Equal(t, []string{"pin_with_token"}, denied("pin-1", "send", send("AB-0002", theWitness)), "also with another carrier")
+
+	other := r.form(t, "token-1") // of another set, carried by the same person
+	other.ID, other.Set, other.Kind = "far-1", "elsewhere", people.FormPaper
+	r.Put(t, custodian.KindShareForm, other.ID, other)
+	gone := r.form(t, "token-1")
+	gone.State = people.FormRetired
+	r.Put(t, custodian.KindShareForm, gone.ID, gone)
+	require.Equal(t, []string{"two_shares_one_carrier"}, denied("pin-1", "send", send("AB-0002", ada)))
+
+	p := row[people.Person](t, r.rig, custodian.KindPerson, wes)
+	p.Manager = ada
+	r.Put(t, custodian.KindPerson, wes, p)
+	require.Equal(t, []string{"same_line"}, denied("pin-1", "check", intact("AB-0002")))
+}

@@ -19,7 +19,18 @@ const (
 	FormToken          FormKind = "token"      // needs its PIN, which never travels with it
 	FormSmartCard      FormKind = "smart-card" // the same
 	FormFile           FormKind = "encrypted-file"
+	FormPIN            FormKind = "pin-letter" // what opens a token, a smart card or a protected card: no share by itself
 )
+
+// FormKinds returns all kinds.
+func FormKinds() []FormKind {
+	return []FormKind{FormPaper, FormProtectedPaper, FormToken, FormSmartCard, FormFile, FormPIN}
+}
+
+// needsPIN reports whether the form is of use only with its PIN or passphrase.
+func (k FormKind) needsPIN() bool {
+	return k == FormToken || k == FormSmartCard || k == FormProtectedPaper
+}
 
 // Clear reports whether whoever holds the form holds the share.
 func (k FormKind) Clear() bool { return k == FormPaper }
@@ -301,27 +312,47 @@ func (f *ShareForm) checkFields(e *CustodyFacts) error {
 	return key.First(checks)
 }
 
-// CheckPlaces holds a form as it would stand against the others: no site holds as many shares of a set as open it, and
-// nobody carries two shares of a set. threshold is that of the form's epoch.
+// CheckPlaces holds a form as it would stand against the others (ceremony practice, section 5): no site holds as many
+// shares of a set as open it, nobody carries two shares of whatever sets, and a token and its PIN neither travel at the
+// same time nor lie in one container. threshold is that of the form's epoch.
 func CheckPlaces(next *ShareForm, others []*ShareForm, threshold int) error {
 	if !next.State.Live() {
 		return nil
 	}
 	here := map[int]bool{next.Index: true}
 	for _, f := range others {
-		if f.ID == next.ID || !f.SameSet(next) || !f.State.Live() {
+		if f.ID == next.ID || !f.State.Live() {
 			continue
 		}
-		if f.Site == next.Site {
+		if err := next.meets(f); err != nil {
+			return err
+		}
+		if f.SameSet(next) && f.Site == next.Site && f.Kind != FormPIN {
 			here[f.Index] = true
 		}
-		if next.Carrier != "" && f.Carrier == next.Carrier && f.Index != next.Index {
-			return &CustodyError{"two_shares_one_carrier", fmt.Sprintf("%s carries share %d of set %s already", next.Carrier, f.Index, next.Set), "somebody else carries it, or later"}
-		}
 	}
-	if len(here) >= threshold {
+	if next.Kind != FormPIN && len(here) >= threshold {
 		return &CustodyError{"quorum_at_one_site", fmt.Sprintf("site %s would hold %d shares of set %s, %d open it", next.Site, len(here), next.Set, threshold),
 			"keep it at another site"}
+	}
+	return nil
+}
+
+// meets says what is against a form being where another is.
+func (f *ShareForm) meets(g *ShareForm) error {
+	if f.Share() != g.Share() {
+		if f.Carrier != "" && g.Carrier == f.Carrier {
+			return &CustodyError{"two_shares_one_carrier", fmt.Sprintf("%s carries form %s of share %s already", f.Carrier, g.ID, g.Share()), "somebody else carries it, or later"}
+		}
+		return nil
+	}
+	pair := f.Kind == FormPIN && g.Kind.needsPIN() || g.Kind == FormPIN && f.Kind.needsPIN()
+	switch {
+	case !pair:
+	case f.State == FormInTransit && g.State == FormInTransit:
+		return &CustodyError{"pin_with_token", fmt.Sprintf("form %s, which goes with it, is on its way", g.ID), "send it once the other has arrived"}
+	case f.Container != "" && f.Site == g.Site && f.Container == g.Container:
+		return &CustodyError{"pin_with_token", fmt.Sprintf("form %s, which goes with it, lies in %s at %s", g.ID, g.Container, g.Site), "keep it in another container"}
 	}
 	return nil
 }
