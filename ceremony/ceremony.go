@@ -104,6 +104,7 @@ type Ceremony struct {
 	Threshold    int                     `json:"threshold,omitempty"`
 	Votes        []Vote                  `json:"votes,omitempty"`
 	Shares       []Contribution          `json:"shares,omitempty"`
+	Components   []Component             `json:"components,omitempty"` // of a key, one a custodian
 	EffectID     string                  `json:"effect_id,omitempty"`
 	Approvers    []string                `json:"approvers,omitempty"` // whose approvals counted when it ran
 	Executor     string                  `json:"executor,omitempty"`  // "node/boot" that runs or ran the effect

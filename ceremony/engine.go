@@ -20,6 +20,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/hsm/secret"
 	"conclave/policies"
 )
 
@@ -54,8 +55,10 @@ type Engine struct {
 
 	mu        sync.Mutex
 	gathering map[string]*shamir.Collector // shares brought so far, by ceremony; in memory only
-	running   map[string]bool              // effects under way in this process
-	beat      *heartbeat
+	// components of keys brought so far, by ceremony and number; in memory only.
+	components map[string]map[int]*secret.Bytes
+	running    map[string]bool // effects under way in this process
+	beat       *heartbeat
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
 	told       map[operation.Alert]bool // alerts already in the log
@@ -89,7 +92,7 @@ func New(cfg Config) (*Engine, error) {
 		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
-		gathering: make(map[string]*shamir.Collector), running: make(map[string]bool),
+		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
 		health: healthCache{turn: make(chan struct{}, 1)},
@@ -176,6 +179,7 @@ func load(view *store.View, id string) (*Ceremony, error) {
 	own := *c
 	own.Votes = append([]Vote(nil), c.Votes...)
 	own.Shares = append([]Contribution(nil), c.Shares...)
+	own.Components = append([]Component(nil), c.Components...)
 	own.Items = append([]Item(nil), c.Items...)
 	own.Deviations = append([]string(nil), c.Deviations...)
 	own.Call = c.Call.copy()

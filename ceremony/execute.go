@@ -129,7 +129,7 @@ func (e *Engine) brought(c *Ceremony, counted []string) int {
 func (e *Engine) due(c *Ceremony) bool {
 	switch c.State {
 	case Approved:
-		return c.WaitLeft <= 0
+		return c.WaitLeft <= 0 && len(e.lacking(c)) == 0
 	case Gathering:
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -275,6 +275,12 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 	// From here on the caller's patience no longer counts: what was begun is brought to an end.
 	ctx = context.WithoutCancel(ctx)
 	defer wipe(shares)
+	in.Components = e.takeComponents(c)
+	defer func() {
+		for _, value := range in.Components {
+			value.Wipe()
+		}
+	}()
 	e.dropShares(id)
 	return e.effectuate(ctx, p, c, op, *in, shares, false)
 }

@@ -17,7 +17,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.watchQuorums(ctx), e.tendPeople(ctx))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.tendPeople(ctx))
 	e.alert()
 	return err
 }

@@ -166,6 +166,9 @@ func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Princip
 	if err := e.pin(ctx, view, op, c, p, now); err != nil {
 		return err
 	}
+	if err := e.examine(ctx, view, op, c, p, now); err != nil {
+		return err
+	}
 	plan, takes, err := e.judge(ctx, view, op, c, p, now)
 	if err != nil {
 		return err
@@ -184,6 +187,10 @@ func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Princip
 	}
 	head := view.Head()
 	c.Class, c.Title, c.Lines, c.Target, c.Subjects = string(takes.Class), plan.Title, plan.Lines, plan.Target, plan.Subjects
+	c.Components = nil
+	for _, slot := range plan.Components {
+		c.Components = append(c.Components, Component{ComponentSlot: slot})
+	}
 	c.PolicyDigest, c.Takes = e.door.PoliciesOf(view).Digest(), takes
 	c.Checkpoint = strconv.FormatUint(head.Size, 10) + " " + base64.StdEncoding.EncodeToString(head.Root[:])
 	c.ProposedAt = now.UTC().Truncate(time.Millisecond)

@@ -124,6 +124,8 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 		return fmt.Errorf("%w: %w", ErrIndeterminate, err)
 	case found:
 		return e.adoptLate(ctx, p, id, op, in, effect)
+	case len(c.Components) > 0:
+		return e.reopen(ctx, p, id)
 	case c.ShareSet != "":
 		e.endEffect(ctx, p, id, Failed, "fail", errors.New("the process ended before it was done; nothing was changed, the shares must be brought again"))
 		return nil

@@ -283,10 +283,14 @@ func (e *Engine) gather(c *Ceremony, share *shamir.Share) (bool, error) {
 	return true, nil
 }
 
-// dropShares wipes what was gathered for a ceremony.
+// dropShares wipes what was gathered for a ceremony, components of a key too.
 func (e *Engine) dropShares(id string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, value := range e.components[id] {
+		value.Wipe()
+	}
+	delete(e.components, id)
 	if collector := e.gathering[id]; collector != nil {
 		collector.Wipe()
 		delete(e.gathering, id)

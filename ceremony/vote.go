@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"conclave/ceremony/statement"
@@ -51,7 +52,7 @@ func (e *Engine) Statement(ctx context.Context, p identity.Principal, id string,
 func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d statement.Decision, now time.Time) error {
 	open := c.State == Proposed || c.State == Gathering
 	if c.State == Approved { // who approved may no longer count: somebody else takes their place before it runs
-		open = d == statement.Attend || (d == statement.Approve && !e.tally(view, c, c.Takes, now).Met)
+		open = d == statement.Attend || (d == statement.Approve && (c.brings(p.ID) || !e.tally(view, c, c.Takes, now).Met))
 	}
 	switch {
 	case p.Kind != identity.Human:
@@ -178,7 +179,7 @@ func (e *Engine) voted(view *store.View, c *Ceremony, p identity.Principal, vote
 	switch {
 	case c.State == Proposed && standing.Met:
 		c.State, c.ApprovedAt, c.WaitLeft = Approved, &now, waitOf(c.Takes)
-	case vote.Decision == string(statement.Reject) && !standing.Reachable && (c.State == Proposed || c.State == Gathering):
+	case vote.Decision == string(statement.Reject) && (!standing.Reachable || c.brings(vote.Person)) && (c.State == Proposed || c.State == Gathering):
 		c.State, c.EndedAt, c.Outcome = Rejected, &now, "the quorum can no longer be reached"
 		entries = append(entries, func(tx *store.Tx) error {
 			return put(tx, c, e.entry("rejected", e.self(), c, nil))
@@ -228,6 +229,8 @@ func (e *Engine) Execute(ctx context.Context, p identity.Principal, id string) (
 		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrNotNow)
 	case c.State != Approved && !e.due(c):
 		return nil, nil, fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrQuorum)
+	case c.State == Approved && len(e.lacking(c)) > 0:
+		return nil, nil, fmt.Errorf("%s: missing: %s: %w", c.ID, strings.Join(e.lacking(c), ", "), ErrQuorum)
 	case c.WaitLeft > 0:
 		return nil, nil, fmt.Errorf("%s: %s left: %w", c.ID, c.WaitLeft.Duration().Round(time.Second), ErrWaiting)
 	}
@@ -321,6 +324,9 @@ func (e *Engine) Standing(c *Ceremony) *Standing {
 	s := e.tally(e.store.View(), c, c.Takes, e.clock.Now())
 	if lack := c.Threshold - e.brought(c, s.Approved); c.State == Gathering && lack > 0 {
 		s.Missing, s.Met = append(s.Missing, fmt.Sprintf("%d more %s of set %s, brought to this node", lack, plural(lack, "share"), c.ShareSet)), false
+	}
+	if missing := e.lacking(c); len(missing) > 0 {
+		s.Missing, s.Met = append(s.Missing, missing...), false
 	}
 	return &s
 }

@@ -11,30 +11,31 @@ import (
 
 // Kinds of authority rows. A row's id is named behind each.
 const (
-	KindInstance    store.Kind = "instance"    // "instance": what genesis fixed
-	KindPerson      store.Kind = "person"      // person id
-	KindShareSet    store.Kind = "share_set"   // set id
-	KindShare       store.Kind = "share"       // people.ShareID(set, epoch, index)
-	KindKeystore    store.Kind = "keystore"    // keystore id
-	KindKey         store.Kind = "key"         // key id
-	KindKeyVersion  store.Kind = "key_version" // key.VersionID(key, version)
-	KindApplication store.Kind = "application" // application id
-	KindToken       store.Kind = "token"       // token id
-	KindGrant       store.Kind = "grant"       // grant id
-	KindNode        store.Kind = "node"        // node id
-	KindHold        store.Kind = "hold"        // hold id
-	KindRetention   store.Kind = "retention"   // class of records
-	KindReview      store.Kind = "review"      // id of the ceremony reviewed
-	KindFinding     store.Kind = "finding"     // finding id
-	KindException   store.Kind = "exception"   // exception id
-	KindBreakGlass  store.Kind = "breakglass"  // id of the emergency access
-	KindClock       store.Kind = "clock"       // oversight.ClockRow
-	KindInvitation  store.Kind = "invitation"  // invitation id
-	KindActivity    store.Kind = "activity"    // person id
-	KindDuty        store.Kind = "duty"        // duty id
-	KindTemplate    store.Kind = "template"    // template id
-	KindAsset       store.Kind = "asset"       // asset id
-	KindCampaign    store.Kind = "campaign"    // campaign id
+	KindInstance    store.Kind = "instance"     // "instance": what genesis fixed
+	KindPerson      store.Kind = "person"       // person id
+	KindShareSet    store.Kind = "share_set"    // set id
+	KindShare       store.Kind = "share"        // people.ShareID(set, epoch, index)
+	KindKeystore    store.Kind = "keystore"     // keystore id
+	KindKey         store.Kind = "key"          // key id
+	KindKeyVersion  store.Kind = "key_version"  // key.VersionID(key, version)
+	KindApplication store.Kind = "application"  // application id
+	KindToken       store.Kind = "token"        // token id
+	KindGrant       store.Kind = "grant"        // grant id
+	KindNode        store.Kind = "node"         // node id
+	KindHold        store.Kind = "hold"         // hold id
+	KindRetention   store.Kind = "retention"    // class of records
+	KindReview      store.Kind = "review"       // id of the ceremony reviewed
+	KindFinding     store.Kind = "finding"      // finding id
+	KindException   store.Kind = "exception"    // exception id
+	KindBreakGlass  store.Kind = "breakglass"   // id of the emergency access
+	KindClock       store.Kind = "clock"        // oversight.ClockRow
+	KindInvitation  store.Kind = "invitation"   // invitation id
+	KindActivity    store.Kind = "activity"     // person id
+	KindDuty        store.Kind = "duty"         // duty id
+	KindTemplate    store.Kind = "template"     // template id
+	KindAsset       store.Kind = "asset"        // asset id
+	KindCampaign    store.Kind = "campaign"     // campaign id
+	KindWrappingKey store.Kind = "wrapping_key" // id of a one-time pair for importing
 
 	KindControlledUse store.Kind = "controlled_use" // id of the approval
 	KindShareForm     store.Kind = "share_form"     // id of a physical form of a share
@@ -104,6 +105,7 @@ func Schema() store.Schema {
 		KindTemplate:    store.JSON[key.Template](false),
 		KindAsset:       store.JSON[key.Asset](false),
 		KindCampaign:    store.JSON[key.Campaign](false),
+		KindWrappingKey: store.JSON[key.WrappingKey](false),
 		// It decides: an application processes under it what the state forbids.
 		KindControlledUse: store.JSON[key.ControlledApproval](true),
 		KindShareForm:     store.JSON[people.ShareForm](false),

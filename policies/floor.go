@@ -43,11 +43,11 @@ func allowedClasses(operation string) []Class {
 		return []Class{PreAuthorised}
 	case "key.rotate":
 		return []Class{Direct, PreAuthorised, Governed}
-	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start":
+	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start", "wrappingkey.create":
 		return []Class{Direct, Governed}
 	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "backup.drill", "review.sign", "finding.open", "finding.alter", "finding.close",
 		"invitation.open", "invitation.withdraw", "duty.close",
-		"custody.record", "custody.countersign":
+		"custody.record", "custody.countersign", "key.import-confirm", "key.import-reject", "wrappingkey.withdraw":
 		return []Class{Direct}
 	default:
 		return []Class{Governed, Attended}

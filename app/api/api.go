@@ -169,7 +169,8 @@ type (
 		Environment    string    `json:"environment"`
 		Owner          string    `json:"owner"`
 		Keystore       string    `json:"keystore"`
-		State          string    `json:"state"` // of the current version
+		Origin         string    `json:"origin"` // of the current version: generated, imported-components, imported-wrapped
+		State          string    `json:"state"`  // of the current version
 		Current        uint32    `json:"current"`
 		Versions       uint32    `json:"versions"`
 		OUPEnd         time.Time `json:"oup_end"`
@@ -181,6 +182,8 @@ type (
 		Version      uint32       `json:"version"`
 		State        string       `json:"state"`
 		CheckValue   string       `json:"check_value"`
+		Origin       string       `json:"origin"`           // generated, imported-components, imported-wrapped
+		Import       *Import      `json:"import,omitempty"` // how it came in, where it was made elsewhere
 		Algorithm    string       `json:"algorithm"`
 		StrengthBits int          `json:"strength_bits"`
 		FIPSClaim    string       `json:"fips_claim,omitempty"`
@@ -194,6 +197,42 @@ type (
 		Copies string `json:"copies,omitempty"`
 		// CountsAsCompromised: so many shares of its keystore were lost that they make a quorum.
 		CountsAsCompromised bool `json:"counts_as_compromised,omitempty"`
+	}
+	// Import is what is on record about a version that was made elsewhere.
+	Import struct {
+		By            string            `json:"by"`       // who asked for it
+		Ceremony      string            `json:"ceremony"` // that brought it in
+		Inside        bool              `json:"inside"`   // the whole key was never outside the module
+		Components    []ImportComponent `json:"components,omitempty"`
+		WrappingKey   string            `json:"wrapping_key,omitempty"`
+		TransportBits int               `json:"transport_bits,omitempty"` // strength of the wrapping key
+		ConfirmedBy   string            `json:"confirmed_by,omitempty"`   // who compared the check value; none: it is not used
+		ConfirmedAt   *time.Time        `json:"confirmed_at,omitempty"`
+		ConfirmedIn   string            `json:"confirmed_in,omitempty"` // ceremony
+	}
+	ImportComponent struct {
+		Custodian  string `json:"custodian"`
+		CheckValue string `json:"check_value"`
+	}
+	// WrappingKey is a one-time pair that a key made elsewhere is wrapped for.
+	WrappingKey struct {
+		ID           string     `json:"id"`
+		Keystore     string     `json:"keystore"`
+		Algorithm    string     `json:"algorithm"`
+		StrengthBits int        `json:"strength_bits"`
+		CheckValue   string     `json:"check_value"`
+		Status       string     `json:"status"` // open, used, expired, withdrawn
+		CreatedAt    time.Time  `json:"created_at"`
+		CreatedBy    string     `json:"created_by"`
+		Ceremony     string     `json:"ceremony"`
+		ExpiresAt    time.Time  `json:"expires_at"`
+		UsedBy       string     `json:"used_by,omitempty"` // ceremony of the import
+		EndedAt      *time.Time `json:"ended_at,omitempty"`
+		DestroyedAt  *time.Time `json:"destroyed_at,omitempty"` // its private half
+	}
+	// WrappingKeyFile states the public half of one that is open: DSSE by the node key.
+	WrappingKeyFile struct {
+		Envelope json.RawMessage `json:"envelope"`
 	}
 	Transition struct {
 		ID       string    `json:"id"`
@@ -390,6 +429,10 @@ type (
 	ShareSubmission struct {
 		Envelope json.RawMessage `json:"envelope"` // the holder's signed approval (decision "approve")
 		Sealed   string          `json:"sealed"`   // JWE of the encoded share, to the collector key
+	}
+	ComponentSubmission struct {
+		Envelope json.RawMessage `json:"envelope,omitempty"` // the custodian's signed approval, where not given before
+		Sealed   string          `json:"sealed"`             // JWE of the encoded component, to the collector key
 	}
 	CancelRequest struct {
 		Reason string `json:"reason"`

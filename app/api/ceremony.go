@@ -30,6 +30,7 @@ type (
 		Threshold    int             `json:"threshold,omitempty"`
 		Votes        []Vote          `json:"votes,omitempty"`
 		Shares       []Contribution  `json:"shares,omitempty"`
+		Components   []Component     `json:"components,omitempty"` // of a key, each brought by its custodian
 		ProposedAt   time.Time       `json:"proposed_at"`
 		ExpiresAt    time.Time       `json:"expires_at"`
 		ApprovedAt   *time.Time      `json:"approved_at,omitempty"`
@@ -74,6 +75,14 @@ type (
 		State  string          `json:"state,omitempty"`
 		Why    string          `json:"why,omitempty"` // refused, indeterminate: the reason
 		Result json.RawMessage `json:"result,omitempty"`
+	}
+	// Component is one component of a key that a custodian is to bring; At is when they did.
+	Component struct {
+		Index      int        `json:"index"`
+		Custodian  string     `json:"custodian"`
+		CheckValue string     `json:"check_value"`
+		At         *time.Time `json:"at,omitempty"`
+		Boot       string     `json:"boot,omitempty"`
 	}
 	Target struct {
 		Type        string `json:"type"`

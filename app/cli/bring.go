@@ -96,6 +96,9 @@ func ceremonyBring() *cobra.Command {
 
 // bring hands in the person's share for a ceremony that takes shares.
 func (s *session) bring(ceremony *api.Ceremony, b bringing) error {
+	if len(ceremony.Components) > 0 {
+		return usagef("ceremony %s takes components of a key; use: conclave key import bring %s", ceremony.ID, ceremony.ID)
+	}
 	if !ceremony.Takes.Shares {
 		return usagef("ceremony %s takes no shares; use: conclave ceremony approve %s", ceremony.ID, ceremony.ID)
 	}

@@ -212,6 +212,9 @@ func (s *session) proposeConnected(operation string, params any, reason string) 
 				how = "bring"
 			}
 			fmt.Fprintf(w, "\nOthers go on with: conclave ceremony %s %s\n", how, clean(p.Ceremony.ID))
+			for _, part := range p.Ceremony.Components {
+				fmt.Fprintf(w, "Component %d is for %s to enter: conclave key import bring %s\n", part.Index, clean(part.Custodian), clean(p.Ceremony.ID))
+			}
 		}
 	})
 }

@@ -41,6 +41,11 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	for _, v := range c.Votes {
 		fmt.Fprintf(w, "Signed: %s %s at %s with key %s\n", clean(v.Person), clean(v.Decision), when(v.At), clean(v.Credential))
 	}
+	for _, x := range c.Components {
+		if x.At != nil && !c.Ended() {
+			fmt.Fprintf(w, "Component %d entered by %s at %s\n", x.Index, clean(x.Custodian), when(*x.At))
+		}
+	}
 	for _, x := range c.Shares {
 		fmt.Fprintf(w, "Share %d brought by %s at %s\n", x.Index, clean(x.Person), when(x.At))
 	}

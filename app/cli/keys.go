@@ -54,7 +54,7 @@ func keyCommand() *cobra.Command {
 			},
 			required: []string{"version", "application", "asset", "days"},
 		}.command(),
-		keyAlter(), keyReclassify(), keyExposure())
+		keyAlter(), keyReclassify(), keyExposure(), keyImport(), keyComponent())
 }
 
 func keyAlter() *cobra.Command {
@@ -91,25 +91,35 @@ func keyCreate() *cobra.Command {
 		use: "create KEY", short: "Propose a new key", name: "key.create", member: "id",
 		long: "Proposes a new key. Where it may not live in the keystore named, the refusal says why and where it could.",
 		flags: func(p *params) {
-			p.text("label", "label", "", "name for people")
-			p.text("type", "type", "", "symmetric-data-encryption, symmetric-key-wrapping, symmetric-authentication, private-signature or private-key-transport; default: what goes with the algorithm")
-			p.text("algorithm", "algorithm", "", "aes-256 (default), hmac-sha-256, ecdsa-p256, ed25519, rsa-pss-3072, rsa-oaep-3072, …")
-			p.text("classification", "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi")
-			p.text("impact", "impact", "", "FIPS 199 impact: low, moderate or high")
-			p.list("framework", "frameworks", "framework it falls under: pci-dss, hipaa; repeat for more")
-			p.text("jurisdiction", "jurisdiction", "", "where the key must stay")
-			p.text("environment", "environment", "", "production or test")
-			p.text("owner", "owner", "", "person who owns it")
-			p.text("purpose", "purpose", "", "what it is for")
-			p.text("keystore", "keystore", "", "keystore it is to live in")
-			p.number("oup-days", "oup_days", "days it protects (originator usage period)")
-			p.number("rup-days", "rup_days", "days it decrypts, from activation (recipient usage period)")
-			p.number("rotate-days", "rotate_days", "days until it is rotated by itself")
+			newKeyFlags(p)
 			p.text("template", "template", "", "template that it is made under, for lower classes: no quorum is asked again")
-			p.time("activation-at", "activation_at", "day or instant from which it works; default: at once")
 		},
-		required: []string{"label", "classification", "impact", "jurisdiction", "environment", "owner", "keystore"},
+		required: newKeyNeeds(),
 	}.command()
+}
+
+// newKeyNeeds are the flags that a new key takes.
+func newKeyNeeds() []string {
+	return []string{"label", "classification", "impact", "jurisdiction", "environment", "owner", "keystore"}
+}
+
+// newKeyFlags say what a new key is to be, wherever its material comes from.
+func newKeyFlags(p *params) {
+	p.text("label", "label", "", "name for people")
+	p.text("type", "type", "", "symmetric-data-encryption, symmetric-key-wrapping, symmetric-authentication, private-signature or private-key-transport; default: what goes with the algorithm")
+	p.text("algorithm", "algorithm", "", "aes-256 (default), hmac-sha-256, ecdsa-p256, ed25519, rsa-pss-3072, rsa-oaep-3072, …")
+	p.text("classification", "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi")
+	p.text("impact", "impact", "", "FIPS 199 impact: low, moderate or high")
+	p.list("framework", "frameworks", "framework it falls under: pci-dss, hipaa; repeat for more")
+	p.text("jurisdiction", "jurisdiction", "", "where the key must stay")
+	p.text("environment", "environment", "", "production or test")
+	p.text("owner", "owner", "", "person who owns it")
+	p.text("purpose", "purpose", "", "what it is for")
+	p.text("keystore", "keystore", "", "keystore it is to live in")
+	p.number("oup-days", "oup_days", "days it protects (originator usage period)")
+	p.number("rup-days", "rup_days", "days it decrypts, from activation (recipient usage period)")
+	p.number("rotate-days", "rotate_days", "days until it is rotated by itself")
+	p.time("activation-at", "activation_at", "day or instant from which it works; default: at once")
 }
 
 func keyList() *cobra.Command {
@@ -152,7 +162,7 @@ func keyShow() *cobra.Command {
 				facts(w, "key", k.ID, "label", k.Label, "type", k.Type, "algorithm", k.Algorithm, "state", k.State, "current version", number(k.Current),
 					"versions", number(k.Versions), "classification", k.Classification, "impact", k.Impact,
 					"frameworks", strings.Join(k.Frameworks, ", "), "jurisdiction", k.Jurisdiction, "environment", k.Environment,
-					"keystore", k.Keystore, "owner", k.Owner, "protects until", when(k.OUPEnd), "created", when(k.CreatedAt),
+					"keystore", k.Keystore, "origin", k.Origin, "owner", k.Owner, "protects until", when(k.OUPEnd), "created", when(k.CreatedAt),
 					"created by", k.CreatedBy, "governance revision", number(k.GovRevision))
 			})
 		}),
@@ -182,12 +192,12 @@ func writeVersions(w io.Writer, list []api.Version) {
 		if v.Copies != "" { // of a destroyed one: what is known of copies that hold it
 			state += ", " + v.Copies
 		}
-		rows = append(rows, []string{number(v.Version), state, v.Algorithm, v.CheckValue, orDash(v.FIPSClaim), when(v.ActivationAt), day(v.OUPEnd), day(v.RUPEnd)})
+		rows = append(rows, []string{number(v.Version), state, v.Algorithm, v.CheckValue, originWords(&v), orDash(v.FIPSClaim), when(v.ActivationAt), day(v.OUPEnd), day(v.RUPEnd)})
 		for _, t := range v.History {
 			history = append(history, []string{number(v.Version), when(t.At), t.ID, orDash(t.From), t.To, t.Actor, t.Ceremony, t.Reason})
 		}
 	}
-	table(w, []string{"VERSION", "STATE", "ALGORITHM", "CHECK VALUE", "FIPS CLAIM", "ACTIVATION", "PROTECTS UNTIL", "DECRYPTS UNTIL"}, rows)
+	table(w, []string{"VERSION", "STATE", "ALGORITHM", "CHECK VALUE", "ORIGIN", "FIPS CLAIM", "ACTIVATION", "PROTECTS UNTIL", "DECRYPTS UNTIL"}, rows)
 	io.WriteString(w, "\n")
 	table(w, []string{"VERSION", "AT", "TRANSITION", "FROM", "TO", "BY", "CEREMONY", "REASON"}, history)
 }

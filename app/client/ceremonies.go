@@ -70,6 +70,11 @@ func (c *Client) SubmitShare(ctx context.Context, id string, in api.ShareSubmiss
 	return c.act(ctx, id, "/shares", in)
 }
 
+// SubmitComponent hands in a component of a key sealed to the collector, with its custodian's signed approval.
+func (c *Client) SubmitComponent(ctx context.Context, id string, in api.ComponentSubmission) (api.Ceremony, error) {
+	return c.act(ctx, id, "/components", in)
+}
+
 // Cancel withdraws a ceremony.
 func (c *Client) Cancel(ctx context.Context, id, reason string) (api.Ceremony, error) {
 	return c.act(ctx, id, "/cancel", api.CancelRequest{Reason: reason})

@@ -76,6 +76,18 @@ func (c *Client) Campaigns(ctx context.Context) ([]api.Campaign, error) {
 	return items[api.Campaign](ctx, c, "/v1/campaigns")
 }
 
+// WrappingKeys returns the one-time pairs that keys made elsewhere are wrapped for, ended ones too.
+func (c *Client) WrappingKeys(ctx context.Context) ([]api.WrappingKey, error) {
+	return items[api.WrappingKey](ctx, c, "/v1/wrappingkeys")
+}
+
+// WrappingKeyFile returns the node's signed statement of a wrapping key that is open. Believe it only after
+// importfile.Open.
+func (c *Client) WrappingKeyFile(ctx context.Context, id string) ([]byte, error) {
+	out, err := get[api.WrappingKeyFile](ctx, c, "/v1/wrappingkeys/"+url.PathEscape(id)+"/public", nil)
+	return out.Envelope, err
+}
+
 // Tokens returns the register of tokens, without secrets.
 func (c *Client) Tokens(ctx context.Context) ([]api.Token, error) {
 	return items[api.Token](ctx, c, "/v1/tokens")

@@ -141,6 +141,16 @@ func (s *server) submitShare(x *exchange) error {
 	})
 }
 
+func (s *server) submitComponent(x *exchange) error {
+	var in api.ComponentSubmission
+	if err := x.decode(&in); err != nil {
+		return err
+	}
+	return x.step(func() (*ceremony.Ceremony, error) {
+		return s.engine.SubmitComponent(x.ctx(), x.who, x.c.Param("id"), in.Envelope, in.Sealed)
+	})
+}
+
 func (s *server) cancel(x *exchange) error {
 	var in api.CancelRequest
 	if err := x.decode(&in); err != nil {

@@ -111,9 +111,9 @@ func keyOf(view *store.View, k *key.Key) api.Key {
 		Current: k.Current, Versions: k.Versions, CreatedAt: k.CreatedAt, CreatedBy: k.CreatedBy, GovRevision: k.GovRevision,
 	}
 	if v, _, err := store.Get[key.Version](view, custodian.KindKeyVersion, key.VersionID(k.ID, k.Current)); err == nil {
-		out.State, out.OUPEnd = string(v.State), v.OUPEnd
+		out.State, out.OUPEnd, out.Origin = string(v.State), v.OUPEnd, v.Origin()
 	} else {
-		out.State = "unknown" // there is none yet, or its record is not to be believed
+		out.State, out.Origin = "unknown", k.Origin // there is none yet, or its record is not to be believed
 	}
 	return out
 }
@@ -146,7 +146,7 @@ func (s *server) listVersions(x *exchange) error {
 
 func versionOf(v *key.Version) api.Version {
 	out := api.Version{
-		Version: v.Version, State: string(v.State), CheckValue: v.CheckValue, Algorithm: v.AlgorithmName(),
+		Version: v.Version, State: string(v.State), CheckValue: v.CheckValue, Origin: v.Origin(), Import: importOf(v.Import), Algorithm: v.AlgorithmName(),
 		StrengthBits: v.StrengthBits, FIPSClaim: v.FIPSClaim, GeneratedAt: v.GeneratedAt, ActivationAt: v.ActivationAt,
 		OUPEnd: v.OUPEnd, RUPEnd: v.RUPEnd, History: []api.Transition{},
 	}

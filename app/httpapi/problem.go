@@ -155,6 +155,11 @@ func (s *server) describe(err error, full bool) api.Problem {
 	if refusedShare { // what is wrong with the share says more than that it was denied
 		err = share.Err
 	}
+	var part *ceremony.ComponentError
+	if errors.As(err, &part) {
+		return api.Problem{Type: problemType + part.Denied.Code, Title: "Component refused", Status: http.StatusBadRequest, Code: part.Denied.Code,
+			Detail: part.Err.Error(), Decision: part.Denied.Decision}
+	}
 	p, known := describeTyped(err, full)
 	if !known {
 		p = s.describeSentinel(err, full)

@@ -104,6 +104,8 @@ func transitionRemedy(t *key.TransitionError) string {
 		return "its time is over: make a new version or a new key"
 	case key.CodeAcknowledgement:
 		return "the holders of the keystore's shares sign the acknowledgement of duties (acknowledgement.sign)"
+	case key.CodeUnconfirmed:
+		return "a second person compares its check value with what the sender states (key.import-confirm)"
 	case key.CodePlacement:
 		return "ask for the placement of this key and choose a keystore that fits"
 	case key.CodeNoChange:

@@ -51,6 +51,9 @@ func All() []Operation {
 		keyCreate{},
 		keyDeactivate{},
 		keyDestroy{},
+		keyImport{},
+		keyImportConfirm{},
+		keyImportReject{},
 		keyReclassify{},
 		keyResume{},
 		keyRotate{},
@@ -80,5 +83,7 @@ func All() []Operation {
 		templateSet{alter: true},
 		tokenIssue{},
 		tokenRevoke{},
+		wrappingKeyCreate{},
+		wrappingKeyWithdraw{},
 	}
 }

@@ -154,6 +154,7 @@ func (j Jobs) rotatable(ctx context.Context, view *store.View, k *key.Key, now t
 	if err != nil || len(inactive(j.Env, record)) > 0 {
 		return false, err
 	}
+	k.Origin = key.OriginGenerated // of the version to be made
 	misfits, err := misplaced(ctx, j.Env, view, k)
 	return err == nil && len(misfits) == 0, err
 }

@@ -47,13 +47,13 @@ func (keyCreate) Name() string { return "key.create" }
 
 // draft is the record of the key as it would be, with the periods that policy fills in, and what policy has
 // against them.
-func (p *keyCreateParams) draft(ctx context.Context, env Env, in Input) (*key.Key, []policies.Reason, error) {
+func (p *keyCreateParams) draft(ctx context.Context, env Env, in Input, origin string) (*key.Key, []policies.Reason, error) {
 	if err := p.kind(); err != nil {
 		return nil, nil, err
 	}
 	k := &key.Key{ID: p.ID, Label: p.Label, Type: p.Type, Spec: p.Algorithm, Classification: p.Classification, Impact: p.Impact, Frameworks: p.Frameworks,
 		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Owner: p.Owner, Purpose: p.Purpose, Keystore: p.Keystore,
-		Origin: key.OriginGenerated, OUPDays: p.OUPDays, RUPDays: p.RUPDays, RotateDays: p.RotateDays,
+		Origin: origin, OUPDays: p.OUPDays, RUPDays: p.RUPDays, RotateDays: p.RotateDays,
 		GovRevision: 1, CreatedBy: in.Ceremony, Template: p.Template, Development: in.Instance.Mode == custodian.Development}
 	const most = 100 * 365
 	err := key.First([]error{
@@ -113,52 +113,58 @@ func (keyCreate) Prepare(ctx context.Context, env Env, view *store.View, in Inpu
 	if err != nil {
 		return Plan{}, err
 	}
-	k, against, err := p.draft(ctx, env, in)
+	_, plan, err := p.plan(ctx, env, view, in, key.OriginGenerated)
+	return plan, err
+}
+
+// plan is the record of the key as it would be, with material of this origin, and what is to be said about making it.
+func (p *keyCreateParams) plan(ctx context.Context, env Env, view *store.View, in Input, origin string) (*key.Key, Plan, error) {
+	k, against, err := p.draft(ctx, env, in, origin)
 	if err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	if err := key.First([]error{vacant(view, custodian.KindKey, "id", p.ID, "key"), p.checkActivation(in.Now)}); err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	if _, err := presentPerson(view, "owner", p.Owner); err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	record, err := keystoreRow(view, "keystore", p.Keystore)
 	if err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	plan := Plan{Target: Target{Type: "key", ID: k.ID}, Title: fmt.Sprintf("Create key %s in keystore %s", k.ID, k.Keystore),
 		Lines: p.lines(k, in), Quorum: keyQuorum(k), Deny: against}
 	if p.Template != "" {
 		t, against, err := underTemplate(view, p.Template, k)
 		if err != nil {
-			return Plan{}, err
+			return nil, Plan{}, err
 		}
 		plan.Quorum.Precedent, plan.Deny = t.ApprovedBy, append(plan.Deny, against...)
 		plan.Lines = append(plan.Lines, Line{Label: "template", After: fmt.Sprintf("%s: key %d of at most %d", t.ID, t.Made+1, t.MaxKeys)})
 	}
 	misfits, err := misplaced(ctx, env, view, k)
 	if err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	if plan.Deny = append(plan.Deny, misfits...); len(plan.Deny) > 0 {
-		return plan, nil
+		return k, plan, nil
 	}
 	risks, err := acceptedRisks(ctx, env, view, k)
 	if err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	plan.Lines = append(plan.Lines, risks...)
 	plan.Deny = inactive(env, record)
 	missing, err := unacknowledged(view, record, in)
 	if err != nil {
-		return Plan{}, err
+		return nil, Plan{}, err
 	}
 	if len(missing) > 0 {
 		plan.Deny = append(plan.Deny, refusal(key.CodeAcknowledgement, "custodians of keystore "+record.ID+" have not acknowledged their duty: "+list(missing),
 			"they sign it (acknowledgement.sign)"))
 	}
-	return plan, nil
+	return k, plan, nil
 }
 
 func (p *keyCreateParams) lines(k *key.Key, in Input) []Line {
@@ -209,7 +215,7 @@ func (keyCreate) Complete(ctx context.Context, env Env, tx *store.Tx, in Input, 
 	if err != nil {
 		return Result{}, err
 	}
-	k, against, err := p.draft(ctx, env, in)
+	k, against, err := p.draft(ctx, env, in, key.OriginGenerated)
 	if err != nil {
 		return Result{}, err
 	}

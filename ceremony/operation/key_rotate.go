@@ -56,6 +56,7 @@ func (keyRotate) Prepare(ctx context.Context, env Env, view *store.View, in Inpu
 	if err != nil {
 		return Plan{}, err
 	}
+	k.Origin = key.OriginGenerated
 	misfits, err := misplaced(ctx, env, view, k)
 	if err != nil {
 		return Plan{}, err
@@ -80,7 +81,9 @@ func notRotatable(k *key.Key, current, newest *key.Version) []policies.Reason {
 	case key.Suspended:
 		remedy = "resume the key first (key.resume)"
 	case key.PreActivation:
-		remedy = "wait for its activation"
+		if remedy = "wait for its activation"; current.Unconfirmed() {
+			remedy = "have its check value confirmed (key.import-confirm), or the import ended (key.import-reject)"
+		}
 	}
 	return []policies.Reason{refusal("not_rotatable", fmt.Sprintf("version %d of key %s is %s; only an active version is rotated from", current.Version, k.ID, current.State), remedy)}
 }
@@ -143,6 +146,7 @@ func (keyRotate) Complete(ctx context.Context, env Env, tx *store.Tx, in Input, 
 		return Result{}, err
 	}
 	k.GovRevision++
+	k.Origin = key.OriginGenerated
 	return recordMade(ctx, env, tx, in, "key.rotate", k, v)
 }
 

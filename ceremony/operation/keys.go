@@ -124,6 +124,11 @@ func destroyMaterial(ctx context.Context, env Env, keystore string, effect Effec
 
 // newVersion is the record of material that was just made (T1).
 func newVersion(a acting, driver hsm.Keystore, k *key.Key, n uint32, effect Effect, activation time.Time) (*key.Version, error) {
+	return newVersionOf(a, driver, k, n, effect, activation, nil)
+}
+
+// newVersionOf is newVersion of material that was made elsewhere; nil for generated.
+func newVersionOf(a acting, driver hsm.Keystore, k *key.Key, n uint32, effect Effect, activation time.Time, imported *key.Import) (*key.Version, error) {
 	if effect.Material == nil {
 		return nil, fmt.Errorf("effect %s made no key", effect.ID)
 	}
@@ -135,7 +140,7 @@ func newVersion(a acting, driver hsm.Keystore, k *key.Key, n uint32, effect Effe
 		activation = a.at
 	}
 	return key.NewVersion(k, n, key.Generation{Material: *effect.Material, Algorithm: algorithm, StrengthBits: k.Specification().StrengthBits(),
-		Facts: driver.Facts(), At: a.at, ActivationAt: activation, Actor: a.principal.String(), Ceremony: a.ceremony, Reason: a.reason})
+		Facts: driver.Facts(), At: a.at, ActivationAt: activation, Actor: a.principal.String(), Ceremony: a.ceremony, Reason: a.reason, Import: imported})
 }
 
 // sealingAlgorithm is how a key that seals does so in its keystore; 0 for keys of another kind.
@@ -150,11 +155,16 @@ func sealingAlgorithm(driver hsm.Keystore, k *key.Key) (hsm.Algorithm, error) {
 	return algorithms[0], nil
 }
 
-// madeDetail is what T1 records (SP 800-57 Part 1 section 7): module, generator, strength, check value.
+// madeDetail is what T1 records (SP 800-57 Part 1 section 7): module, generator, strength, check value; and where
+// it was made elsewhere, how it came in.
 func madeDetail(v *key.Version) map[string]any {
-	return map[string]any{"module": v.Module, "rng": v.RNG, "strength": v.StrengthBits, "check_value": v.CheckValue, "keystore": v.Keystore,
+	detail := map[string]any{"origin": v.Origin(), "module": v.Module, "rng": v.RNG, "strength": v.StrengthBits, "check_value": v.CheckValue, "keystore": v.Keystore,
 		"algorithm": v.AlgorithmName(), "specification": v.Specification(), "fips_claim": v.FIPSClaim, "activation_at": v.ActivationAt.Format(time.RFC3339),
 		"oup_end": v.OUPEnd.Format(time.RFC3339), "rup_end": v.RUPEnd.Format(time.RFC3339)}
+	if v.Import != nil {
+		detail["import"] = v.Import
+	}
+	return detail
 }
 
 // activationFacts judges what T4 depends on besides the version: placement, and the custodians' duty.

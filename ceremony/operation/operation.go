@@ -42,6 +42,8 @@ type Input struct {
 	Now        time.Time
 	Instance   custodian.Instance
 	Reason     string // why, in the requester's words
+	// Components are what custodians brought for this one effect, in the order of the plan's slots; the engine's to wipe.
+	Components []*secret.Bytes
 	// Item is the number of the item within a batch, from 1; 0 outside of one.
 	Item int
 }
@@ -57,7 +59,16 @@ type Plan struct {
 	ShareSet string                 // class S: the set whose shares open it
 	// ShareEpoch is the epoch of that set whose shares are brought: the pending one for a cutover. 0: the one in force.
 	ShareEpoch uint32
+	// Components are what people bring before it runs, each their own; they stay in the memory of one process.
+	Components []ComponentSlot
 	Deny       []policies.Reason // placement or lifecycle refusals; non-empty: refused, with reasons and remedies
+}
+
+// ComponentSlot is one component of a key that somebody is to bring.
+type ComponentSlot struct {
+	Index      int    `json:"index"` // from 1
+	Custodian  string `json:"custodian"`
+	CheckValue string `json:"check_value"` // as its form states it, 3 to 5 bytes
 }
 
 // Env is what operations may use besides the view and the transaction.
@@ -85,6 +96,23 @@ type Operation interface {
 type Pure interface {
 	Operation
 	Execute(ctx context.Context, env Env, tx *store.Tx, in Input) (Result, error)
+}
+
+// Gathering is an Effectful operation that takes components of a key, each brought by its custodian (Plan.Components).
+// Effect finds them in its Input.
+type Gathering interface {
+	Effectful
+	// CheckComponent says whether a component is the one that its custodian is to bring: hsm.ErrComponent where it is
+	// not. It keeps nothing.
+	CheckComponent(env Env, view *store.View, in Input, index int, component *secret.Bytes) error
+}
+
+// Examining operations look into what they were given when they are proposed, with the help of a keystore, so that
+// nobody is asked to approve what could not be done.
+type Examining interface {
+	Operation
+	// Examine returns what stands against it beyond what Prepare says. It changes nothing.
+	Examine(ctx context.Context, env Env, view *store.View, in Input) ([]policies.Reason, error)
 }
 
 // Timeless operations run while the clock is distrusted, as protective ones do: they are what ends that. The

@@ -100,8 +100,12 @@ func taken(field, id, what string) error {
 // within puts the name of a nested object before the field that an error names.
 func within(object string, err error) error {
 	var field *key.FieldError
-	if errors.As(err, &field) {
+	var input *custodian.InputError
+	switch {
+	case errors.As(err, &field):
 		return &key.FieldError{Field: object + "." + field.Field, Problem: field.Problem, Allowed: field.Allowed}
+	case errors.As(err, &input):
+		return &custodian.InputError{Field: object + "." + input.Field, Problem: input.Problem, Allowed: input.Allowed}
 	}
 	return err
 }

@@ -94,19 +94,13 @@ func (k *OpeningKey) Open(sealed string) (*Share, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSealed, err)
 	}
-	var plain []byte
-	err = k.use(func(key *ecdsa.PrivateKey) error {
-		var err error
-		_, _, plain, err = object.DecryptMulti(key)
-		return err
-	})
+	encoded, err := k.Decrypt(object)
 	if errors.Is(err, secret.ErrWiped) {
 		return nil, fmt.Errorf("opening sealed share: %w", err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: share %d of %s", ErrUnseal, outside.Index, outside.Set)
 	}
-	encoded := secret.New(plain)
 	defer encoded.Wipe()
 	share, err := ParseShare(encoded)
 	if err != nil {
@@ -117,6 +111,20 @@ func (k *OpeningKey) Open(sealed string) (*Share, error) {
 		return nil, fmt.Errorf("%w: outside says share %d of %s, inside is %s", ErrSealed, outside.Index, outside.Set, share)
 	}
 	return share, nil
+}
+
+// Decrypt opens what is sealed to this key, alone or among others. The error tells nothing but that it does not open.
+func (k *OpeningKey) Decrypt(object *jose.JSONWebEncryption) (*secret.Bytes, error) {
+	var plain []byte
+	err := k.use(func(key *ecdsa.PrivateKey) error {
+		var err error
+		_, _, plain, err = object.DecryptMulti(key)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return secret.New(plain), nil
 }
 
 func parseSealed(sealed string) (*jose.JSONWebEncryption, error) {

@@ -37,6 +37,24 @@ type Recipient struct {
 	Key   []byte // public JWK
 }
 
+// JOSE is the recipient for whoever seals to it: the public key, checked, under the key id that it must have.
+func (r Recipient) JOSE() (jose.Recipient, error) {
+	key, err := jwk.Parse(r.Key)
+	if err != nil {
+		return jose.Recipient{}, err
+	}
+	public, err := key.ECDSA()
+	switch {
+	case err != nil:
+		return jose.Recipient{}, err
+	case key.Use == "sig" || key.Alg == jwk.ES256:
+		return jose.Recipient{}, fmt.Errorf("%w: a signature key", jwk.ErrKey)
+	case key.Thumbprint() != r.KeyID:
+		return jose.Recipient{}, errors.New("key id is not the thumbprint of the key")
+	}
+	return jose.Recipient{Algorithm: jose.ECDH_ES_A256KW, Key: public, KeyID: r.KeyID}, nil
+}
+
 // Sealed is what a sealed share says on its outside. The content repeats it, and Open compares.
 type Sealed struct {
 	Set    Set
@@ -52,24 +70,13 @@ func Seal(share *Share, recipients ...Recipient) (string, error) {
 	}
 	to := make([]jose.Recipient, len(recipients))
 	for i, r := range recipients {
-		key, err := jwk.Parse(r.Key)
-		if err != nil {
+		var err error
+		if to[i], err = r.JOSE(); err != nil {
 			return "", fmt.Errorf("sealing %s: recipient %d: %w", share, i+1, err)
-		}
-		public, err := key.ECDSA()
-		if err != nil {
-			return "", fmt.Errorf("sealing %s: recipient %d: %w", share, i+1, err)
-		}
-		if key.Use == "sig" || key.Alg == jwk.ES256 {
-			return "", fmt.Errorf("sealing %s: recipient %d: %w: a signature key", share, i+1, jwk.ErrKey)
-		}
-		if key.Thumbprint() != r.KeyID {
-			return "", fmt.Errorf("sealing %s: recipient %d: key id is not the thumbprint of the key", share, i+1)
 		}
 		if i > 0 && r.KeyID == recipients[0].KeyID {
 			return "", fmt.Errorf("sealing %s: recipient %d: the same key twice", share, i+1)
 		}
-		to[i] = jose.Recipient{Algorithm: jose.ECDH_ES_A256KW, Key: public, KeyID: r.KeyID}
 	}
 	options := (&jose.EncrypterOptions{}).WithType(sealedType).
 		WithHeader("set", share.set.ID).WithHeader("epoch", share.set.Epoch).WithHeader("index", share.index)

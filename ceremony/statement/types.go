@@ -8,8 +8,9 @@ const (
 	TypeAcknowledgement = "application/vnd.conclave.acknowledgement+json" // people.Terms
 	TypeJoining         = "application/vnd.conclave.joining+json"         // people.Joining, by the invited
 	TypeGenesis         = "application/vnd.conclave.genesis+json"
-	TypeCollector       = "application/vnd.conclave.collector+json"   // by a node
-	TypeDestruction     = "application/vnd.conclave.destruction+json" // operation.Destruction
-	TypeTranscript      = "application/vnd.conclave.transcript+json"  // by a node
-	TypeSignOff         = "application/vnd.conclave.sign-off+json"    // script.Opinion
+	TypeCollector       = "application/vnd.conclave.collector+json"    // by a node
+	TypeDestruction     = "application/vnd.conclave.destruction+json"  // operation.Destruction
+	TypeTranscript      = "application/vnd.conclave.transcript+json"   // by a node
+	TypeWrappingKey     = "application/vnd.conclave.wrapping-key+json" // importfile.WrappingKey, by a node
+	TypeSignOff         = "application/vnd.conclave.sign-off+json"     // script.Opinion
 )

@@ -124,7 +124,7 @@ func (v *Version) Clone() *Version {
 	c := *v
 	c.Material.Blob, c.Public = slices.Clone(v.Material.Blob), slices.Clone(v.Public)
 	c.SuspendedAt, c.ReviewBy, c.DestroyedAt = clone(v.SuspendedAt), clone(v.ReviewBy), clone(v.DestroyedAt)
-	c.History = slices.Clone(v.History)
+	c.History, c.Import = slices.Clone(v.History), v.Import.clone()
 	for i := range c.History {
 		c.History[i].ReviewBy = clone(c.History[i].ReviewBy)
 	}

@@ -21,6 +21,7 @@ const (
 	CodeTime               = "time-before-history"
 	CodeNotDue             = "not-due"
 	CodePeriodOver         = "usage-period-over"
+	CodeUnconfirmed        = "import-unconfirmed"
 	CodePlacement          = "keystore-does-not-fit"
 	CodeAcknowledgement    = "custodians-not-acknowledged"
 	CodeFindingOpen        = "finding-open"

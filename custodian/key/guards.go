@@ -74,6 +74,8 @@ func (v *Version) guardActivation(r TransitionRule, at time.Time, f Facts) error
 		return v.refuse(r, CodeNotDue, "its activation date is not reached")
 	case !at.Before(v.OUPEnd):
 		return v.refuse(r, CodePeriodOver, "its originator usage period is over")
+	case v.Unconfirmed():
+		return v.refuse(r, CodeUnconfirmed, "nobody has confirmed the check value of the imported key")
 	case !f.PlacementFits:
 		return v.refuse(r, CodePlacement, "its keystore does not fit the key")
 	}

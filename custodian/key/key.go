@@ -56,7 +56,7 @@ type Key struct {
 	Owner          string         `json:"owner"`                // person id
 	Purpose        string         `json:"purpose,omitempty"`
 	Keystore       string         `json:"keystore"`
-	Origin         string         `json:"origin"`       // "generated"
+	Origin         string         `json:"origin"`       // of the version made last; see Origins
 	OUPDays        int            `json:"oup_days"`     // originator usage period, days
 	RUPDays        int            `json:"rup_days"`     // recipient usage period, days from activation
 	RotateDays     int            `json:"rotate_days"`  // scheduled rotation after so many days; ≤ OUPDays
@@ -100,7 +100,7 @@ type Version struct {
 	StrengthBits             int           `json:"strength_bits"`
 	CheckValue               string        `json:"check_value"`
 	Module                   string        `json:"module"`
-	RNG                      string        `json:"rng"`
+	RNG                      string        `json:"rng"`        // generator, ElsewhereRNG for imported material
 	FIPSClaim                string        `json:"fips_claim"` // "" or e.g. "140-3 level 1 #5247"
 	GeneratedAt              time.Time     `json:"generated_at"`
 	ActivationAt             time.Time     `json:"activation_at"`
@@ -112,6 +112,7 @@ type Version struct {
 	DestroyedAt              *time.Time    `json:"destroyed_at,omitempty"`
 	CompromisedBeforeDestroy bool          `json:"compromised_before_destroy,omitempty"`
 	History                  []Transition  `json:"history"`
+	Import                   *Import       `json:"import,omitempty"` // nil: generated in its keystore
 }
 
 // Specification is what the version is, as for a key.

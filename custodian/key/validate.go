@@ -8,9 +8,8 @@ import (
 	"conclave/hsm"
 )
 
-// Origins, environments, frameworks and keystore states that the records know.
+// Environments, frameworks and keystore states that the records know.
 const (
-	OriginGenerated    = "generated"
 	Production         = "production"
 	Test               = "test"
 	PCIDSS             = "pci-dss"
@@ -43,7 +42,7 @@ func (k *Key) Validate() error {
 		CheckID("owner", k.Owner),
 		CheckText("purpose", k.Purpose, 256, true),
 		CheckID("keystore", k.Keystore),
-		CheckOneOf("origin", k.Origin, OriginGenerated),
+		CheckOneOf("origin", k.Origin, Origins()...),
 		CheckRange("oup_days", k.OUPDays, 1, k.Type.MaxOUPDays(), "days for this key type (SP 800-57 Part 1, Table 1)"),
 		CheckRange("rup_days", k.RUPDays, k.OUPDays, k.Type.MaxRUPDays(k.OUPDays),
 			"days, from the originator usage period to as far beyond it as the key type allows (SP 800-57 Part 1, Table 1)"),

@@ -35,10 +35,12 @@ type Generation struct {
 	Actor        string
 	Ceremony     string
 	Reason       string
+	Import       *Import // nil: generated in the keystore
 }
 
 // NewVersion makes the record of version n of a key in state pre-activation (T1), with the key's
-// cryptoperiod counted from the activation date. Material of another key or version is refused.
+// cryptoperiod counted from the activation date. Material of another key or version is refused. What was imported is
+// as strong as what it travelled under.
 func NewVersion(k *Key, n uint32, g Generation) (*Version, error) {
 	if err := k.Validate(); err != nil {
 		return nil, fmt.Errorf("making a version of key %q: %w", clip(k.ID), err)
@@ -52,7 +54,7 @@ func NewVersion(k *Key, n uint32, g Generation) (*Version, error) {
 		Key: k.ID, Version: n, Type: k.Type, Keystore: k.Keystore, Spec: k.Spec, Public: g.Material.Public,
 		Material: g.Material, Algorithm: g.Algorithm, StrengthBits: g.StrengthBits,
 		CheckValue: g.Material.CheckValue, Module: g.Facts.Module, RNG: g.Facts.RNG, FIPSClaim: FIPSClaim(g.Facts),
-		GeneratedAt: at, ActivationAt: activation,
+		GeneratedAt: at, ActivationAt: activation, Import: g.Import,
 		OUPEnd: activation.Add(time.Duration(k.OUPDays) * Day), RUPEnd: activation.Add(time.Duration(k.RUPDays) * Day),
 	}
 	switch {
@@ -75,7 +77,10 @@ func NewVersion(k *Key, n uint32, g Generation) (*Version, error) {
 	case strings.TrimSpace(g.Actor) == "":
 		return nil, &FieldError{"actor", "missing", "who made it"}
 	}
-	if err := CheckStrength(g.StrengthBits, v.OUPEnd); err != nil {
+	if g.Import != nil {
+		v.RNG, v.StrengthBits = ElsewhereRNG, g.Import.strength(g.StrengthBits)
+	}
+	if err := CheckStrength(v.StrengthBits, v.OUPEnd); err != nil {
 		return nil, err
 	}
 	v = v.Clone() // own copies of blob and public half
@@ -121,7 +126,7 @@ func (v *Version) heldAtEnd() bool {
 // the originator usage period. A set D type is not destroyed by a job: its T5 is governed.
 func (v *Version) Due(now time.Time) (id string, due bool) {
 	switch {
-	case v.State == PreActivation && !v.ActivationAt.IsZero() && !now.Before(v.ActivationAt) && now.Before(v.OUPEnd):
+	case v.State == PreActivation && !v.Unconfirmed() && !v.ActivationAt.IsZero() && !now.Before(v.ActivationAt) && now.Before(v.OUPEnd):
 		return "T4", true
 	case v.State == Active && !now.Before(v.OUPEnd) && v.heldAtEnd():
 		return "T8", true
