@@ -230,6 +230,19 @@ func TestPINIsTriedOnce(t *testing.T) {
 	}
 	require.False(t, tried(), "the token was asked once")
 	require.ErrorIs(t, sealOnce(t, h), hsm.ErrInactive)
+
+	// The same while it is in use: it shows when the login is lost.
+	k, activation = r.keystore(t, "changed-in-use")
+	require.NoError(t, k.Activate(t.Context(), activation))
+	_, h = sealing(t, k, "key-a")
+	used, err := r.lib.OpenSession(r.slot(t, k.Device().Label), binding.CKF_SERIAL_SESSION|binding.CKF_RW_SESSION)
+	require.NoError(t, err)
+	require.NoError(t, r.lib.SetPIN(used, pinOf(t, activation, "conclave token user pin v1"), "somebody else's"))
+	require.NoError(t, sealOnce(t, h), "a login outlasts its PIN")
+	require.NoError(t, r.lib.CloseAllSessions(r.slot(t, k.Device().Label)))
+	require.ErrorIs(t, sealOnce(t, h), hsm.ErrInactive)
+	require.False(t, k.Active())
+	require.ErrorIs(t, k.Activate(t.Context(), activation), hsm.ErrActivationSecret)
 }
 
 // TestPINChangeIsFinished: a process that ended after the record had changed, at whatever step of changing the token's

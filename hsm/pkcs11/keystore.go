@@ -114,13 +114,22 @@ func (k *Keystore) credentials() (*secret.Bytes, error) {
 	return k.active.Clone(), nil
 }
 
-// rejectedByToken ends the activation: somebody changed the PIN behind our back. It is not tried a second time.
-func (k *Keystore) rejectedByToken() {
+// rejectedByToken ends the activation: somebody changed the PIN behind our back. It is not tried a second time. A secret
+// that is no longer the one to log in with was overtaken, not rejected.
+func (k *Keystore) rejectedByToken(used *secret.Bytes) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	now := k.active
+	if k.owed != nil {
+		now = k.owed
+	}
+	if !used.Equal(now) {
+		return false
+	}
 	k.token.log.Error("a token refuses its PIN, which others must have changed: the keystore is inactive", "keystore", k.cfg.ID)
 	k.rejected = k.verifier
 	k.end()
+	return true
 }
 
 // Activate implements hsm.Keystore: it logs in. Whether the secret is right the verifier tells, so that a wrong one never

@@ -61,25 +61,25 @@ func (t *token) search(f *flight) {
 		l, err = t.establish(ctx, func(lib *pkcs11.Ctx, s pkcs11.SessionHandle, info pkcs11.TokenInfo) error {
 			return t.login(lib, s, info, activation)
 		})
-		activation.Wipe()
+		defer activation.Wipe()
 	}
 	t.mu.Lock()
 	given := t.flight != f // others have begun anew: this one took too long
 	t.mu.Unlock()
-	if err == nil && !given {
+	switch {
+	case given:
+	case err == nil:
 		t.adopt(l)
-	}
-	t.mu.Lock()
-	if given {
-		t.stuck.Add(-1)
-	} else {
-		t.flight = nil
-	}
-	t.mu.Unlock()
-	if errors.Is(err, errPIN) && !given {
-		t.rejected()
+	case errors.Is(err, errPIN) && t.rejected(activation):
 		err = fmt.Errorf("%w: %w", hsm.ErrInactive, err)
 	}
+	t.mu.Lock()
+	if t.flight == f {
+		t.flight = nil
+	} else {
+		t.stuck.Add(-1) // whoever began anew has counted it
+	}
+	t.mu.Unlock()
 	f.err = translate(err)
 	close(f.over)
 }

@@ -65,8 +65,9 @@ type token struct {
 
 	// credentials returns what logs in now, for the caller to wipe; hsm.ErrInactive for nothing.
 	credentials func() (*secret.Bytes, error)
-	// rejected is told that the token does not take the PIN any more.
-	rejected func()
+	// rejected is told that the token does not take the PIN of a secret any more. It reports whether that ends the
+	// activation: not where the secret has been replaced since.
+	rejected func(*secret.Bytes) bool
 
 	mu     sync.Mutex
 	link   link
