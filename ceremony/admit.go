@@ -11,7 +11,8 @@ import (
 )
 
 // Bounds on ceremonies that wait for people. What one person does at once (classes P and D) and what the node
-// asks for in its own name is never held up by them. Expiry makes room again.
+// asks for in its own name is never held up by them. Expiry makes room again. How much one person may ask for in time,
+// of any class, is bounded by Allowance.
 const (
 	MaxOpen          = 2000 // over all requesters
 	MaxOpenPerPerson = 50
@@ -73,11 +74,7 @@ func rests(view *store.View, id string) error {
 // room refuses a proposal when too many wait already.
 func room(view *store.View, p identity.Principal) error {
 	all, own := 0, 0
-	for row := range view.List(Kind) {
-		c, ok := row.Value.(*Ceremony)
-		if !ok || c.State.Ended() {
-			continue
-		}
+	for _, c := range store.Active[Ceremony](view, Kind) {
 		if all++; c.asked(p) {
 			own++
 		}

@@ -59,8 +59,8 @@ func (e *Engine) copyDue(ctx context.Context) error {
 
 // underWay: the same copy is being made, here or elsewhere, or its ceremony waits to be recovered.
 func underWay(view *store.View, s operation.Scheduled) bool {
-	for _, c := range store.All[Ceremony](view, Kind) {
-		if c.Operation == s.Operation && !c.State.Ended() && string(c.Params) == string(s.Params) {
+	for _, c := range store.Active[Ceremony](view, Kind) {
+		if c.Operation == s.Operation && string(c.Params) == string(s.Params) {
 			return true
 		}
 	}
@@ -251,10 +251,7 @@ func (b *blockWriter) flush() error {
 // that was lost. It is asked for again. It returns how many there were.
 func VoidOpen(tx *store.Tx, recovery, node string) (int, error) {
 	n := 0
-	for _, c := range store.All[Ceremony](tx.View(), Kind) {
-		if c.State.Ended() {
-			continue
-		}
+	for _, c := range store.Active[Ceremony](tx.View(), Kind) {
 		now := tx.Now()
 		was := c.State
 		c.State, c.EndedAt, c.WaitLeft = Cancelled, &now, 0

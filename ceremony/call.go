@@ -337,7 +337,7 @@ func (e *Engine) callBackup(view *store.View, c *Ceremony, absent string, now ti
 
 // lapse calls the backups of those who gave no answer in time.
 func (e *Engine) lapse(ctx context.Context) error {
-	for _, open := range store.All[Ceremony](e.store.View(), Kind) {
+	for _, open := range store.Active[Ceremony](e.store.View(), Kind) {
 		if open.Call == nil || !open.waits() || !overdue(open.Call, e.clock.Now()) {
 			continue
 		}

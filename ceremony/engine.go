@@ -33,8 +33,10 @@ type Config struct {
 	ChallengeKey []byte      // 32 bytes, the same on every replica
 	// Copier writes backups; nil where this process writes none.
 	Copier *operation.Copier
-	Clock  clock.Clock
-	Logger *slog.Logger
+	// Allowance of each person for ceremonies that do not restrict; zero for the service's own.
+	Allowance Allowance
+	Clock     clock.Clock
+	Logger    *slog.Logger
 }
 
 // Engine runs ceremonies. Safe for concurrent use; several replicas may run one each on one ledger.
@@ -50,6 +52,7 @@ type Engine struct {
 	collector *shamir.OpeningKey
 	guard     *clockGuard
 	health    healthCache
+	budget    *budget
 	// watchAgain is when quorums are looked at again, monotonic. Tick's own.
 	watchAgain time.Duration
 
@@ -66,6 +69,8 @@ type Engine struct {
 	seen map[string]time.Time
 	// began is when this process started, peopleDue when its jobs about people run next; monotonic. Tick's own.
 	began, peopleDue time.Duration
+	// reviewsDue is when it is next looked for what nobody reviewed, monotonic. Tick's own.
+	reviewsDue time.Duration
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
 	copies    *backups // BackUp's own
@@ -95,7 +100,7 @@ func New(cfg Config) (*Engine, error) {
 		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
-		health: healthCache{turn: make(chan struct{}, 1)},
+		health: healthCache{turn: make(chan struct{}, 1)}, budget: newBudget(cfg.Clock, cfg.Allowance),
 	}
 	view := e.store.View()
 	confirmation, revision := confirmedClock(view)
@@ -112,9 +117,9 @@ func New(cfg Config) (*Engine, error) {
 
 // Schema adds the rows of this package to the store's schema.
 func Schema(s store.Schema) store.Schema {
-	s[Kind] = store.JSON[Ceremony](false)
+	s[Kind] = store.WithActive(store.JSON[Ceremony](false), func(c *Ceremony) bool { return !c.State.Ended() })
 	s[KindQuorumWatch] = store.JSON[quorumWatch](false)
-	s[KindRun] = store.JSON[script.Run](false)
+	s[KindRun] = store.WithActive(store.JSON[script.Run](false), func(r *script.Run) bool { return r.State == script.Running })
 	return s
 }
 

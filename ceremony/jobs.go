@@ -63,14 +63,24 @@ func (e *Engine) applyDue(ctx context.Context) error {
 // maxFound bounds how many findings one commit opens.
 const maxFound = 50
 
+// reviewsEvery is how often it is looked for what nobody reviewed in time, which takes a walk over all ceremonies (ours).
+const reviewsEvery = time.Minute
+
 // findUnreviewed opens a finding for each thing that nobody reviewed in time.
 func (e *Engine) findUnreviewed(ctx context.Context) error {
+	if e.clock.Elapsed() < e.reviewsDue {
+		return nil
+	}
+	e.reviewsDue = e.clock.Elapsed() + reviewsEvery
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		late := e.unreviewed(view, e.clock.Now())
 		if len(late) == 0 {
 			return nil, nil
 		}
 		jobs := operation.Jobs{Env: e.environment(view)}
+		if len(late) == maxFound { // there may be more
+			e.reviewsDue = 0
+		}
 		return func(tx *store.Tx) error {
 			for _, u := range late {
 				if err := jobs.OpenOverdue(tx, u); err != nil {

@@ -43,7 +43,7 @@ type Proposal struct {
 // Propose opens a ceremony. What one person may do (classes P and D) is done at once, and the answer is the
 // completed ceremony; once is then a secret for the requester alone, if the operation makes one. Errors:
 // *custodian.InputError, *key.FieldError, *custodian.Denied (recorded, with reasons and remedies),
-// *FailedError, ErrClockDisagrees, store.ErrIdempotencyConflict for a Key that named something else.
+// *FailedError, *BudgetError, ErrClockDisagrees, store.ErrIdempotencyConflict for a Key that named something else.
 func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal) (*Ceremony, *secret.Bytes, error) {
 	op := e.ops[in.Operation]
 	if op == nil {
@@ -58,7 +58,7 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 	}
 	c := &Ceremony{ID: e.proposalID(p, cmp.Or(in.Key, signedOnce(in.Evidence))), Operation: in.Operation, Params: params, Reason: in.Reason, Proposal: in.Evidence,
 		Nonce: statement.NewNonce(), Requester: Requester{Kind: p.Kind, ID: p.ID, Credential: p.Credential}}
-	repeated := false
+	repeated, paid := false, false
 	_, err = e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		earlier, err := earlierProposal(view, c)
 		if repeated = earlier != nil; repeated || err != nil {
@@ -72,6 +72,12 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 		if open := e.gatheringFor(view, c); open != nil { // one place to bring shares to, whoever called for it
 			c, repeated = open, true
 			return nil, nil
+		}
+		if !paid && p.Kind == identity.Human { // once, however often it is judged
+			if err := e.budget.take(p.ID, policies.Class(c.Class), len(c.Params)+len(c.Proposal)); err != nil {
+				return nil, err
+			}
+			paid = true
 		}
 		return func(tx *store.Tx) error {
 			c.FirstSeq = tx.View().Head().Size
@@ -134,7 +140,14 @@ func earlierProposal(view *store.View, c *Ceremony) (*Ceremony, error) {
 func (e *Engine) recordRefusal(ctx context.Context, step string, p identity.Principal, c *Ceremony, err error) error {
 	var denied *custodian.Denied
 	var ineligible *IneligibleError
+	var spent *BudgetError
 	switch {
+	case errors.As(err, &spent) && spent.note:
+		e.log.Warn("somebody asks for more ceremonies than one person may", "person", p.ID, "operation", c.Operation)
+		rec := e.refuse(ctx, step, p, c, []policies.Reason{{Rule: "ceremony", Code: "rate_limited", Message: spent.Error(), Remedy: "wait"}})
+		if !errors.As(rec, &denied) {
+			return rec
+		}
 	case errors.As(err, &denied) && denied.Decision == "":
 		return e.refuse(ctx, step, p, c, denied.Reasons)
 	case errors.As(err, &ineligible):

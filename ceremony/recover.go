@@ -39,7 +39,7 @@ func (e *Engine) executor() string { return e.door.Node() + "/" + e.boot }
 // begins it again under the same id where it did not happen, or shows the ceremony as indeterminate.
 func (e *Engine) Recover(ctx context.Context) error {
 	var errs []error
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+	for _, c := range store.Active[Ceremony](e.store.View(), Kind) {
 		if (c.State != Executing && c.State != Indeterminate) || !e.orphaned(c) {
 			continue
 		}

@@ -163,6 +163,7 @@ type rig struct {
 	scheduled *pureOp   // key.rotate: by the node, citing a decision
 	nodeKey   dsse.Signer
 	challenge []byte
+	allowance ceremony.Allowance
 }
 
 func newRig(t *testing.T, mode custodian.Mode) *rig {
@@ -193,7 +194,7 @@ func (r *rig) restart(t *testing.T) {
 
 func (r *rig) engineOn(t *testing.T, door *custodian.Service) *ceremony.Engine {
 	t.Helper()
-	engine, err := ceremony.New(ceremony.Config{Custodian: door, NodeSigner: r.nodeKey, ChallengeKey: r.challenge, Clock: r.Clock,
+	engine, err := ceremony.New(ceremony.Config{Custodian: door, NodeSigner: r.nodeKey, ChallengeKey: r.challenge, Clock: r.Clock, Allowance: r.allowance,
 		Operations: []operation.Operation{r.governed, r.alone, r.effect, r.attended, r.destroys, r.scheduled},
 		Drivers:    func(*key.Keystore) (hsm.Keystore, error) { return nil, hsm.ErrUnsupported }})
 	require.NoError(t, err)

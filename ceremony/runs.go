@@ -113,7 +113,7 @@ func (e *Engine) ActInRun(ctx context.Context, p identity.Principal, id string, 
 // writeRuns writes down in the runs how their ceremonies ended.
 func (e *Engine) writeRuns(ctx context.Context) error {
 	var errs []error
-	for _, r := range store.All[script.Run](e.store.View(), KindRun) {
+	for _, r := range store.Active[script.Run](e.store.View(), KindRun) {
 		_, step, more := r.Next()
 		c, err := e.Get(r.Ceremony)
 		if err != nil || !more || step.Phase != script.PhasePerform || r.State != script.Running || !c.State.Ended() {

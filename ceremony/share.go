@@ -67,7 +67,7 @@ func (e *Engine) gatheringFor(view *store.View, c *Ceremony) *Ceremony {
 		return nil
 	}
 	now := e.clock.Now()
-	for _, open := range store.All[Ceremony](view, Kind) {
+	for _, open := range store.Active[Ceremony](view, Kind) {
 		same := open.State == Gathering && open.Operation == c.Operation && open.Target == c.Target && bytes.Equal(open.Params, c.Params)
 		if same && now.Before(open.ExpiresAt) && open.PolicyDigest == c.PolicyDigest && open.Requester.ID == c.Requester.ID {
 			return open

@@ -88,7 +88,7 @@ func (e *Engine) noteClock(ctx context.Context) error {
 // expire ends what was not finished in time.
 func (e *Engine) expire(ctx context.Context) error {
 	now := e.clock.Now()
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+	for _, c := range store.Active[Ceremony](e.store.View(), Kind) {
 		waiting := c.State == Approved && c.WaitLeft > 0
 		open := c.State == Proposed || c.State == Gathering || c.State == Approved
 		if open && !waiting && !now.Before(c.deadline()) {
@@ -113,7 +113,7 @@ func (e *Engine) endStranded(ctx context.Context) error {
 
 // Waiting reports whether a ceremony is in its waiting period.
 func (e *Engine) Waiting() bool {
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+	for _, c := range store.Active[Ceremony](e.store.View(), Kind) {
 		if c.State == Approved && c.WaitLeft > 0 {
 			return true
 		}
@@ -135,7 +135,7 @@ func (e *Engine) countDown(ctx context.Context) error {
 	}
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		var waiting []*Ceremony
-		for _, c := range store.All[Ceremony](view, Kind) {
+		for _, c := range store.Active[Ceremony](view, Kind) {
 			if c.State == Approved && c.WaitLeft > 0 {
 				now, since := e.clock.Now(), c.ApprovedAt // what passed before the approval does not count
 				if c.CountedAt != nil {
@@ -175,7 +175,7 @@ func (e *Engine) countDown(ctx context.Context) error {
 // restricts is run.
 func (e *Engine) runDue(ctx context.Context) error {
 	var errs []error
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+	for _, c := range store.Active[Ceremony](e.store.View(), Kind) {
 		if c.State != Approved || c.WaitLeft > 0 || e.heldByClock(c) != "" {
 			continue
 		}

@@ -106,10 +106,8 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(violations, float64(bad))
 	n := 0
-	for _, row := range store.All[ceremony.Ceremony](view, ceremony.Kind) {
-		if !row.State.Ended() {
-			n++
-		}
+	for range store.Active[ceremony.Ceremony](view, ceremony.Kind) {
+		n++
 	}
 	gauge(open, float64(n))
 	for row := range view.List(custodian.KindKeystore) {

@@ -130,6 +130,10 @@ func (x *exchange) problem(err error) {
 		if errors.As(err, &refusal) && refusal.RetryAfter > 0 {
 			wait = refusal.RetryAfter
 		}
+		var spent *ceremony.BudgetError
+		if errors.As(err, &spent) {
+			wait = spent.Wait
+		}
 		h["Retry-After"] = []string{strconv.Itoa(int(math.Ceil(wait.Seconds())))}
 	}
 	if p.Status == http.StatusRequestEntityTooLarge || errors.Is(err, errBody) {
@@ -199,6 +203,7 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 		field      *key.FieldError
 		transition *key.TransitionError
 		failed     *ceremony.FailedError
+		spent      *ceremony.BudgetError
 	)
 	switch {
 	case errors.As(err, &denied):
@@ -218,6 +223,8 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 			Detail: "a record that this call depends on contradicts the ledger; an operator must restore it"}, true
 	case errors.As(err, &ineligible):
 		return api.Problem{Status: http.StatusForbidden, Code: ineligible.Code, Title: "Denied", Detail: clean(err.Error())}, true
+	case errors.As(err, &spent):
+		return api.Problem{Status: http.StatusTooManyRequests, Code: "rate_limited", Title: "Too many ceremonies", Detail: clean(spent.Error())}, true
 	case errors.As(err, &transition):
 		return api.Problem{Status: http.StatusConflict, Code: "conflict", Title: "Key state does not allow this", Detail: clean(err.Error())}, true
 	case errors.As(err, &failed):

@@ -189,8 +189,8 @@ func Candidates(view *store.View) []*custodian.PolicyBundle {
 
 func dispensable(view *store.View, candidates []*custodian.PolicyBundle) *custodian.PolicyBundle {
 	needed := map[string]bool{}
-	for _, c := range store.All[ceremony.Ceremony](view, ceremony.Kind) {
-		if !c.State.Ended() && c.Target.Type == operation.PolicyTarget {
+	for _, c := range store.Active[ceremony.Ceremony](view, ceremony.Kind) {
+		if c.Target.Type == operation.PolicyTarget {
 			for _, b := range candidates {
 				needed[b.Digest] = needed[b.Digest] || operation.NamesBundle(c.Params, b.Digest)
 			}

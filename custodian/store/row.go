@@ -21,6 +21,9 @@ type KindSpec struct {
 	Decode func(body []byte) (any, error)
 	// Authority: a change bumps the authority epoch, so that every memoised decision is made again.
 	Authority bool
+	// Active picks the rows that jobs look at again and again, so that those which nothing happens to any more cost
+	// them nothing: see [Active]. nil picks none.
+	Active func(value any) bool
 }
 
 // Schema is the set of row kinds a store knows. A kind outside it is refused when written and at start.
@@ -36,6 +39,15 @@ func JSON[T any](authority bool) KindSpec {
 		}
 		return v, nil
 	}}
+}
+
+// WithActive adds to the KindSpec of a row type T which of its rows are active.
+func WithActive[T any](spec KindSpec, active func(*T) bool) KindSpec {
+	spec.Active = func(value any) bool {
+		v, ok := value.(*T)
+		return ok && active(v)
+	}
+	return spec
 }
 
 // bodyOptions: JSON as package encoding/json tags mean it (omitempty drops zero numbers and false), durations
@@ -58,6 +70,8 @@ type Row struct {
 	Seq      uint64   // ledger entry that made this revision
 	Value    any      // what the kind's Decode returned
 	Body     []byte   // canonical JSON (RFC 8785)
+
+	active bool // the kind's Active picks it
 }
 
 // Bounds on one row: a body is read back whole at start, so its size is part of the start-up time.
@@ -142,5 +156,6 @@ func (s Schema) makeRow(kind Kind, id string, revision, seq uint64, body []byte)
 	if err != nil {
 		return nil, fmt.Errorf("decoding %s %q: %w", kind, id, err)
 	}
-	return &Row{Kind: kind, ID: id, Revision: revision, Hash: sha256.Sum256(body), Seq: seq, Value: value, Body: body}, nil
+	return &Row{Kind: kind, ID: id, Revision: revision, Hash: sha256.Sum256(body), Seq: seq, Value: value, Body: body,
+		active: spec.Active != nil && spec.Active(value)}, nil
 }

@@ -17,8 +17,14 @@ type table struct {
 	shard  [shards]map[string]*Row
 	shared [shards]bool // shard belongs to an older table and is copied before a change
 
+	active       map[string]*Row // those that the kind's Active picks
+	activeShared bool            // active belongs to an older table too
+
 	once   sync.Once
 	sorted []*Row // live rows by id, made at the first walk
+
+	activeOnce   sync.Once
+	activeSorted []*Row // the same of active
 }
 
 // clone returns a table to change, sharing all shards.
@@ -29,6 +35,7 @@ func (t *table) clone() *table {
 		return next
 	}
 	next.seed, next.shard = t.seed, t.shard
+	next.active, next.activeShared = t.active, true
 	for i := range next.shared {
 		next.shared[i] = true
 	}
@@ -55,6 +62,40 @@ func (t *table) put(r *Row) {
 		t.shard[i], t.shared[i] = own, false
 	}
 	t.shard[i][r.ID] = r
+	t.track(r)
+}
+
+// track keeps active in step with what put stores. It copies no more than the active rows.
+func (t *table) track(r *Row) {
+	if _, was := t.active[r.ID]; !was && !r.active {
+		return
+	}
+	if t.activeShared || t.active == nil {
+		own := make(map[string]*Row, len(t.active)+1)
+		for id, row := range t.active {
+			own[id] = row
+		}
+		t.active, t.activeShared = own, false
+	}
+	if r.active {
+		t.active[r.ID] = r
+	} else {
+		delete(t.active, r.ID)
+	}
+}
+
+// orderedActive returns the active rows by id.
+func (t *table) orderedActive() []*Row {
+	if t == nil {
+		return nil
+	}
+	t.activeOnce.Do(func() {
+		for _, r := range t.active {
+			t.activeSorted = append(t.activeSorted, r)
+		}
+		slices.SortFunc(t.activeSorted, func(a, b *Row) int { return cmp.Compare(a.ID, b.ID) })
+	})
+	return t.activeSorted
 }
 
 // ordered returns the live rows by id.

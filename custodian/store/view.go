@@ -56,13 +56,18 @@ func (v *View) Revision(kind Kind, id string) uint64 { return v.row(rowKey{kind,
 // List walks the rows of a kind in order of id. Rows that contradict the ledger are left out: see Tampered.
 func (v *View) List(kind Kind) iter.Seq[Row] {
 	return func(yield func(Row) bool) {
-		for _, r := range v.rows[kind].ordered() {
-			if _, bad := v.tampered[rowKey{kind, r.ID}]; bad {
-				continue
-			}
-			if !yield(*r) {
-				return
-			}
+		v.walk(kind, v.rows[kind].ordered(), yield)
+	}
+}
+
+// walk yields the rows that do not contradict the ledger.
+func (v *View) walk(kind Kind, rows []*Row, yield func(Row) bool) {
+	for _, r := range rows {
+		if _, bad := v.tampered[rowKey{kind, r.ID}]; bad {
+			continue
+		}
+		if !yield(*r) {
+			return
 		}
 	}
 }
@@ -123,6 +128,20 @@ func All[T any](v *View, kind Kind) iter.Seq2[Row, *T] {
 				return
 			}
 		}
+	}
+}
+
+// Active is [All] for the rows that the kind's Active picks. It costs what they cost, however many others there are.
+func Active[T any](v *View, kind Kind) iter.Seq2[Row, *T] {
+	return func(yield func(Row, *T) bool) {
+		v.walk(kind, v.rows[kind].orderedActive(), func(row Row) bool {
+			value, ok := row.Value.(*T)
+			if !ok {
+				return true
+			}
+			own := *value
+			return yield(row, &own)
+		})
 	}
 }
 
