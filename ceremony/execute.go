@@ -59,6 +59,9 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 		return nil, fmt.Errorf("%s %q is at governance revision %d, approved was %d: %w", c.Target.Type, c.Target.ID,
 			plan.Target.GovRevision, c.Target.GovRevision, ErrVoid)
 	}
+	if c.ShareSet != "" && plan.ShareSet != c.ShareSet {
+		return nil, fmt.Errorf("it now takes shares of set %q, brought were those of %q: %w", plan.ShareSet, c.ShareSet, ErrVoid)
+	}
 	if c.ShareEpoch != 0 {
 		if _, err := gatheredSet(view, c.ShareSet, c.ShareEpoch); err != nil {
 			return nil, err
@@ -81,7 +84,7 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 		return nil, fmt.Errorf("missing: %v: %w", standing.Missing, ErrQuorum)
 	}
 	if takes.Class == policies.Attended && c.State == Gathering {
-		if lack := c.Threshold - e.brought(c, standing.Approved); lack > 0 {
+		if lack := c.Threshold - e.brought(view, c, standing.Approved); lack > 0 {
 			return nil, fmt.Errorf("missing: %d more %s of people who count: %w", lack, plural(lack, "share"), ErrQuorum)
 		}
 	}
@@ -114,15 +117,37 @@ func stillAsks(view *store.View, c *Ceremony, takes policies.QuorumDecision, now
 	return nil
 }
 
-// brought is how many of these people brought a share to this process.
-func (e *Engine) brought(c *Ceremony, counted []string) int {
+// brought is how many of these people brought a share to this process that is still theirs and usable.
+func (e *Engine) brought(view *store.View, c *Ceremony, counted []string) int {
 	who := map[string]bool{}
 	for _, s := range c.Shares {
-		if s.Boot == e.boot && slices.Contains(counted, s.Person) {
+		if s.Boot == e.boot && slices.Contains(counted, s.Person) && stillGood(view, c, s) {
 			who[s.Person] = true
 		}
 	}
 	return len(who)
+}
+
+// stillGood: what was brought is, by the register of this moment, a usable share of who brought it. It may have been
+// reported lost, retired or given to somebody else since.
+func stillGood(view *store.View, c *Ceremony, s Contribution) bool {
+	set, err := gatheredSet(view, c.ShareSet, c.ShareEpoch)
+	if err != nil {
+		return false
+	}
+	line, err := store.Peek[people.Share](view, custodian.KindShare, people.ShareID(set.ID, set.Epoch, s.Index))
+	return err == nil && line.Custodian == s.Person && line.Usable(set)
+}
+
+// dropSpoilt wipes what was brought and is good no more, so that nothing is opened with it.
+func (e *Engine) dropSpoilt(view *store.View, c *Ceremony) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if collector := e.gathering[c.ID]; collector != nil {
+		collector.Keep(func(index int) bool {
+			return slices.ContainsFunc(c.Shares, func(s Contribution) bool { return s.Index == index && s.Boot == e.boot && stillGood(view, c, s) })
+		})
+	}
 }
 
 // due says whether a stored ceremony may be taken up now: approved and waited for, or with its shares here.
@@ -149,6 +174,7 @@ func (e *Engine) runPure(ctx context.Context, p identity.Principal, id string, o
 		if c, err = load(view, id); err != nil {
 			return nil, err
 		}
+		e.dropSpoilt(view, c)
 		if took = e.due(c); !took {
 			return nil, nil
 		}
@@ -321,6 +347,7 @@ func (e *Engine) intend(ctx context.Context, p identity.Principal, id string) (c
 		if c, err = load(view, id); err != nil {
 			return nil, err
 		}
+		e.dropSpoilt(view, c)
 		if !e.due(c) {
 			return nil, nil
 		}

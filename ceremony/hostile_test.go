@@ -236,6 +236,53 @@ func TestInvariant04_TheShareOfSomebodySuspendedOpensNothing(t *testing.T) {
 	require.Zero(t, r.engine.Gathered())
 }
 
+func TestInvariant04_AShareLostAfterItWasBroughtOpensNothing(t *testing.T) {
+	r := newRig(t, custodian.Production)
+	require.NoError(t, r.Soft.Deactivate(t.Context()))
+	c, err := r.engine.ActivationFor(t.Context(), custodiantestKeystore)
+	require.NoError(t, err)
+	for _, id := range []string{"demo-ada", "demo-ben"} {
+		_, err = r.bring(t, id, c.ID, nil)
+		require.NoError(t, err)
+	}
+	for row, s := range store.All[people.Share](r.View(), custodian.KindShare) {
+		if s.Custodian == "demo-ada" {
+			s.Status = people.ShareLost
+			r.Put(t, custodian.KindShare, row.ID, s)
+		}
+	}
+	c, err = r.bring(t, "demo-dan", c.ID, nil)
+	require.NoError(t, err)
+	require.Equal(t, ceremony.Gathering, c.State, "a lost share is none")
+	require.False(t, r.Soft.Active())
+	require.Equal(t, 2, r.engine.Gathered(), "what is good no more is wiped")
+	require.Contains(t, r.engine.Standing(r.state(t, c.ID)).Missing, "1 more share of set demo-shares, brought to this node")
+	r.person(t, "demo-ben", suspended)
+	_, err = r.bring(t, "demo-eve", c.ID, nil)
+	require.NoError(t, err)
+	require.NoError(t, r.engine.RunGathered(t.Context()))
+	require.Equal(t, ceremony.Gathering, r.state(t, c.ID).State)
+	r.person(t, "demo-ben", func(p *people.Person) { p.Status, p.SuspendedAt = people.StatusActive, nil })
+	require.NoError(t, r.engine.RunGathered(t.Context()), "what was missing came from elsewhere")
+	require.Equal(t, ceremony.Completed, r.state(t, c.ID).State)
+	require.True(t, r.Soft.Active())
+}
+
+func TestInvariant03_ALongWaitTakesOtherApprovers(t *testing.T) {
+	r := newRig(t, custodian.Production)
+	c := r.propose(t, "demo-cleo", "key.destroy")
+	r.vote(t, "demo-wim", c.ID, "attend")
+	r.vote(t, "demo-ada", c.ID, "approve")
+	c = r.vote(t, "demo-ben", c.ID, "approve")
+	require.Positive(t, c.WaitLeft)
+	r.Clock.Advance(c.ExpiresAt.Sub(r.Clock.Now()) + time.Hour)
+	r.person(t, "demo-ada", suspended)
+	c = r.vote(t, "demo-dan", c.ID, "approve")
+	require.Equal(t, ceremony.Approved, c.State)
+	require.Contains(t, r.engine.Standing(c).Approved, "demo-dan")
+	require.True(t, r.engine.Standing(c).Met)
+}
+
 func TestInvariant04_SharesOfAnEndedCeremonyAreWiped(t *testing.T) {
 	r := newRig(t, custodian.Production)
 	require.NoError(t, r.Soft.Deactivate(t.Context()))

@@ -270,7 +270,7 @@ func (e *Engine) covers(c *Ceremony, got statement.Statement, signer string, dec
 		return differs("decision")
 	case got.Nonce != want.Nonce:
 		return differs("nonce")
-	case !got.ExpiresAt.Equal(want.ExpiresAt):
+	case got.ExpiresAt.Before(c.ExpiresAt) || got.ExpiresAt.After(c.deadline()): // a vote during the wait lasts as long as the ceremony
 		return differs("expires_at")
 	case got.Mode != want.Mode:
 		return differs("mode")
@@ -289,7 +289,7 @@ func (e *Engine) statement(c *Ceremony, signer string, decision statement.Decisi
 		Target: statement.Target{Type: c.Target.Type, ID: c.Target.ID, GovRevision: c.Target.GovRevision},
 		Policy: c.PolicyDigest, Checkpoint: checkpoint,
 		Requester: c.Requester.Name(), Signer: signer, Decision: decision, Nonce: c.Nonce,
-		IssuedAt: issued, ExpiresAt: c.ExpiresAt, Mode: statement.Mode(e.door.Instance().Mode),
+		IssuedAt: issued, ExpiresAt: c.deadline().Truncate(time.Millisecond), Mode: statement.Mode(e.door.Instance().Mode),
 	}
 	return s, nil
 }

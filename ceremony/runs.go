@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"conclave/ceremony/script"
 	"conclave/custodian/identity"
@@ -42,12 +43,17 @@ func loadRun(view *store.View, id string) (*script.Run, error) {
 
 // BeginRun begins to hold a ceremony by the script that policy names for it. Whoever begins is its administrator:
 // somebody with that role who did not ask for it and has not decided on it, and from now on may not. Until the steps
-// that come before the ceremony are done it is not executed.
+// that come before the ceremony are done it is not executed. One that was abandoned is begun anew; what it recorded is kept.
 func (e *Engine) BeginRun(ctx context.Context, p identity.Principal, id, place, site string) (*script.Run, error) {
-	var run *script.Run
+	var run, before *script.Run
 	err := e.changeRun(ctx, p, id, "begin", func(view *store.View, c *Ceremony, who script.Who) error {
-		if _, err := loadRun(view, id); !errors.Is(err, ErrNotFound) {
-			return errors.Join(err, fmt.Errorf("%s is held by its script: %w", id, ErrNotNow))
+		var err error
+		before, err = loadRun(view, id)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		if err == nil && before.State != script.Abandoned {
+			return fmt.Errorf("%s is held by its script: %w", id, ErrNotNow)
 		}
 		if err := script.CheckPlace(place, site); err != nil {
 			return err
@@ -63,11 +69,10 @@ func (e *Engine) BeginRun(ctx context.Context, p identity.Principal, id, place, 
 			return &IneligibleError{p.ID, codeAdministrator, "who asked for a ceremony or decided on it does not lead it"}
 		}
 		c.Administrator = p.ID
-		var err error
 		run, err = script.Begin(id, c.Operation, place, scriptOf(e.door.PoliciesOf(view).ScriptFor(c.Operation)),
 			script.Attendance{Person: p.ID, Name: who.Person.Name, Role: script.Administrator, Site: site, ArrivedAt: now})
 		return err
-	}, &run, map[string]any{"place": clip(place)})
+	}, &run, &before, map[string]any{"place": clip(place)})
 	return run, err
 }
 
@@ -102,7 +107,7 @@ func (e *Engine) ActInRun(ctx context.Context, p identity.Principal, id string, 
 		}
 		c.Outcome = outcomeOf(c, run)
 		return nil
-	}, &run, map[string]any{"number": act.Number, "as_expected": act.AsExpected, "person": clip(act.Person), "role": clip(string(act.Role))})
+	}, &run, nil, map[string]any{"number": act.Number, "as_expected": act.AsExpected, "person": clip(act.Person), "role": clip(string(act.Role))})
 	if err != nil {
 		return nil, err
 	}
@@ -159,9 +164,15 @@ func outcomeOf(c *Ceremony, run *script.Run) string {
 	return outcomeCompleted
 }
 
-// changeRun judges a step of a run and commits it together with the ceremony's own row.
+// earlierRunID is the id of the row that keeps an abandoned run whose ceremony is held anew.
+func earlierRunID(r *script.Run) string {
+	return r.Ceremony + "/" + strconv.FormatInt(r.BegunAt.UnixMilli(), 10)
+}
+
+// changeRun judges a step of a run and commits it together with the ceremony's own row. before, where it leads to a run,
+// is one that was abandoned and is kept beside.
 func (e *Engine) changeRun(ctx context.Context, p identity.Principal, id, step string, judge func(*store.View, *Ceremony, script.Who) error,
-	run **script.Run, detail map[string]any) error {
+	run, before **script.Run, detail map[string]any) error {
 	var c *Ceremony
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		var err error
@@ -172,11 +183,19 @@ func (e *Engine) changeRun(ctx context.Context, p identity.Principal, id, step s
 		if err != nil {
 			return nil, err
 		}
+		who.Requester = c.asked(p)
+		who.Voted = slices.ContainsFunc(c.Votes, func(v Vote) bool { return v.Person == p.ID }) ||
+			slices.ContainsFunc(c.Shares, func(s Contribution) bool { return s.Person == p.ID })
 		if err := judge(view, c, who); err != nil {
 			return nil, scriptRefusal(p, err)
 		}
 		entry := e.entry("script."+step, p, c, detail)
 		return func(tx *store.Tx) error {
+			if before != nil && *before != nil {
+				if err := tx.Put(KindRun, earlierRunID(*before), *before); err != nil {
+					return err
+				}
+			}
 			if err := tx.Put(KindRun, id, *run); err != nil {
 				return err
 			}
@@ -218,6 +237,9 @@ func scriptRefusal(p identity.Principal, err error) error {
 	return err
 }
 
+// minRoll is how many people must be on the roll for a script to hold up what shares open (ours).
+const minRoll = 2
+
 // held says why a ceremony waits for its script; nil when it does not. A bundle that demands a script refuses what
 // nobody holds by one.
 func held(view *store.View, c *Ceremony, takes policies.QuorumDecision) error {
@@ -230,6 +252,8 @@ func held(view *store.View, c *Ceremony, takes policies.QuorumDecision) error {
 		return nil
 	case err != nil:
 		return err
+	case policies.Class(c.Class) == policies.Attended && run.Here() < minRoll && !takes.Script:
+		return nil // nobody came but who leads: custodians could not end it otherwise
 	case run.Holds():
 		number, _, _ := run.Next()
 		return fmt.Errorf("missing: step %d of its script: %w", number, ErrQuorum)

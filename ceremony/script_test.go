@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -139,17 +140,42 @@ func TestInvariant03_TheAdministratorDecidesNothing(t *testing.T) {
 }
 
 // A script that nobody goes on with keeps nothing up for good: it is given up, on the record.
-func TestAnAbandonedScriptHoldsNothing(t *testing.T) {
+func TestInvariant12_AScriptHoldsNobodyUp(t *testing.T) {
 	r := newScriptRig(t)
 	c := r.propose(t, "demo-cleo", "key.resume")
+	enough := script.Act{Kind: script.Abandon, Reason: "enough"}
 	begin(t, r, c.ID)
-	r.vote(t, "demo-ada", c.ID, "approve")
-	r.vote(t, "demo-ben", c.ID, "approve")
-	_, err := r.engine.ActInRun(t.Context(), human("demo-wim"), c.ID, script.Act{Kind: script.Abandon, Reason: "enough"})
-	require.Error(t, err)
-	run := r.act(t, "demo-ada", c.ID, script.Act{Kind: script.Abandon, Reason: "the administrator was called away"})
-	require.Equal(t, script.Abandoned, run.State)
-	require.Equal(t, 1, r.done(t, "key.resume"))
+	_, err := r.engine.ActInRun(t.Context(), human("demo-dan"), c.ID, enough)
+	require.Equal(t, people.CodeWrongRole, codeOf(err), "who takes no part ends nothing")
+	r.act(t, "demo-wim", c.ID, enough)
+	require.Equal(t, script.Running, r.act(t, "demo-wim", c.ID, enough).State, "one who takes part asks for it")
+	r.vote(t, "demo-dan", c.ID, "approve")
+	require.Equal(t, script.Abandoned, r.act(t, "demo-dan", c.ID, enough).State, "the second ends it")
+	require.Empty(t, r.state(t, c.ID).Administrator)
+
+	r.Clock.Advance(time.Minute)
+	begin(t, r, c.ID)
+	earlier := 0
+	for row, run := range store.All[script.Run](r.View(), ceremony.KindRun) {
+		if row.ID != c.ID {
+			earlier++
+			require.Equal(t, script.Abandoned, run.State, "what was recorded stays")
+		}
+	}
+	require.Equal(t, 1, earlier)
+	require.Equal(t, script.Abandoned, r.act(t, "demo-cleo", c.ID, enough).State, "who asked for the ceremony, alone")
+	require.Equal(t, ceremony.Completed, r.vote(t, "demo-ada", c.ID, "approve").State)
+
+	require.NoError(t, r.Soft.Deactivate(t.Context()))
+	c, err = r.engine.ActivationFor(t.Context(), custodiantestKeystore)
+	require.NoError(t, err)
+	_, err = r.engine.BeginRun(t.Context(), human("demo-adm"), c.ID, "room 7", "south")
+	require.NoError(t, err)
+	for _, id := range []string{"demo-ada", "demo-ben", "demo-dan"} {
+		c, err = r.bring(t, id, c.ID, nil)
+		require.NoError(t, err)
+	}
+	require.Equal(t, ceremony.Completed, c.State, "a script with nobody on its roll but who leads holds no shares up")
 }
 
 // Each act takes its own members, in the order of the script, from who is on the roll.

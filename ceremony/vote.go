@@ -61,8 +61,8 @@ func (e *Engine) mayVote(view *store.View, c *Ceremony, p identity.Principal, d 
 		return fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrEnded)
 	case !open:
 		return fmt.Errorf("%s is %s: %w", c.ID, c.State, ErrNotNow)
-	case !now.Before(c.ExpiresAt):
-		return fmt.Errorf("%s expired at %s: %w", c.ID, c.ExpiresAt.Format(time.RFC3339), ErrEnded)
+	case !now.Before(c.deadline()):
+		return fmt.Errorf("%s expired at %s: %w", c.ID, c.deadline().Format(time.RFC3339), ErrEnded)
 	}
 	if code := exclusions(c)[p.ID]; code != "" {
 		return &IneligibleError{p.ID, code, map[string]string{
@@ -321,8 +321,9 @@ func (e *Engine) Standing(c *Ceremony) *Standing {
 	if c.State != Proposed && c.State != Approved && c.State != Gathering {
 		return nil
 	}
-	s := e.tally(e.store.View(), c, c.Takes, e.clock.Now())
-	if lack := c.Threshold - e.brought(c, s.Approved); c.State == Gathering && lack > 0 {
+	view := e.store.View()
+	s := e.tally(view, c, c.Takes, e.clock.Now())
+	if lack := c.Threshold - e.brought(view, c, s.Approved); c.State == Gathering && lack > 0 {
 		s.Missing, s.Met = append(s.Missing, fmt.Sprintf("%d more %s of set %s, brought to this node", lack, plural(lack, "share"), c.ShareSet)), false
 	}
 	if missing := e.lacking(c); len(missing) > 0 {

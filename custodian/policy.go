@@ -63,7 +63,8 @@ type PolicyFiles struct {
 	Files  map[string]string `json:"files"`
 }
 
-// PolicyBacktest is what a proposed bundle would have changed. Row kind KindBacktest, id the proposal's digest.
+// PolicyBacktest is what a proposed bundle would have changed. Row kind KindBacktest, id the proposal's digest for the
+// newest, and that with the report's digest for an earlier one that an open ceremony rests on.
 type PolicyBacktest struct {
 	Bundle  string `json:"bundle"`
 	Against string `json:"against"` // bundle in force when it was made
@@ -123,10 +124,55 @@ func PutPolicyBundle(tx *store.Tx, record PolicyBundle, files policies.Files) er
 	return tx.Put(KindPolicyBundle, record.Digest, record)
 }
 
-// DeletePolicyBundle removes a bundle that was never in force, and its back-test, to be followed by an Append.
+func earlierBacktestID(bundle, report string) string { return bundle + "/" + report }
+
+// BacktestOf is the back-test of a bundle with this report, if it is kept, or else the newest.
+func BacktestOf(view *store.View, bundle, report string) (*PolicyBacktest, error) {
+	newest, _, err := store.Get[PolicyBacktest](view, KindBacktest, bundle)
+	if err == nil && newest.ReportSHA256 == report {
+		return newest, nil
+	}
+	earlier, _, other := store.Get[PolicyBacktest](view, KindBacktest, earlierBacktestID(bundle, report))
+	if errors.Is(other, store.ErrNotFound) {
+		return newest, err
+	}
+	return earlier, other
+}
+
+// PutBacktest stores the newest back-test of a bundle, to be followed by an Append. Those before stay while a ceremony
+// that is open rests on them, as named says of a report's digest: trying a bundle again ends nobody's proposal.
+func PutBacktest(tx *store.Tx, row PolicyBacktest, named func(report string) bool) error {
+	var before []*PolicyBacktest
+	for r, b := range store.All[PolicyBacktest](tx.View(), KindBacktest) {
+		if b.Bundle != row.Bundle {
+			continue
+		}
+		if r.ID == row.Bundle {
+			before = append(before, b)
+		} else if !named(b.ReportSHA256) {
+			if err := tx.Delete(KindBacktest, r.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, b := range before {
+		if named(b.ReportSHA256) {
+			if err := tx.Put(KindBacktest, earlierBacktestID(b.Bundle, b.ReportSHA256), b); err != nil {
+				return err
+			}
+		}
+	}
+	return tx.Put(KindBacktest, row.Bundle, row)
+}
+
+// DeletePolicyBundle removes a bundle that was never in force, and its back-tests, to be followed by an Append.
 func DeletePolicyBundle(tx *store.Tx, record *PolicyBundle) error {
-	if err := tx.Delete(KindBacktest, record.Digest); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return err
+	for r, b := range store.All[PolicyBacktest](tx.View(), KindBacktest) {
+		if b.Bundle == record.Digest {
+			if err := tx.Delete(KindBacktest, r.ID); err != nil {
+				return err
+			}
+		}
 	}
 	for i := range record.Parts {
 		if err := tx.Delete(KindPolicyFiles, policyFilesID(record.Digest, i)); err != nil {

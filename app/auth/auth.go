@@ -211,6 +211,9 @@ func subject(view *store.View, p identity.Principal) (*Refusal, error) {
 		if who.Status != people.StatusActive {
 			return refusal("person_not_active", "the person is not active"), nil
 		}
+		if !who.Has(people.RoleAuditor) {
+			return refusal("person_no_auditor", "the person is not an auditor any more"), nil
+		}
 	default:
 		return refusal("token_kind", notAccepted), nil
 	}

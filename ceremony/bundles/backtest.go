@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/ceremony"
+	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
@@ -149,13 +151,25 @@ func (k *Keeper) backtest(ctx context.Context, p identity.Principal, view *store
 			return err
 		}
 		row.FinishedAt = tx.Now()
-		if err := tx.Put(custodian.KindBacktest, digest, row); err != nil {
+		if err := custodian.PutBacktest(tx, row, openNames(tx.View())); err != nil {
 			return err
 		}
 		return tx.Append(ledger.Entry{Type: "policy.backtest", Actor: p, Outcome: ledger.Done, Policy: k.door.Mark(),
 			Target: ledger.Target{Type: "policy", ID: digest}, Detail: custodian.Detail(row.BacktestSummary)})
 	})
 	return err
+}
+
+// openNames says whether an open ceremony's parameters name a digest.
+func openNames(view *store.View) func(digest string) bool {
+	return func(digest string) bool {
+		for _, c := range store.Active[ceremony.Ceremony](view, ceremony.Kind) {
+			if c.Target.Type == operation.PolicyTarget && operation.NamesBundle(c.Params, digest) {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // Report is the kept back-test of a bundle; store.ErrNotFound for none.

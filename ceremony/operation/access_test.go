@@ -129,6 +129,14 @@ func TestApplicationEnrolAndToken(t *testing.T) {
 		require.NotContains(t, string(issued.Data), string(b))
 		return access.Verify(token, presented, r.Clock.Now())
 	}))
+	require.False(t, r.quorum(t, "token.issue", human("demo-cleo"), issue).Allow, "who had it enrolled sets it up, once")
+	ben := row[people.Person](t, r, custodian.KindPerson, "demo-ben")
+	signed := ben.Acknowledgement
+	ben.Acknowledgement = nil
+	r.Put(t, custodian.KindPerson, ben.ID, ben)
+	require.Contains(t, r.denied(t, "token.issue", human("demo-ben"), issue), "owner_not_eligible")
+	ben.Acknowledgement = signed
+	r.Put(t, custodian.KindPerson, ben.ID, ben)
 	p := identity.Principal{Kind: identity.Application, ID: "billing", Credential: id}
 	call := func() error {
 		_, err := r.Use(t.Context(), p, custodian.Use{Operation: access.DataKey, Key: custodiantest.KeyID, Bytes: 32})

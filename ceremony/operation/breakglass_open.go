@@ -89,6 +89,7 @@ func (o breakglassOpen) Prepare(_ context.Context, env Env, view *store.View, in
 			plan.Deny = append(plan.Deny, refusal("application_suspended", "application "+app.ID+" is suspended, which emergency access does not change",
 				"have it resumed (application.resume)"))
 		}
+		plan.Subjects = []string{app.Owner} // it is their application that gets it: they neither approve nor review
 		plan.Lines = append(plan.Lines, Line{Label: "application", After: fmt.Sprintf("%s (%s), owner %s", app.ID, app.Name, app.Owner)})
 	}
 	for i, id := range b.Keys {

@@ -65,10 +65,11 @@ func (o custodyCountersign) Prepare(_ context.Context, _ Env, view *store.View, 
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Target: Target{Type: "custody", ID: c.entry.ID, GovRevision: c.row.Revision}, Quorum: custodyQuorum(&c.facts, c.facts.Witness),
-		Title: fmt.Sprintf("%s signs that %s did %s form %s as entry %s says", c.facts.Witness, c.facts.Who, c.facts.Action, c.facts.Form, c.entry.ID)}
+	signer := c.signer(view, in)
+	plan := Plan{Target: Target{Type: "custody", ID: c.entry.ID, GovRevision: c.row.Revision}, Quorum: custodyQuorum(&c.facts, signer),
+		Title: fmt.Sprintf("%s signs that %s did %s form %s as entry %s says", signer, c.facts.Who, c.facts.Action, c.facts.Form, c.entry.ID)}
 	if !c.Agree {
-		plan.Title = fmt.Sprintf("%s disputes entry %s of the custody log: %s", c.facts.Witness, c.entry.ID, c.Remark)
+		plan.Title = fmt.Sprintf("%s disputes entry %s of the custody log: %s", signer, c.entry.ID, c.Remark)
 	}
 	if plan.Deny, err = c.against(view); err != nil {
 		return Plan{}, err
@@ -79,6 +80,20 @@ func (o custodyCountersign) Prepare(_ context.Context, _ Env, view *store.View, 
 	}
 	plan.Lines = custodyLines(&c.facts, c.form.State, after)
 	return plan, nil
+}
+
+// signer is who may sign: the witness whom the entry names, and in place of one who has left a security officer who
+// neither recorded it nor holds the share, so that no form stays as it is for ever.
+func (c *countersigning) signer(view *store.View, in Input) string {
+	find := register(view)
+	if remains(find(c.facts.Witness)) {
+		return c.facts.Witness
+	}
+	asks := in.Requester.ID
+	if asks != c.facts.Who && asks != c.share.Custodian && people.Eligible(find(asks), people.RoleSecurityOfficer, in.Now) == nil {
+		return asks
+	}
+	return c.facts.Witness
 }
 
 // against judges again what was judged when the entry was recorded: others may have signed since.

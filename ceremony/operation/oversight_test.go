@@ -209,6 +209,13 @@ func TestReviewsOfWhatOnePersonDid(t *testing.T) {
 	c := r.propose(t, "demo-cleo", "key.suspend", map[string]any{"key": custodiantest.KeyID, "reason": "odd traffic"})
 	sign := map[string]any{"ceremony": c.ID, "outcome": "confirmed", "note": "traffic looked at"}
 	require.Equal(t, []string{"took_part"}, r.refused(t, "demo-cleo", "review.sign", sign), "the actor")
+	led, err := r.engine.Get(c.ID)
+	require.NoError(t, err)
+	led.Administrator = "demo-ben"
+	r.Put(t, ceremony.Kind, c.ID, led)
+	require.Equal(t, []string{"took_part"}, r.refused(t, "demo-ben", "review.sign", sign), "who led it by its script")
+	led.Administrator = ""
+	r.Put(t, ceremony.Kind, c.ID, led)
 	done := r.propose(t, "demo-dan", "review.sign", sign)
 	require.Equal(t, ceremony.Completed, done.State)
 	require.Equal(t, []string{"already_reviewed"}, r.refused(t, "demo-ben", "review.sign", sign))
@@ -373,6 +380,8 @@ func TestEmergencyAccessThroughTheEngine(t *testing.T) {
 		_, err := r.prepare(t, "breakglass.open", r.input(t, human("demo-ada"), params(bad)))
 		require.Equal(t, field, fieldOf(t, err))
 	}
+	shop := r.plan(t, "breakglass.open", r.input(t, human("demo-ada"), params(map[string]any{"person": "", "application": "demo-shop"})))
+	require.Equal(t, []string{row[access.Application](t, r.rig, custodian.KindApplication, "demo-shop").Owner}, shop.Subjects, "whose application it is")
 	c := r.propose(t, "demo-ada", "breakglass.open", params(nil))
 	require.Zero(t, c.Takes.CoolingOffSeconds+c.Takes.WaitSeconds)
 	_, err = r.engine.Statement(t.Context(), human("demo-eve"), c.ID, "approve")

@@ -174,7 +174,7 @@ func short(text string) string {
 
 // backtestOf holds what was signed of the back-test against what is kept of it.
 func backtestOf(view *store.View, p policyActivateParams, inForce string, in Input) ([]Line, []policies.Reason) {
-	kept, _, err := store.Get[custodian.PolicyBacktest](view, custodian.KindBacktest, p.Bundle)
+	kept, err := custodian.BacktestOf(view, p.Bundle, p.Backtest.ReportSHA256)
 	again := "back-test it: conclave policy backtest " + clean(p.Bundle)
 	switch {
 	case err != nil:
@@ -201,13 +201,15 @@ func backtestOf(view *store.View, p policyActivateParams, inForce string, in Inp
 // NamesBundle says whether a proposal's parameters name a bundle.
 func NamesBundle(params []byte, digest string) bool { return bytes.Contains(params, []byte(digest)) }
 
-// presentHolders is how many confirmed shares of a set people who are there could bring.
-func presentHolders(view *store.View, set *people.ShareSet) int {
+// remainingHolders is how many confirmed shares of a set are with people who have not left, suspended ones among them.
+func remainingHolders(view *store.View, set *people.ShareSet) int {
 	n, find := 0, register(view)
 	for _, s := range shareRows(view, set.ID) {
-		if s.Usable(set) && s.Status == people.ShareConfirmed && people.Present(find(s.Custodian)) == nil {
+		if s.Usable(set) && s.Status == people.ShareConfirmed && remains(find(s.Custodian)) {
 			n++
 		}
 	}
 	return n
 }
+
+func remains(p *people.Person) bool { return p != nil && p.Status != people.StatusLeft }

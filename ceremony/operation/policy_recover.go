@@ -112,10 +112,10 @@ func recoverable(env Env, view *store.View, digest string) (*custodian.PolicyBun
 	return record, carried.Files(), nil
 }
 
-// recoverySet is the share set that restores a policy: of the sets that open registered keystores and whose holders
-// could bring enough shares now, the one with the highest threshold, so that the weakest set of several does not
-// decide for all, and one that can no longer be brought together does not lock everybody out. Where none can, the
-// one with the highest threshold.
+// recoverySet is the share set that restores a policy: of the sets that open registered keystores and that can still
+// be brought together, the one with the highest threshold, so that the weakest set of several does not decide for all,
+// and one whose shares are lost or whose holders have left does not lock everybody out. A suspension, which one person
+// makes, takes no holder off: it would choose the weaker set. Where none can, the one with the highest threshold.
 func recoverySet(view *store.View) (*people.ShareSet, error) {
 	var sets []*people.ShareSet
 	for _, ks := range store.All[key.Keystore](view, custodian.KindKeystore) {
@@ -132,7 +132,7 @@ func recoverySet(view *store.View) (*people.ShareSet, error) {
 		return nil, nil
 	}
 	able := func(s *people.ShareSet) int {
-		if presentHolders(view, s) >= s.Threshold {
+		if remainingHolders(view, s) >= s.Threshold {
 			return 1
 		}
 		return 0

@@ -50,12 +50,13 @@ type reviewed struct {
 	Votes []struct {
 		Person string `json:"person"`
 	} `json:"votes"`
-	ReviewBy *time.Time `json:"review_by"`
+	Administrator string     `json:"administrator"`
+	ReviewBy      *time.Time `json:"review_by"`
 }
 
 // tookPart lists who had a part in it.
 func (c *reviewed) tookPart() []string {
-	out := append([]string{c.Requester.ID, c.Requester.CalledBy}, c.Subjects...)
+	out := append([]string{c.Requester.ID, c.Requester.CalledBy, c.Administrator}, c.Subjects...)
 	for _, v := range c.Votes {
 		out = append(out, v.Person)
 	}

@@ -28,8 +28,8 @@ func (p tokenIssueParams) subject() (kind identity.Kind, id string) {
 	return identity.Application, p.Application
 }
 
-// tokenIssue makes a bearer token and hands it, once, to who asked: the owner of the application (or who had
-// it enrolled), for an auditor a security officer.
+// tokenIssue makes a bearer token and hands it, once, to who asked: the owner of the application (for its first token
+// also who had it enrolled), for an auditor a security officer.
 type tokenIssue struct{}
 
 func (tokenIssue) Name() string { return "token.issue" }
@@ -68,13 +68,28 @@ func (tokenIssue) forApplication(view *store.View, in Input, p tokenIssueParams,
 	}
 	plan.Target.GovRevision = row.Revision
 	plan.Quorum.Target.Owner = app.Owner
-	if enrolled.requester != "" && enrolled.requester == in.Requester.ID {
-		plan.Quorum.Target.Owner = enrolled.requester
+	asks := register(view)(in.Requester.ID)
+	if enrolled.requester != "" && enrolled.requester == in.Requester.ID && !hadToken(view, app.ID) {
+		plan.Quorum.Target.Owner = enrolled.requester // to set it up, once
+	}
+	if err := people.Eligible(asks, "", in.Now); in.Requester.ID == plan.Quorum.Target.Owner && err != nil {
+		plan.Deny = append(plan.Deny, refusal("owner_not_eligible", fmt.Sprintf("whoever makes a token answers for it: %v", err),
+			"sign the acknowledgement (acknowledgement.sign), or have the application handed over (ownership.transfer)"))
 	}
 	if !app.Active() {
 		plan.Deny = append(plan.Deny, refusal("application_suspended", "application "+app.ID+" is suspended", "a quorum resumes it (application.resume)"))
 	}
 	return nil
+}
+
+// hadToken reports whether an application was ever given a token.
+func hadToken(view *store.View, application string) bool {
+	for _, t := range store.All[access.Token](view, custodian.KindToken) {
+		if t.Kind == string(identity.Application) && t.Subject == application {
+			return true
+		}
+	}
+	return false
 }
 
 // forAuditor: auditors do not give themselves access, a security officer answers for it.

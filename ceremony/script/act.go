@@ -34,7 +34,7 @@ const (
 	Deviate  Kind = "deviate"  // anybody on the roll
 	Close    Kind = "close"    // an auditor who had no part in it
 	Sign     Kind = "sign"     // everybody on the roll but observers
-	Abandon  Kind = "abandon"  // the administrator or a security officer
+	Abandon  Kind = "abandon"  // the administrator, a security officer, who asked for the ceremony, or two who take part
 )
 
 // Kinds lists what Act takes.
@@ -72,6 +72,8 @@ type Who struct {
 	Person   *people.Person
 	Related  func(other string) bool // in one reporting line with somebody
 	Instance string                  // of the service
+
+	Requester, Voted bool // asked for the ceremony; decided on it, or brought a share
 }
 
 const (
@@ -355,10 +357,19 @@ func (r *Run) sign(a Act, who Who, now time.Time) error {
 	return nil
 }
 
+// abandon ends the run: the administrator, a security officer and who asked for the ceremony by themselves, two others who
+// take part in it together, so that whoever leads holds nobody up.
 func (r *Run) abandon(reason string, who Who, now time.Time) error {
-	if who.Person.ID != r.Administrator && !who.Person.Has(people.RoleSecurityOfficer) {
-		return &RoleError{"the administrator or a security officer abandons a run"}
+	alone := who.Person.ID == r.Administrator || who.Person.Has(people.RoleSecurityOfficer) || who.Requester
+	switch {
+	case alone:
+	case !who.Voted && r.Present(who.Person.ID) == nil:
+		return &RoleError{"the administrator, a security officer or who asked for it abandons a run, or two who take part in it"}
+	case len(r.AbandonedBy) == 0 || r.AbandonedBy[0] == who.Person.ID:
+		r.AbandonedBy = []string{who.Person.ID}
+		return nil
 	}
+	r.AbandonedBy = append(r.AbandonedBy, who.Person.ID)
 	r.State, r.EndedAt, r.EndReason = Abandoned, &now, reason
 	return nil
 }

@@ -108,6 +108,8 @@ type Run struct {
 	SignOffs      []SignOff    `json:"sign_offs,omitempty"`
 	EndedAt       *time.Time   `json:"ended_at,omitempty"`
 	EndReason     string       `json:"end_reason,omitempty"` // why it was abandoned
+	// AbandonedBy are those who took part and would have it abandoned: one asks, the second ends it.
+	AbandonedBy []string `json:"abandoned_by,omitempty"`
 }
 
 // Attendance is one line of the roll. Each person writes their own arrival, from where they are.
@@ -172,6 +174,7 @@ func (r *Run) Clone() *Run {
 	own := *r
 	own.Roll, own.Steps = slices.Clone(r.Roll), slices.Clone(r.Steps)
 	own.Deviations, own.SignOffs = slices.Clone(r.Deviations), slices.Clone(r.SignOffs)
+	own.AbandonedBy = slices.Clone(r.AbandonedBy)
 	return &own
 }
 
@@ -191,6 +194,17 @@ func (r *Run) Opened() bool {
 
 // Holds reports whether the run keeps its ceremony from being executed: it is under way and not yet opened.
 func (r *Run) Holds() bool { return r.State == Running && !r.Opened() }
+
+// Here is how many people are on the roll and have not left.
+func (r *Run) Here() int {
+	n := 0
+	for _, a := range r.Roll {
+		if a.LeftAt == nil {
+			n++
+		}
+	}
+	return n
+}
 
 // Present finds a person on the roll who has not left; nil for nobody.
 func (r *Run) Present(person string) *Attendance {

@@ -133,6 +133,16 @@ func (c *Collector) Count() int { return len(c.shares) }
 // Missing is how many more are needed.
 func (c *Collector) Missing() int { return max(0, c.register.Threshold-len(c.shares)) }
 
+// Keep wipes the shares that keep refuses: what was good when it was given may be good no more.
+func (c *Collector) Keep(keep func(index int) bool) {
+	for index, share := range c.shares {
+		if !keep(index) {
+			share.Wipe()
+			delete(c.shares, index)
+		}
+	}
+}
+
 // Combine puts the secret together, or ErrTooFew. The shares stay until Wipe.
 func (c *Collector) Combine() (*secret.Bytes, error) {
 	if missing := c.Missing(); missing > 0 {
