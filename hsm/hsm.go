@@ -91,6 +91,37 @@ const (
 	CustodyHYOK        CustodyModel = "hyok"
 )
 
+// Readers says who can read a key: at rest, and while it is used.
+type Readers struct {
+	AtRest string `json:"at_rest"`
+	InUse  string `json:"in_use"`
+}
+
+// Readers of a key under this custody model. storesKeys tells a keystore that holds its keys in a device from one that
+// keeps them wrapped outside.
+func (m CustodyModel) Readers(storesKeys bool) Readers {
+	switch {
+	case m == CustodyCloudNative:
+		return Readers{"the cloud provider, who made the key and keeps it", "the cloud provider, and whom it must obey by law"}
+	case m == CustodyBYOK:
+		return Readers{"the cloud provider, who was given a copy, and whoever holds the original", "the cloud provider, and whom it must obey by law"}
+	case m == CustodyHYOK && storesKeys:
+		return Readers{"nobody: it stays in your own device, outside the cloud", "nobody; who has root on your hosts can use it while the keystore is active"}
+	case m == CustodyHYOK:
+		return Readers{"a quorum of your share holders who have the stored keys too; no cloud provider", "who has root on your hosts; no cloud provider"}
+	case m == CustodySelf && storesKeys:
+		return Readers{"nobody: it stays in the device", "nobody; who has root on the service's hosts can use it while the keystore is active"}
+	case m == CustodySelf:
+		return Readers{"a quorum of the share holders who have a copy of the database too", "who has root on the service's hosts while the keystore is active"}
+	}
+	return Readers{"unknown", "unknown"}
+}
+
+// CustodyModels returns the known models.
+func CustodyModels() []CustodyModel {
+	return []CustodyModel{CustodySelf, CustodyCloudNative, CustodyBYOK, CustodyHYOK}
+}
+
 // Facts are what placement rules may rely on. A driver reports what it can prove at run time; the
 // governed record of a keystore may claim less, never more.
 type Facts struct {
@@ -101,6 +132,9 @@ type Facts struct {
 	Certificate  string       `json:"certificate"`   // CMVP certificate number, "" for none
 	Custody      CustodyModel `json:"custody"`
 	RNG          string       `json:"rng"` // generator of the keys made here
+	// Declared: a device that cannot prove at run time what it was validated for. The governed record claims that, with
+	// the certificate's number, by ceremony; what stands here of it is empty.
+	Declared bool `json:"declared,omitempty"`
 }
 
 // Capabilities are known at registration, not discovered at use.

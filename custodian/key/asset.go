@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"conclave/hsm"
 )
 
 // Asset is data that a key protects, as the key's owner answers for it: ciphertexts are unseen by the service.
@@ -14,6 +16,8 @@ type Asset struct {
 	Location string `json:"location"` // where it is kept
 	Key      string `json:"key"`
 	Owner    string `json:"owner"` // person who answers for the counts
+	// Custody models that this data lets its key be under, e.g. hyok alone; none: it asks for nothing.
+	Custody []hsm.CustodyModel `json:"custody,omitempty"`
 	// None declares that nothing is under the versions counted here, with a count of zero each.
 	None        bool         `json:"none,omitempty"`
 	Counts      []AssetCount `json:"counts"` // by version, ascending
@@ -40,7 +44,7 @@ const maxCounts = 64
 // Validate checks the record and names the first field that is wrong (*FieldError).
 func (a *Asset) Validate() error {
 	checks := []error{CheckID("id", a.ID), CheckText("label", a.Label, 200, false), CheckText("location", a.Location, 200, false),
-		CheckID("key", a.Key), CheckID("owner", a.Owner), CheckRange("counts", len(a.Counts), 1, maxCounts, "versions")}
+		CheckID("key", a.Key), CheckID("owner", a.Owner), checkCustody("custody", a.Custody), CheckRange("counts", len(a.Counts), 1, maxCounts, "versions")}
 	for i, c := range a.Counts {
 		field := fmt.Sprintf("counts[%d]", i)
 		switch {

@@ -67,6 +67,8 @@ type Key struct {
 	CreatedBy      string         `json:"created_by"`         // ceremony id
 	Template       string         `json:"template,omitempty"` // under which it was made without a quorum of its own
 	Development    bool           `json:"development,omitempty"`
+	// Custody models that its owner lets it be under; none: whatever its class accepts.
+	Custody []hsm.CustodyModel `json:"custody,omitempty"`
 }
 
 // Specification is what the versions of the key are. A record from before there was more than one kind names none
@@ -135,8 +137,11 @@ type Keystore struct {
 	FIPSStandard      string           `json:"fips_standard,omitempty"`
 	FIPSLevel         int              `json:"fips_level"`
 	Certificate       string           `json:"certificate,omitempty"`
-	CertificateStatus string           `json:"certificate_status,omitempty"` // "active", "historical", "revoked", ""
+	CertificateStatus string           `json:"certificate_status,omitempty"` // "active", "historical", "revoked", ""; see StatusAt
+	CertificateFrom   time.Time        `json:"certificate_from,omitzero"`    // day of the validation; zero: not recorded
+	CertificateUntil  time.Time        `json:"certificate_until,omitzero"`   // sunset: historical from then on; zero: none recorded
 	Custody           hsm.CustodyModel `json:"custody"`
+	Tenancy           string           `json:"tenancy,omitempty"` // "single", "multi", ""; see Tenants
 	Jurisdiction      string           `json:"jurisdiction"`
 	Environment       string           `json:"environment"`
 	Location          string           `json:"location"`
@@ -144,12 +149,16 @@ type Keystore struct {
 	ShareSet          string           `json:"share_set,omitempty"`
 	Capabilities      hsm.Capabilities `json:"capabilities"`
 	Status            string           `json:"status"` // "registered", "retired"
-	Simulated         bool             `json:"simulated,omitempty"`
-	GovRevision       uint64           `json:"gov_revision"`
+	// Simulated: a simulator of a device. Its claims count in development only.
+	Simulated bool `json:"simulated,omitempty"`
+	// MaxKeys bounds the key versions with material in it; 0: no bound.
+	MaxKeys     int    `json:"max_keys,omitempty"`
+	GovRevision uint64 `json:"gov_revision"`
 	// Verifier is driver data that tells a right activation secret from a wrong one; opaque, safe in the clear.
 	Verifier     []byte    `json:"verifier,omitempty"`
 	RegisteredAt time.Time `json:"registered_at"`
 	RegisteredBy string    `json:"registered_by"`
+	RetiredAt    time.Time `json:"retired_at,omitzero"`
 	// Token is the device that the keystore is; nil where its driver speaks to none.
 	Token *Token `json:"token,omitempty"`
 	// SecretExposed is set once so many shares of one epoch are out of control that they make a quorum.

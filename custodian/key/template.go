@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"conclave/hsm"
 )
 
 // Template is what a quorum approved beforehand for keys of lower classes: a key that stays within its bounds is
@@ -94,11 +96,19 @@ func (t *Template) Against(k *Key) []string {
 func impactRank(i Impact) int { return slices.Index([]Impact{Low, Moderate, High}, i) }
 
 // Raises reports whether a key governed as next is is governed at least as strictly as now: its class is the same
-// or of a higher step, its impact no lower, and no framework is left. The three protected classes are one step:
-// from one of them to another is no raise.
+// or of a higher step, its impact no lower, no framework is left, and no custody model comes in. The three protected
+// classes are one step: from one of them to another is no raise.
 func (k *Key) Raises(next *Key) bool {
 	step := func(c Classification) int { return min(slices.Index(Classifications(), c), 3) }
 	class := next.Classification == k.Classification || step(next.Classification) > step(k.Classification)
 	kept := !slices.ContainsFunc(k.Frameworks, func(f string) bool { return !slices.Contains(next.Frameworks, f) })
-	return class && impactRank(next.Impact) >= impactRank(k.Impact) && kept
+	return class && impactRank(next.Impact) >= impactRank(k.Impact) && kept && Narrows(k.Custody, next.Custody)
+}
+
+// Narrows reports whether a demand for custody models lets no more be than the one before. No demand lets all be.
+func Narrows(before, after []hsm.CustodyModel) bool {
+	if len(before) == 0 {
+		return true
+	}
+	return len(after) > 0 && !slices.ContainsFunc(after, func(m hsm.CustodyModel) bool { return !slices.Contains(before, m) })
 }

@@ -19,6 +19,10 @@ const (
 	CertActive         = "active"
 	CertHistorical     = "historical"
 	CertRevoked        = "revoked"
+	// CertSimulated stands for the certificate number of a simulator, which has none.
+	CertSimulated = "SIMULATED"
+	SingleTenant  = "single"
+	MultiTenant   = "multi"
 )
 
 // Classifications returns the known classes, least sensitive first.
@@ -42,6 +46,7 @@ func (k *Key) Validate() error {
 		CheckID("owner", k.Owner),
 		CheckText("purpose", k.Purpose, 256, true),
 		CheckID("keystore", k.Keystore),
+		checkCustody("custody", k.Custody),
 		CheckOneOf("origin", k.Origin, Origins()...),
 		CheckRange("oup_days", k.OUPDays, 1, k.Type.MaxOUPDays(), "days for this key type (SP 800-57 Part 1, Table 1)"),
 		CheckRange("rup_days", k.RUPDays, k.OUPDays, k.Type.MaxRUPDays(k.OUPDays),
@@ -65,7 +70,9 @@ func (s *Keystore) Validate() error {
 		CheckRange("fips_level", s.FIPSLevel, 0, 4, "(0: no claim)"),
 		CheckText("certificate", s.Certificate, 32, true),
 		CheckOneOf("certificate_status", s.CertificateStatus, "", CertActive, CertHistorical, CertRevoked),
-		CheckOneOf("custody", s.Custody, hsm.CustodySelf, hsm.CustodyCloudNative, hsm.CustodyBYOK, hsm.CustodyHYOK),
+		CheckOneOf("custody", s.Custody, hsm.CustodyModels()...),
+		CheckOneOf("tenancy", s.Tenancy, "", SingleTenant, MultiTenant),
+		CheckRange("max_keys", s.MaxKeys, 0, MaxKeysBound, "key versions; 0: no bound"),
 		checkJurisdiction("jurisdiction", s.Jurisdiction),
 		CheckOneOf("environment", s.Environment, Production, Test),
 		CheckText("location", s.Location, 128, false),
@@ -75,15 +82,41 @@ func (s *Keystore) Validate() error {
 	if s.ShareSet != "" {
 		checks = append(checks, CheckID("share_set", s.ShareSet))
 	}
-	checks = append(checks, s.validateToken())
-	if s.FIPSLevel > 0 && (s.FIPSStandard == "" || s.Certificate == "") {
-		checks = append(checks, &FieldError{"fips_level", "a claim without standard or certificate number",
-			"0, or a level with fips_standard and certificate"})
+	return First(append(checks, s.validateToken(), s.validateClaim()))
+}
+
+// validateClaim checks what the record claims of a validation: all of it, or nothing.
+func (s *Keystore) validateClaim() error {
+	claims := s.FIPSLevel > 0
+	switch {
+	case claims && (s.FIPSStandard == "" || s.Certificate == ""):
+		return &FieldError{"fips_level", "a claim without standard or certificate number", "0, or a level with fips_standard and certificate"}
+	case s.Simulated && claims && s.Certificate != CertSimulated:
+		return &FieldError{"certificate", "a simulator has no certificate", CertSimulated}
+	case !s.Simulated && s.Certificate == CertSimulated:
+		return &FieldError{"certificate", CertSimulated, "the number of a CMVP certificate, or a keystore that is recorded as simulated"}
+	case s.Certificate == "" && (s.CertificateStatus != "" || !s.CertificateFrom.IsZero() || !s.CertificateUntil.IsZero()):
+		return &FieldError{"certificate_status", "status or dates without a certificate", "none, or the certificate's number with them"}
+	case !s.CertificateFrom.IsZero() && !s.CertificateUntil.IsZero() && !s.CertificateFrom.Before(s.CertificateUntil):
+		return &FieldError{"certificate_until", "not after certificate_from", "a later day"}
+	case s.FIPSLevel >= NoExportLevel && s.Capabilities.Export:
+		return &FieldError{"capabilities", fmt.Sprintf("a keystore of level %d that exports", s.FIPSLevel), fmt.Sprintf("no export from level %d up", NoExportLevel)}
 	}
-	if s.Simulated && s.FIPSLevel > 0 {
-		checks = append(checks, &FieldError{"fips_level", "a simulator claims nothing", "0"})
+	return nil
+}
+
+// checkCustody checks a demand for custody models.
+func checkCustody(field string, models []hsm.CustodyModel) error {
+	for i, m := range models {
+		at := fmt.Sprintf("%s[%d]", field, i)
+		if err := CheckOneOf(at, m, hsm.CustodyModels()...); err != nil {
+			return err
+		}
+		if slices.Contains(models[:i], m) {
+			return &FieldError{at, fmt.Sprintf("%q repeats", m), "each model once"}
+		}
 	}
-	return First(checks)
+	return nil
 }
 
 func checkFrameworks(frameworks []string) error {

@@ -74,13 +74,29 @@ func TestValidateKeystore(t *testing.T) {
 			require.Equal(t, name, field(t, s.Validate()))
 		})
 	}
-	for _, change := range []func(s *key.Keystore){
-		func(s *key.Keystore) { s.Certificate = "" },
-		func(s *key.Keystore) { s.Simulated = true },
+	for name, c := range map[string]struct {
+		change func(s *key.Keystore)
+		want   string
+	}{
+		"claim without certificate":  {func(s *key.Keystore) { s.Certificate = "" }, "fips_level"},
+		"simulator with a number":    {func(s *key.Keystore) { s.Simulated = true }, "certificate"},
+		"simulated and not a number": {func(s *key.Keystore) { s.Certificate = key.CertSimulated }, "certificate"},
+		"status without certificate": {func(s *key.Keystore) { s.FIPSLevel, s.Certificate = 0, "" }, "certificate_status"},
+		"sunset before validation":   {func(s *key.Keystore) { s.CertificateFrom, s.CertificateUntil = day(2), day(1) }, "certificate_until"},
+		"level 3 that exports":       {func(s *key.Keystore) { s.FIPSLevel, s.Capabilities.Export = 3, true }, "capabilities"},
+		"tenancy":                    {func(s *key.Keystore) { s.Tenancy = "shared" }, "tenancy"},
+		"max_keys":                   {func(s *key.Keystore) { s.MaxKeys = -1 }, "max_keys"},
+		"simulator, said so":         {func(s *key.Keystore) { s.Simulated, s.FIPSLevel, s.Certificate = true, 3, key.CertSimulated }, ""},
 	} {
-		s := good()
-		change(s)
-		require.Equal(t, "fips_level", field(t, s.Validate()))
+		t.Run(name, func(t *testing.T) {
+			s := good()
+			c.change(s)
+			if c.want == "" {
+				require.NoError(t, s.Validate())
+				return
+			}
+			require.Equal(t, c.want, field(t, s.Validate()))
+		})
 	}
 }
 

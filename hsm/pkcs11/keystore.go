@@ -71,7 +71,7 @@ func New(cfg Config) (*Keystore, error) {
 func (k *Keystore) Facts() hsm.Facts {
 	i := k.identity
 	return hsm.Facts{Driver: Driver, Module: fmt.Sprintf("%s %s, firmware %s", i.Manufacturer, i.Model, i.Firmware), Custody: hsm.CustodySelf,
-		RNG: "generator of the token (" + i.Manufacturer + " " + i.Model + ")"}
+		RNG: "generator of the token (" + i.Manufacturer + " " + i.Model + ")", Declared: true}
 }
 
 // Capabilities implements hsm.Keystore.
