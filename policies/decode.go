@@ -201,16 +201,53 @@ func (e *Engine) decodePlacement(o ast.Object, in *PlacementInput) (PlacementDec
 	if len(out.Keystores) != len(in.Keystores) {
 		return PlacementDecision{}, fmt.Errorf("deciding %s: %w: %d verdicts on %d keystores", PointPlace, ErrUndefined, len(out.Keystores), len(in.Keystores))
 	}
-	slices.SortFunc(out.Keystores, func(a, b KeystoreVerdict) int {
-		if a.Allow != b.Allow {
-			if a.Allow {
-				return -1
-			}
-			return 1
-		}
-		return cmp.Or(cmp.Compare(a.surplus(out.LeastLevel), b.surplus(out.LeastLevel)), strings.Compare(a.Keystore, b.Keystore))
-	})
+	out.sort(in)
 	return out, nil
+}
+
+// sort puts the best first: see BestFirst.
+func (d *PlacementDecision) sort(in *PlacementInput) {
+	facts := make(map[string]*PlacementKeystore, len(in.Keystores))
+	for i := range in.Keystores {
+		facts[in.Keystores[i].ID] = &in.Keystores[i]
+	}
+	slices.SortFunc(d.Keystores, func(a, b KeystoreVerdict) int {
+		if a.Allow != b.Allow {
+			return order(b.Allow, a.Allow)
+		}
+		surplus := cmp.Compare(a.surplus(d.LeastLevel), b.surplus(d.LeastLevel))
+		if !a.Allow {
+			return cmp.Or(cmp.Compare(len(a.Reasons), len(b.Reasons)), surplus, strings.Compare(a.Keystore, b.Keystore))
+		}
+		ka, kb := facts[a.Keystore], facts[b.Keystore]
+		return cmp.Or(order(len(a.Exceptions) > 0, len(b.Exceptions) > 0), surplus, cmp.Compare(ka.reach(), kb.reach()),
+			order(ka.Tenancy != singleTenant, kb.Tenancy != singleTenant), strings.Compare(a.Keystore, b.Keystore))
+	})
+}
+
+// order puts false before true.
+func order(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+const singleTenant = "single"
+
+// reach ranks custody models by how many can read a key under them: nobody but the organisation, a provider who was
+// given a copy, a provider whose key it is.
+func (s *PlacementKeystore) reach() int {
+	switch s.Custody {
+	case "hyok", "self-hosted":
+		return 0
+	case "byok":
+		return 1
+	}
+	return 2
 }
 
 // surplus is how far the level is from what is needed; shortfalls come after every surplus.

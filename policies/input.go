@@ -70,6 +70,7 @@ func (m memo) authoriseValue(in *AuthoriseInput) ast.Value {
 		c.text("id", in.Keystore.ID)
 		c.text("environment", in.Keystore.Environment)
 		c.flag("active", in.Keystore.Active)
+		c.list("drift", in.Keystore.Drift)
 		o.child("keystore", c)
 	}
 	if in.Grant != nil {
@@ -153,6 +154,14 @@ func placementValue(in *PlacementInput) ast.Value {
 	k.text("jurisdiction", in.Key.Jurisdiction)
 	k.text("environment", in.Key.Environment)
 	k.list("custody", in.Key.Custody)
+	demands := make([]*ast.Term, len(in.Key.Demands))
+	for i, d := range in.Key.Demands {
+		demand := newObject()
+		demand.text("by", d.By)
+		demand.list("custody", d.Custody)
+		demands[i] = ast.NewTerm(demand.Object)
+	}
+	k.put("demands", ast.ArrayTerm(demands...))
 	k.text("algorithm", in.Key.Algorithm)
 	k.number("strength_bits", in.Key.StrengthBits)
 	o.child("key", k)
@@ -183,11 +192,15 @@ func keystoreValue(s *PlacementKeystore) object {
 	o.text("certificate", s.Certificate)
 	o.text("certificate_status", s.CertificateStatus)
 	o.text("custody", s.Custody)
+	o.text("tenancy", s.Tenancy)
 	o.text("jurisdiction", s.Jurisdiction)
 	o.text("environment", s.Environment)
 	o.number("key_strength", s.KeyStrength)
 	o.list("algorithms", s.Algorithms)
 	o.flag("simulated", s.Simulated)
+	o.flag("export", s.Export)
+	o.number("max_keys", s.MaxKeys)
+	o.number("keys", s.Keys)
 	return o
 }
 

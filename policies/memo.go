@@ -159,6 +159,7 @@ func (e *Engine) AppendMemoKey(dst []byte, in *AuthoriseInput) []byte {
 	if in.Keystore != nil {
 		k.text(in.Keystore.ID, in.Keystore.Environment)
 		k.flags(in.Keystore.Active)
+		k.list(in.Keystore.Drift)
 	}
 	if g := in.Grant; g != nil {
 		k.text(g.ID, g.Emergency)

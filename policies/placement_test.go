@@ -14,7 +14,7 @@ func keystore(id string, level int) policies.PlacementKeystore {
 	return policies.PlacementKeystore{
 		ID: id, Status: "registered", FIPSStandard: "140-3", FIPSLevel: level, Certificate: "5247",
 		CertificateStatus: "active", Custody: "self-hosted", Jurisdiction: "DE", Environment: "production", KeyStrength: 256,
-		Algorithms: []string{"aes-256"},
+		Algorithms: []string{"aes-256"}, Tenancy: "single",
 	}
 }
 
@@ -58,19 +58,34 @@ func TestInvariant06_PlacementRefusals(t *testing.T) {
 		change func(*policies.PlacementInput, *policies.PlacementKeystore)
 		want   []string
 	}{
-		"fits":            {func(*policies.PlacementInput, *policies.PlacementKeystore) {}, []string{}},
-		"no certificate":  {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Certificate = "" }, []string{"fips_level_low", "module_not_validated"}},
-		"revoked":         {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.CertificateStatus = "revoked" }, []string{"fips_level_low", "module_not_validated"}},
-		"140-2 now":       {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.FIPSStandard = "140-2" }, []string{"fips_level_low", "module_not_validated"}},
-		"simulated":       {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Simulated = true }, []string{"fips_level_low", "module_not_validated"}},
-		"test keystore":   {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Environment = "test" }, []string{"environment_mismatch"}},
-		"outside the EU":  {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Jurisdiction = "US" }, []string{"residency"}},
-		"retired":         {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Status = "retired" }, []string{"keystore_not_registered"}},
-		"weak":            {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.KeyStrength = 128 }, []string{"strength_low"}},
-		"custody":         {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Custody = []string{"hyok"} }, []string{"custody_demanded"}},
-		"framework":       {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Frameworks = []string{"x"} }, []string{"framework_unknown"}},
-		"impact":          {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Impact = "" }, []string{"class_unknown", "fips_level_low"}},
-		"class":           {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Classification = "x" }, []string{"class_unknown", "custody_class", "fips_level_low"}},
+		"fits":             {func(*policies.PlacementInput, *policies.PlacementKeystore) {}, []string{}},
+		"no certificate":   {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Certificate = "" }, []string{"fips_level_low", "module_not_validated"}},
+		"revoked":          {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.CertificateStatus = "revoked" }, []string{"fips_level_low", "module_not_validated"}},
+		"140-2 now":        {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.FIPSStandard = "140-2" }, []string{"fips_level_low", "module_not_validated"}},
+		"simulated":        {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Simulated = true }, []string{"fips_level_low", "module_not_validated"}},
+		"test keystore":    {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Environment = "test" }, []string{"environment_mismatch"}},
+		"outside the EU":   {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Jurisdiction = "US" }, []string{"residency"}},
+		"retired":          {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Status = "retired" }, []string{"keystore_not_registered"}},
+		"weak":             {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.KeyStrength = 128 }, []string{"strength_low"}},
+		"custody":          {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Custody = []string{"hyok"} }, []string{"custody_demanded"}},
+		"framework":        {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Frameworks = []string{"x"} }, []string{"framework_unknown"}},
+		"impact":           {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Impact = "" }, []string{"class_unknown", "fips_level_low"}},
+		"class":            {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Classification = "x" }, []string{"class_unknown", "custody_class", "fips_level_low"}},
+		"shared, low risk": {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Tenancy = "multi" }, []string{}},
+		"shared": {func(in *policies.PlacementInput, s *policies.PlacementKeystore) {
+			in.Key.Classification, s.FIPSLevel, s.Tenancy = "restricted", 2, ""
+		}, []string{"tenancy_shared"}},
+		"exporting": {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.FIPSLevel, s.Export = 3, true }, []string{"export_possible"}},
+		"full":      {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.MaxKeys, s.Keys = 5, 5 }, []string{"keystore_full"}},
+		"data set": {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) {
+			in.Key.Demands = []policies.CustodyDemand{{By: "archive", Custody: []string{"self-hosted"}}, {By: "vault", Custody: []string{"hyok"}}}
+		}, []string{"custody_data_set"}},
+		"140-2, a public key": {func(in *policies.PlacementInput, s *policies.PlacementKeystore) {
+			in.Key.Classification, s.FIPSStandard = "public", "140-2"
+		}, []string{"certificate_ended"}},
+		"simulated, developing": {func(in *policies.PlacementInput, s *policies.PlacementKeystore) {
+			in.Mode, s.Simulated = policies.Development, true
+		}, []string{}},
 		"several at once": {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Environment, s.Status = "test", "" }, []string{"environment_mismatch", "keystore_not_registered"}},
 		"140-2 in 2026-09": {func(in *policies.PlacementInput, s *policies.PlacementKeystore) {
 			in.Now, s.FIPSStandard = time.Date(2026, 9, 21, 23, 59, 59, 0, time.UTC), "140-2"
@@ -88,6 +103,33 @@ func TestInvariant06_PlacementRefusals(t *testing.T) {
 		require.Equal(t, c.want, codes(v.Reasons), name)
 		require.Equal(t, len(c.want) == 0, v.Allow, name)
 	}
+}
+
+func TestPlacementPutsTheBestFirst(t *testing.T) {
+	with := func(id string, level int, change func(*policies.PlacementKeystore)) policies.PlacementKeystore {
+		s := keystore(id, level)
+		change(&s)
+		return s
+	}
+	same := func(*policies.PlacementKeystore) {}
+	in := place("cardholder-data", "moderate",
+		with("far", 1, func(s *policies.PlacementKeystore) { s.Jurisdiction, s.Environment = "US", "test" }),
+		with("a-test", 1, func(s *policies.PlacementKeystore) { s.Environment = "test" }),
+		with("accepted", 0, same),
+		with("strong", 3, same),
+		with("b-shared", 1, func(s *policies.PlacementKeystore) { s.Tenancy = "multi" }),
+		with("cloud", 1, func(s *policies.PlacementKeystore) { s.Custody = "cloud-native" }),
+		with("brought", 1, func(s *policies.PlacementKeystore) { s.Custody = "byok" }),
+		with("c-alone", 1, same),
+		with("d-held", 1, func(s *policies.PlacementKeystore) { s.Custody = "hyok" }))
+	in.Exceptions = []policies.ExceptionFacts{{ID: "x", Rule: "place.fips_level", Keystore: "accepted", ExpiresAt: in.Now.Add(time.Hour)}}
+	d, err := engine(t).Place(t.Context(), in)
+	require.NoError(t, err)
+	var got []string
+	for _, v := range d.Keystores {
+		got = append(got, v.Keystore)
+	}
+	require.Equal(t, []string{"c-alone", "d-held", "b-shared", "brought", "cloud", "strong", "accepted", "a-test", "far"}, got)
 }
 
 func TestPlacementBounds(t *testing.T) {

@@ -98,8 +98,8 @@ func placementProbes(mode Mode) []probing {
 		for _, impact := range []string{"low", "moderate", "high"} {
 			in := PlacementInput{Now: probeTime(), Mode: mode, Key: PlacementKey{Type: "symmetric-data-encryption", Classification: class, Impact: impact,
 				Jurisdiction: "EU", Environment: "production", StrengthBits: 256}, Keystores: []PlacementKeystore{
-				{ID: "plain", Status: "registered", Custody: "self-hosted", Jurisdiction: "EU", Environment: "production", KeyStrength: 256},
-				{ID: "hsm", Status: "registered", FIPSStandard: "140-3", FIPSLevel: 3, Certificate: "1", CertificateStatus: "active", Custody: "hyok", Jurisdiction: "EU", Environment: "production", KeyStrength: 256}}}
+				{ID: "plain", Status: "registered", Custody: "self-hosted", Jurisdiction: "EU", Environment: "production", KeyStrength: 256, Tenancy: "single"},
+				{ID: "hsm", Status: "registered", FIPSStandard: "140-3", FIPSLevel: 3, Certificate: "1", CertificateStatus: "active", Custody: "hyok", Jurisdiction: "EU", Environment: "production", KeyStrength: 256, Tenancy: "single"}}}
 			out = append(out, func(ctx context.Context, e *Engine) (string, error) {
 				_, err := e.Place(ctx, in)
 				return "where a key of class " + class + " may live", err

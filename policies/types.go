@@ -133,6 +133,8 @@ type KeystoreState struct {
 	ID          string `json:"id"`
 	Environment string `json:"environment"`
 	Active      bool   `json:"active"`
+	// Drift holds the codes of the reasons for which the key would not be placed there as things are now.
+	Drift []string `json:"drift,omitempty"`
 }
 
 // Decision of Authorise. Reasons holds every reason to deny, in a fixed order; it is empty on allow.
@@ -189,8 +191,16 @@ type PlacementKey struct {
 	Jurisdiction   string   `json:"jurisdiction"`
 	Environment    string   `json:"environment"`
 	Custody        []string `json:"custody,omitempty"` // custody models accepted; empty: whatever the class accepts
-	Algorithm      string   `json:"algorithm"`         // what the key is to be, e.g. "aes-256", "ecdsa-p256"
-	StrengthBits   int      `json:"strength_bits"`     // security strength of such keys, bits (SP 800-57 Part 1 Table 2)
+	// Demands of the data sets under the key. Each must be met.
+	Demands      []CustodyDemand `json:"demands,omitempty"`
+	Algorithm    string          `json:"algorithm"`     // what the key is to be, e.g. "aes-256", "ecdsa-p256"
+	StrengthBits int             `json:"strength_bits"` // security strength of such keys, bits (SP 800-57 Part 1 Table 2)
+}
+
+// CustodyDemand is the custody models that one data set lets its key be under.
+type CustodyDemand struct {
+	By      string   `json:"by"` // the data set
+	Custody []string `json:"custody"`
 }
 
 // PlacementKeystore is one candidate.
@@ -202,22 +212,29 @@ type PlacementKeystore struct {
 	Certificate       string `json:"certificate,omitempty"`
 	CertificateStatus string `json:"certificate_status,omitempty"` // active, historical, revoked, ""
 	Custody           string `json:"custody"`
+	Tenancy           string `json:"tenancy,omitempty"` // single, multi; "" counts as multi
 	Jurisdiction      string `json:"jurisdiction"`
 	Environment       string `json:"environment"`
 	KeyStrength       int    `json:"key_strength"` // bits of security of what protects the keys held there
 	// Algorithms of the keys that can be made there.
 	Algorithms []string `json:"algorithms,omitempty"`
 	Simulated  bool     `json:"simulated,omitempty"`
+	Export     bool     `json:"export,omitempty"`   // keys can leave it, wrapped
+	MaxKeys    int      `json:"max_keys,omitempty"` // key versions that it may hold; 0: no bound
+	Keys       int      `json:"keys,omitempty"`     // key versions that it holds; counted where there is a bound
 }
 
-// PlacementDecision judges every candidate. Keystores are sorted: allowed first, then the smallest
-// surplus of FIPS level over what is needed, then id.
+// PlacementDecision judges every candidate. Keystores are sorted, best first, as [BestFirst] says.
 type PlacementDecision struct {
 	Keystores    []KeystoreVerdict `json:"keystores"`
 	LeastLevel   int               `json:"least_level"` // FIPS level this key needs; 0 for none
 	Validated    bool              `json:"validated"`   // a module with an active certificate is needed
 	PolicyDigest string            `json:"policy_digest"`
 }
+
+// BestFirst says in words how candidates are sorted.
+const BestFirst = "allowed ones first: those that rest on no accepted risk, then the smallest surplus of FIPS level, " +
+	"the custody model under which the fewest can read the key, single tenants, id; then refused ones: fewest reasons, smallest shortfall of level, id"
 
 // KeystoreVerdict is the verdict on one candidate, with every reason against it.
 type KeystoreVerdict struct {

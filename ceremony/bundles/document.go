@@ -155,7 +155,7 @@ func (w *writer) placement() (Section, error) {
 				Jurisdiction: "EU", Environment: "production", StrengthBits: 128}}
 			for _, model := range []string{"self-hosted", "cloud-native", "byok", "hyok"} {
 				in.Keystores = append(in.Keystores, policies.PlacementKeystore{ID: model, Status: "registered", FIPSStandard: "140-3", FIPSLevel: 4, Certificate: "any",
-					CertificateStatus: "active", Custody: model, Jurisdiction: "EU", Environment: "production", KeyStrength: 256})
+					CertificateStatus: "active", Custody: model, Jurisdiction: "EU", Environment: "production", KeyStrength: 256, Tenancy: "single"})
 			}
 			d, err := w.engine.Place(w.ctx, in)
 			if err != nil {

@@ -100,6 +100,10 @@ placement := {
 		"key_strength": 256,
 		"algorithms": ["aes-256"],
 		"simulated": false,
+		"tenancy": "single",
+		"export": false,
+		"max_keys": 0,
+		"keys": 0,
 	}},
 	"exceptions": {},
 }

@@ -78,10 +78,16 @@ in_force(store) if {
 }
 
 # METADATA
+# description: What the record claims is true of a real device. A simulator's claims count while developing, and nowhere else.
+genuine(store) if store.simulated == false
+
+genuine(_) if input.mode == "development"
+
+# METADATA
 # description: The module's validation counts, for this key and now.
 counts(store) if {
 	store.certificate
-	store.simulated == false
+	genuine(store)
 	in_force(store)
 	current(store)
 }

@@ -38,3 +38,20 @@ deny contains {"keystore": id, "reason": reason.new(rego.metadata.rule(), "the k
 	count(input.key.custody) > 0
 	not demanded(store)
 }
+
+met(demand, store) if store.custody in demand.custody
+
+# METADATA
+# scope: rule
+# title: Every data set's demand is met
+# description: A data set under the key lets only other custody models be.
+# custom:
+#   id: place.custody.data_set
+#   code: custody_data_set
+#   controls:
+#     - pci-dss-4.0.1:3.6.1.3
+deny contains {"keystore": id, "reason": reason.new(rego.metadata.rule(), sprintf("data set %v demands custody model %v", [demand.by, concat(" or ", demand.custody)]), "choose a keystore of that custody model, or have the data set's demand changed (asset.alter)")} if {
+	some id, store in input.keystores
+	some demand in input.key.demands
+	not met(demand, store)
+}

@@ -22,3 +22,11 @@ test_class_refuses if {
 test_unknown_class if {
 	{r.reason.code | some r in custody.deny} == {"custody_class"} with input as object.union(fixtures.placement, {"key": {"classification": "secret"}})
 }
+
+demanding(models) := object.union(fixtures.placement, {"key": {"demands": [{"by": "cards-archive", "custody": models}]}})
+
+test_data_set if {
+	{r.reason.code | some r in custody.deny} == set() with input as demanding(["hyok", "self-hosted"])
+	{r.reason.code | some r in custody.deny} == {"custody_data_set"} with input as demanding(["hyok"])
+	{r.reason.code | some r in custody.deny} == {"custody_data_set"} with input as demanding([])
+}

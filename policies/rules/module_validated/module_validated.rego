@@ -22,3 +22,20 @@ deny contains {"keystore": id, "reason": reason.new(rego.metadata.rule(), "no ce
 	placing.validated
 	not placing.counts(store)
 }
+
+# METADATA
+# scope: rule
+# title: No new key under a certificate that has ended
+# description: What the keystore claims rests on a certificate that is historical (FIPS 140-2 since 2026-09-22), past its sunset or revoked.
+# custom:
+#   id: place.module_validated.certificate_ended
+#   code: certificate_ended
+#   controls:
+#     - nist-800-53r5:SC-13
+#     - pci-dss-4.0.1:3.6.1.2
+deny contains {"keystore": id, "reason": reason.new(rego.metadata.rule(), "the certificate that this keystore claims takes no new keys", "have the risk accepted for a time (exception.grant place.module_validated), record a newer certificate, or record none (keystore.alter)")} if {
+	some id, store in input.keystores
+	store.certificate
+	not placing.validated
+	not placing.counts(store)
+}

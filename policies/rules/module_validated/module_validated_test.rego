@@ -32,7 +32,7 @@ test_existing_key_revoked if {
 }
 
 test_confidential_by_class if {
-	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(object.union(fixtures.placement, {"key": {"classification": "confidential", "frameworks": []}}), fixtures.store({"certificate_status": "revoked"}))
+	{r.reason.code | some r in module_validated.deny} == {"certificate_ended"} with input as object.union(object.union(fixtures.placement, {"key": {"classification": "confidential", "frameworks": []}}), fixtures.store({"certificate_status": "revoked"}))
 }
 
 test_unknown_class if {
@@ -54,4 +54,20 @@ test_historical_is_accepted if {
 
 test_revoked_is_never_accepted if {
 	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as object.union(object.union(historical, fixtures.store({"certificate_status": "revoked"})), fixtures.exception("place.module_validated", {"keystore": "main"}))
+}
+
+lower := object.union(historical, {"key": {"classification": "public", "frameworks": []}})
+
+test_no_new_key_of_any_class if {
+	{r.reason.code | some r in module_validated.deny} == {"certificate_ended"} with input as lower
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(lower, {"existing": true})
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(lower, fixtures.exception("place.module_validated", {"key": "cards"}))
+	{r.reason.code | some r in module_validated.deny} == set() with input as json.remove(lower, ["keystores/main/certificate"])
+}
+
+simulated := object.union(fixtures.placement, fixtures.store({"simulated": true}))
+
+test_a_simulator_counts_while_developing if {
+	{r.reason.code | some r in module_validated.deny} == {"module_not_validated"} with input as simulated
+	{r.reason.code | some r in module_validated.deny} == set() with input as object.union(simulated, {"mode": "development"})
 }
