@@ -38,13 +38,13 @@ type Item struct {
 	Result json.RawMessage  `json:"result,omitempty"`
 }
 
-// pin has a compound operation write its targets into the ceremony's parameters.
+// pin has an operation write into the ceremony's parameters what is to be signed besides what was asked for.
 func (e *Engine) pin(ctx context.Context, view *store.View, op operation.Operation, c *Ceremony, p identity.Principal, now time.Time) error {
-	compound, ok := op.(operation.Compound)
+	pinning, ok := op.(operation.Pinning)
 	if !ok {
 		return nil
 	}
-	pinned, err := compound.Pin(ctx, e.environment(view), view, e.input(c, p, now, nil))
+	pinned, err := pinning.Pin(ctx, e.environment(view), view, e.input(c, p, now, nil))
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,10 @@ func (e *Engine) pin(ctx context.Context, view *store.View, op operation.Operati
 		return &custodian.InputError{Field: "params", Problem: fmt.Sprintf("%d bytes with the target of every item", len(pinned)), Allowed: fmt.Sprintf("at most %d bytes; split the batch", MaxParams)}
 	}
 	c.Asked, c.Params, c.Items = digest(c.Params), pinned, nil
+	compound, ok := op.(operation.Compound)
+	if !ok {
+		return nil
+	}
 	items, err := compound.Items(e.input(c, p, now, nil))
 	for _, item := range items {
 		c.Items = append(c.Items, Item{Target: item.Target})

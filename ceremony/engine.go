@@ -71,6 +71,7 @@ type Engine struct {
 	began, peopleDue time.Duration
 	// reviewsDue is when it is next looked for what nobody reviewed, monotonic. Tick's own.
 	reviewsDue time.Duration
+	placement  placementWatch // Tick's own
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
 	copies    *backups // BackUp's own

@@ -17,7 +17,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.tendPeople(ctx))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.watchPlacement(ctx), e.tendPeople(ctx))
 	e.alert()
 	return err
 }
@@ -147,7 +147,7 @@ func (e *Engine) alert() {
 		e.told[a] = true
 		e.mu.Unlock()
 		if !told {
-			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version, "person", a.Person, "duty", a.Duty)
+			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version, "keystore", a.Keystore, "person", a.Person, "duty", a.Duty)
 		}
 	}
 }

@@ -49,6 +49,12 @@ func (s *Service) gather(d *derived, c *call, keyID string, now time.Time) error
 		f.in.Grant = &g.facts
 	}
 	err := s.keyFacts(d.view, c, keyID)
+	if err == nil && d.unsure[keyID] {
+		err = &store.TamperedError{Kind: KindDrift, ID: keyID}
+	}
+	if err == nil && d.drift != nil {
+		f.keystore.Drift = d.drift[driftKey{keyID, f.keystore.ID}]
+	}
 	if v := f.process; err == nil && v != nil && v.State == key.Compromised && (u.Operation == access.Decrypt || u.Operation == access.Rewrap) {
 		if f.controlled = d.controlledUse(c.principal, v, u.Context, now); f.controlled != nil {
 			f.version.ControlledUse, f.version.ControlledUntil = f.controlled.ID, f.controlled.Until

@@ -36,6 +36,7 @@ const (
 	KindAsset       store.Kind = "asset"        // asset id
 	KindCampaign    store.Kind = "campaign"     // campaign id
 	KindWrappingKey store.Kind = "wrapping_key" // id of a one-time pair for importing
+	KindDrift       store.Kind = "drift"        // key id, or key.KeystoreDriftID
 
 	KindControlledUse store.Kind = "controlled_use" // id of the approval
 	KindShareForm     store.Kind = "share_form"     // id of a physical form of a share
@@ -106,6 +107,8 @@ func Schema() store.Schema {
 		KindAsset:       store.JSON[key.Asset](false),
 		KindCampaign:    store.JSON[key.Campaign](false),
 		KindWrappingKey: store.JSON[key.WrappingKey](false),
+		// It decides: policy can let a key that is out of place protect no more.
+		KindDrift: store.JSON[key.Drift](true),
 		// It decides: an application processes under it what the state forbids.
 		KindControlledUse: store.JSON[key.ControlledApproval](true),
 		KindShareForm:     store.JSON[people.ShareForm](false),

@@ -42,7 +42,14 @@ type derived struct {
 	shards   [memoShards]memoShard
 	// controlled are the approvals to process under compromised versions, by version id.
 	controlled map[string][]*key.ControlledApproval
+	// drift are the codes against keys that live where they would not be placed; unsure those whose row of it contradicts
+	// the ledger. Both are nil where there are none.
+	drift  map[driftKey][]string
+	unsure map[string]bool
 }
+
+// driftKey is a key in a keystore.
+type driftKey struct{ key, keystore string }
 
 type memoShard struct {
 	mu sync.RWMutex
@@ -120,7 +127,27 @@ func derive(view *store.View, b *bundles) *derived {
 			d.controlled[id] = append(d.controlled[id], u)
 		}
 	}
+	d.readDrift()
 	return d
+}
+
+func (d *derived) readDrift() {
+	for row := range d.view.List(KindDrift) {
+		if r, ok := row.Value.(*key.Drift); ok {
+			for _, h := range r.Homes {
+				if d.drift == nil {
+					d.drift = map[driftKey][]string{}
+				}
+				d.drift[driftKey{r.Key, h.Keystore}] = h.Codes
+			}
+		}
+	}
+	for _, bad := range d.view.Tampered(KindDrift) {
+		if d.unsure == nil {
+			d.unsure = map[string]bool{}
+		}
+		d.unsure[bad.ID] = true
+	}
 }
 
 // controlledUse is the approval under which a caller may process with a version, nil for none.

@@ -7,9 +7,7 @@ import (
 	"fmt"
 
 	"conclave/custodian/identity"
-	"conclave/custodian/key"
 	"conclave/custodian/ledger"
-	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -111,50 +109,6 @@ func (s *Service) RecordUnauthenticated(ctx context.Context, origin, code string
 		return fmt.Errorf("recording failed authentication: %w", err)
 	}
 	return nil
-}
-
-// Place judges a key against every registered keystore at once, by the bundle in force.
-func (s *Service) Place(ctx context.Context, view *store.View, k policies.PlacementKey) (policies.PlacementDecision, error) {
-	in, err := s.PlacementInput(view, k)
-	if err != nil {
-		return policies.PlacementDecision{}, err
-	}
-	return s.PoliciesOf(view).Place(ctx, in)
-}
-
-// PlacementInput asks about a key and every registered keystore. A keystore whose row contradicts the ledger is a
-// *store.TamperedError: a hidden one is not an absent one.
-func (s *Service) PlacementInput(view *store.View, k policies.PlacementKey) (policies.PlacementInput, error) {
-	if bad := view.Tampered(KindKeystore); len(bad) > 0 {
-		return policies.PlacementInput{}, &store.TamperedError{Kind: KindKeystore, ID: bad[0].ID}
-	}
-	in := policies.PlacementInput{Now: s.clock.Now(), Mode: policies.Mode(s.instance.Mode), Key: k}
-	for row := range view.List(KindKeystore) {
-		r, ok := row.Value.(*key.Keystore)
-		if !ok {
-			continue
-		}
-		in.Keystores = append(in.Keystores, policies.PlacementKeystore{
-			ID: r.ID, Status: r.Status, FIPSStandard: r.FIPSStandard, FIPSLevel: r.FIPSLevel, Certificate: r.Certificate,
-			CertificateStatus: r.CertificateStatus, Custody: string(r.Custody), Jurisdiction: r.Jurisdiction,
-			Environment: r.Environment, KeyStrength: r.Capabilities.KeyStrength, Algorithms: algorithms(r), Simulated: r.Simulated,
-		})
-	}
-	for row := range view.List(KindException) { // one that contradicts the ledger lifts nothing
-		if x, ok := row.Value.(*oversight.Exception); ok && x.InForce(in.Now) {
-			in.Exceptions = append(in.Exceptions, policies.ExceptionFacts{ID: x.ID, Rule: x.Rule, Key: x.Key, Keystore: x.Keystore, ExpiresAt: x.ExpiresAt})
-		}
-	}
-	return in, nil
-}
-
-// algorithms are those of the keys that can be made in a keystore.
-func algorithms(r *key.Keystore) []string {
-	var out []string
-	for _, spec := range r.Capabilities.Makes() {
-		out = append(out, string(spec))
-	}
-	return out
 }
 
 // Recorded is one entry with the proof that it is in the ledger.

@@ -23,7 +23,7 @@ func rowKinds() []string {
 		string(custodian.KindInstance), string(custodian.KindKey), string(custodian.KindKeyVersion), string(custodian.KindKeystore),
 		string(custodian.KindPerson), string(custodian.KindShareSet), string(custodian.KindShare), string(custodian.KindApplication),
 		string(custodian.KindGrant), string(custodian.KindHold), string(custodian.KindReview), string(custodian.KindFinding),
-		string(custodian.KindException), string(custodian.KindBreakGlass), string(custodian.KindRetention), string(custodian.KindBackup), kindCeremony,
+		string(custodian.KindException), string(custodian.KindDrift), string(custodian.KindBreakGlass), string(custodian.KindRetention), string(custodian.KindBackup), kindCeremony,
 	}
 }
 
@@ -50,7 +50,7 @@ func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evid
 		into(src, custodian.KindShareSet, &ev.ShareSets), into(src, custodian.KindShare, &ev.Shares),
 		into(src, custodian.KindApplication, &ev.Applications), into(src, custodian.KindGrant, &ev.Grants),
 		into(src, custodian.KindHold, &ev.Holds), into(src, custodian.KindReview, &ev.Reviews), into(src, custodian.KindFinding, &ev.Findings),
-		into(src, custodian.KindException, &ev.Exceptions), into(src, custodian.KindBreakGlass, &ev.BreakGlass),
+		into(src, custodian.KindException, &ev.Exceptions), into(src, custodian.KindDrift, &ev.Drifts), into(src, custodian.KindBreakGlass, &ev.BreakGlass),
 		into(src, custodian.KindRetention, &ev.Retentions),
 		into(src, custodian.KindBackup, &ev.Backups), into(src, kindCeremony, &ev.Ceremonies)); err != nil {
 		return nil, err

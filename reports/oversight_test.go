@@ -145,3 +145,20 @@ func TestRetentionIsShown(t *testing.T) {
 	})
 	require.Equal(t, 2192, hipaa.Report(t).Retention[0].Days)
 }
+
+func TestPlacesThatDriftedAreShown(t *testing.T) {
+	drifted := func(stranded bool) control.Result {
+		return resultOf(t, fixture.New(t, custodian.Production, func(h *history) {
+			h.Drifts = append(h.Drifts, key.Drift{Key: "cards", Since: fixture.Days(9), Homes: []key.DriftHome{{Keystore: "soft", Stranded: stranded, Codes: []string{"residency"}, Message: "the key is bound to EU"}}},
+				key.Drift{Keystore: "soft", Since: fixture.Days(9), Claims: []string{"certificate 5247 is past its sunset of 2026-01-01"}})
+		}).Report(t), "3.6.1.2")
+	}
+	stays := drifted(false)
+	require.Equal(t, control.NeedsHuman, stays.Verdict, stays.Summary)
+	table := tableOf(stays, "Places")
+	require.Equal(t, "cards", table.Rows[0].Cells[0])
+	require.Contains(t, table.Rows[1].Why, "past its sunset")
+	must := drifted(true)
+	require.Equal(t, control.Violated, must.Verdict)
+	require.Contains(t, tableOf(must, "Places").Rows[0].Why, "would not let it stay")
+}

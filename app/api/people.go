@@ -63,12 +63,13 @@ type (
 	}
 	// Alert is something that a person should look at.
 	Alert struct {
-		Kind    string `json:"kind"`
-		Key     string `json:"key,omitempty"`
-		Version uint32 `json:"version,omitempty"`
-		Person  string `json:"person,omitempty"`
-		Duty    string `json:"duty,omitempty"`
-		Days    int    `json:"days,omitempty"` // the warning step reached
-		Message string `json:"message"`
+		Kind     string `json:"kind"`
+		Key      string `json:"key,omitempty"`
+		Version  uint32 `json:"version,omitempty"`
+		Keystore string `json:"keystore,omitempty"`
+		Person   string `json:"person,omitempty"`
+		Duty     string `json:"duty,omitempty"`
+		Days     int    `json:"days,omitempty"` // the warning step reached
+		Message  string `json:"message"`
 	}
 )

@@ -34,6 +34,7 @@ type (
 		Key         string       `json:"key"`
 		Owner       string       `json:"owner"`
 		None        bool         `json:"none,omitempty"`
+		Custody     []string     `json:"custody,omitempty"` // models that it lets its key be under
 		Counts      []AssetCount `json:"counts"`
 		Status      string       `json:"status"`
 		Deleted     bool         `json:"deleted"`

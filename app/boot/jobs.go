@@ -10,6 +10,7 @@ import (
 	"conclave/ceremony"
 	"conclave/custodian"
 	"conclave/custodian/identity"
+	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/custodian/usage"
@@ -106,7 +107,7 @@ func (s *service) tick(ctx context.Context) error {
 // tendKeystores gives keystores that were registered on another replica their driver here, and asks the
 // custodians for those that are inactive.
 func (s *service) tendKeystores(ctx context.Context) error {
-	var errs []error
+	errs := []error{s.closeRetired(ctx)}
 	for _, record := range s.keystores() {
 		d, err := s.door.Keystore(record.ID)
 		if errors.Is(err, store.ErrNotFound) {
@@ -130,6 +131,20 @@ func (s *service) tendKeystores(ctx context.Context) error {
 		}
 		if record.Initialised() { // until then nothing opens it
 			errs = append(errs, s.askForActivation(ctx, record.ID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// closeRetired takes their activation secrets away from keystores that were retired, on whichever replica.
+func (s *service) closeRetired(ctx context.Context) error {
+	var errs []error
+	for _, record := range store.All[key.Keystore](s.store.View(), custodian.KindKeystore) {
+		if record.Status != key.KeystoreRetired {
+			continue
+		}
+		if d, err := s.door.Keystore(record.ID); err == nil && d.Active() {
+			errs = append(errs, d.Deactivate(ctx))
 		}
 	}
 	return errors.Join(errs...)

@@ -91,6 +91,7 @@ func assetCommand() *cobra.Command {
 				p.text("label", "label", "", "what data")
 				p.text("location", "location", "", "where it is kept")
 				p.text("owner", "owner", "", "person who answers for the counts; default: the key's owner")
+				p.list("custody", "custody", "custody model that it lets its key be under, e.g. hyok; repeat for more; default: no demand")
 				p.bool("none", "none", "nothing is under the versions counted (each with =0)")
 				p.counted()
 			},
@@ -102,6 +103,7 @@ func assetCommand() *cobra.Command {
 				p.text("label", "label", "", "what data")
 				p.text("location", "location", "", "where it is kept")
 				p.text("owner", "owner", "", "person who answers for the counts")
+				p.list("custody", "custody", "fewer custody models than it let its key be under before")
 				p.counted()
 			},
 		}.command(),

@@ -75,14 +75,14 @@ func keyReclassify() *cobra.Command {
 		long: "Proposes another class for a key. Where it may live and for how long is judged anew. Into a protected class,\n" +
 			"grants that one person made end after 14 days unless a quorum approves them anew (grant alter).",
 		flags: func(p *params) {
-			p.text("classification", "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi")
+			p.text("classification", "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi; default: as it is")
 			p.text("impact", "impact", "", "FIPS 199 impact; default: as it is")
 			p.list("framework", "frameworks", "framework it falls under; default: as they are")
+			p.list("custody", "custody", "custody model that it may be under; repeat for more; default: as they are")
 			p.number("oup-days", "oup_days", "days that new versions protect, where the class allows less")
 			p.number("rup-days", "rup_days", "days that new versions decrypt")
 			p.number("rotate-days", "rotate_days", "days until it is rotated by itself")
 		},
-		required: []string{"classification"},
 	}.command()
 }
 
@@ -116,6 +116,7 @@ func newKeyFlags(p *params) {
 	p.text("owner", "owner", "", "person who owns it")
 	p.text("purpose", "purpose", "", "what it is for")
 	p.text("keystore", "keystore", "", "keystore it is to live in")
+	p.list("custody", "custody", "custody model that it may be under: self-hosted, cloud-native, byok, hyok; repeat for more")
 	p.number("oup-days", "oup_days", "days it protects (originator usage period)")
 	p.number("rup-days", "rup_days", "days it decrypts, from activation (recipient usage period)")
 	p.number("rotate-days", "rotate_days", "days until it is rotated by itself")

@@ -10,8 +10,9 @@ import (
 )
 
 func keystoreCommand() *cobra.Command {
-	return parent("keystore", "List, activate, deactivate, register and initialise keystores",
-		keystoreList(), keystoreActivate(), keystoreDeactivate(), keystoreRegister(), keystoreInitialise())
+	return parent("keystore", "Keystores: facts, tokens, activation, retirement",
+		keystoreList(), keystoreShow(), keystoreActivate(), keystoreDeactivate(), keystoreRegister(), keystoreInitialise(), keystoreAlter(),
+		proposal{use: "retire KEYSTORE", short: "Propose to take an empty keystore out of service for good", name: "keystore.retire", member: "keystore", reasonMember: "reason"}.command())
 }
 
 func keystoreList() *cobra.Command {

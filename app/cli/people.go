@@ -317,7 +317,7 @@ func dutyCommand() *cobra.Command {
 
 func alertsCommand() *cobra.Command {
 	c := register("", (*client.Client).Alerts, []string{"KIND", "ABOUT", "DAYS", "MESSAGE"}, func(a api.Alert) []string {
-		about := a.Person
+		about := a.Person + a.Keystore
 		if a.Key != "" {
 			about = a.Key + " " + number(a.Version)
 		}

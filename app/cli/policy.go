@@ -16,7 +16,7 @@ import (
 const maxPolicyInput = 256 << 10
 
 func policyCommand() *cobra.Command {
-	return parent("policy", "Ask the policy, change it together, undo a change", policyShow(), policyList(), policyPlace(), policyExplain(), policyTest(),
+	return parent("policy", "Ask the policy, change it together, undo a change", policyShow(), policyList(), policyPlace(), policyWhatIf(), policyExplain(), policyTest(),
 		policySign(), policySet(), policyDiff(), policyPropose(), policyBacktest(), policyActivate(), policyRecover(), policyFetch(), policyDocs())
 }
 
@@ -49,47 +49,6 @@ func writePolicy(w io.Writer, p api.Policy) {
 	}
 	fmt.Fprintln(w)
 	table(w, []string{"RULE", "CODE", "TITLE", "CONTROLS"}, rows)
-}
-
-func policyPlace() *cobra.Command {
-	c := &cobra.Command{Use: "place", Short: "Ask in which keystores a key could live, and what stands against the others", Args: exactly()}
-	var in api.PlaceRequest
-	f := c.Flags()
-	f.StringVar(&in.Classification, "classification", "", "public, internal, confidential, restricted, cardholder-data or ephi")
-	f.StringVar(&in.Impact, "impact", "", "low, moderate or high")
-	f.StringSliceVar(&in.Frameworks, "framework", nil, "pci-dss, hipaa; repeat for more")
-	f.StringVar(&in.Jurisdiction, "jurisdiction", "", "where the key must stay")
-	f.StringVar(&in.Environment, "environment", "", "production or test")
-	f.StringVar(&in.Custody, "custody", "", "custody model demanded")
-	f.StringVar(&in.Algorithm, "algorithm", "", "what the key is to be; default: aes-256")
-	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
-		if err := s.connectAny(); err != nil {
-			return err
-		}
-		out, err := s.client.Place(s.ctx, in)
-		if err != nil {
-			return err
-		}
-		return s.show(out, func(w io.Writer) {
-			for _, k := range out.Candidates {
-				verdict := "may not live in"
-				if k.Allowed {
-					verdict = "may live in"
-				}
-				fmt.Fprintf(w, "%s %s\n", verdict, clean(k.Keystore))
-				if len(k.Exceptions) > 0 {
-					fmt.Fprintf(w, "  by accepted risk: %s\n", clean(strings.Join(k.Exceptions, ", ")))
-				}
-				for _, r := range k.Reasons {
-					writeReason(w, r)
-				}
-			}
-			if len(out.Candidates) == 0 {
-				fmt.Fprintln(w, "no keystore is registered")
-			}
-		})
-	})
-	return must(c, "classification", "impact", "jurisdiction", "environment")
 }
 
 func policyExplain() *cobra.Command {

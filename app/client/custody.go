@@ -176,6 +176,13 @@ func (c *Client) Place(ctx context.Context, in api.PlaceRequest) (api.PlaceRespo
 	return out, err
 }
 
+// WhatIf asks which keys would stand otherwise after a change. Nothing is changed.
+func (c *Client) WhatIf(ctx context.Context, in api.WhatIfRequest) (api.WhatIf, error) {
+	var out api.WhatIf
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/policy/what-if", body: in}, &out)
+	return out, err
+}
+
 // Explain asks for a policy decision with its full trace.
 func (c *Client) Explain(ctx context.Context, in api.ExplainRequest) (api.ExplainResponse, error) {
 	var out api.ExplainResponse

@@ -21,6 +21,8 @@ import (
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
+	"conclave/hsm"
+	"conclave/policies"
 )
 
 func TestRoutesAndMethods(t *testing.T) {
@@ -406,6 +408,24 @@ func TestPolicyIsReadable(t *testing.T) {
 	require.Greater(t, len(bundle.Rules), 100)
 	var placed api.PlaceResponse
 	e.as(t, "demo-ada", http.MethodPost, "/v1/policy/place", `{"classification":"internal","impact":"low","jurisdiction":"EU","environment":"test"}`).into(t, &placed)
+	require.Equal(t, policies.BestFirst, placed.BestFirst)
+	require.Len(t, placed.Models, 8)
+	require.Equal(t, hsm.CustodySelf.Readers(false).AtRest, placed.Candidates[0].ReadAtRest)
+	var home api.PlaceResponse
+	e.as(t, "demo-ada", http.MethodPost, "/v1/policy/place", `{"key":"`+custodiantest.KeyID+`"}`).into(t, &home)
+	require.True(t, home.Candidates[0].Home)
+	e.as(t, "demo-ada", http.MethodPost, "/v1/policy/place", `{"key":"`+custodiantest.KeyID+`","impact":"low"}`).refusedAs(t, "invalid_field")
+	e.as(t, "demo-ada", http.MethodPost, "/v1/policy/place", `{"key":"none"}`).refusedAs(t, "invalid_field")
+	var what api.WhatIf
+	e.as(t, "demo-ada", http.MethodPost, "/v1/policy/what-if", `{"keystore":{"keystore":"`+custodiantest.KeystoreID+`","jurisdiction":"US"}}`).into(t, &what)
+	require.Equal(t, 1, what.Stranded)
+	require.Equal(t, []string{custodiantest.KeyID}, what.Changes[0].Keys)
+	require.Equal(t, "residency", what.Changes[0].Reasons[0].Code)
+	e.as(t, "demo-ada", http.MethodPost, "/v1/policy/what-if", `{"key":{"key":"`+custodiantest.KeyID+`","classification":"ephi"}}`).into(t, &what)
+	require.Equal(t, 1, what.Stranded)
+	for _, bad := range []string{`{}`, `{"bundle":"x","key":{"key":"a"}}`, `{"keystore":{"keystore":"` + custodiantest.KeystoreID + `","colour":1}}`} {
+		e.as(t, "demo-ada", http.MethodPost, "/v1/policy/what-if", bad).refusedAs(t, "invalid_field")
+	}
 	require.Len(t, placed.Candidates, 1)
 	p := e.as(t, "demo-ada", http.MethodPost, "/v1/policy/explain", `{"point":"nonsense","input":{}}`).problem(t)
 	require.Equal(t, "invalid_field", p.Code)
@@ -427,4 +447,9 @@ func TestConcurrentCallsShareNoBuffers(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func (a *answer) refusedAs(t *testing.T, code string) {
+	t.Helper()
+	require.Equal(t, code, a.problem(t).Code)
 }

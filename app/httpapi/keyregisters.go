@@ -49,6 +49,9 @@ func (s *server) listAssets(x *exchange) error {
 func assetOf(a *key.Asset) api.Asset {
 	out := api.Asset{ID: a.ID, Label: a.Label, Location: a.Location, Key: a.Key, Owner: a.Owner, None: a.None, Status: a.Status,
 		Deleted: a.Deleted, At: a.At, Signed: a.Signed, GovRevision: a.GovRevision, Counts: []api.AssetCount{}}
+	for _, m := range a.Custody {
+		out.Custody = append(out.Custody, string(m))
+	}
 	for _, c := range a.Counts {
 		out.Counts = append(out.Counts, api.AssetCount{Version: c.Version, Records: c.Records, Rewrapped: c.Rewrapped})
 	}

@@ -9,10 +9,8 @@ import (
 	"conclave/app/api"
 	"conclave/custodian"
 	"conclave/custodian/identity"
-	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
-	"conclave/hsm"
 	"conclave/policies"
 )
 
@@ -28,39 +26,6 @@ func (s *server) policy(x *exchange) error {
 		return fmt.Errorf("encoding rules: %w", err)
 	}
 	return x.json(http.StatusOK, api.Policy{Digest: engine.Digest(), Rules: rules})
-}
-
-func (s *server) place(x *exchange) error {
-	var in api.PlaceRequest
-	if err := x.decode(&in); err != nil {
-		return err
-	}
-	if err := x.authorise(readPolicy, "placement", ""); err != nil {
-		return err
-	}
-	spec := hsm.AES256
-	if in.Algorithm != "" {
-		spec = hsm.Spec(in.Algorithm)
-	}
-	if err := key.CheckOneOf("algorithm", spec, hsm.Specs()...); err != nil {
-		return err
-	}
-	k := policies.PlacementKey{
-		Type: string(key.TypeFor(spec)), Algorithm: string(spec), Classification: in.Classification, Impact: in.Impact, Frameworks: in.Frameworks,
-		Jurisdiction: in.Jurisdiction, Environment: in.Environment, StrengthBits: spec.StrengthBits(),
-	}
-	if in.Custody != "" {
-		k.Custody = []string{in.Custody}
-	}
-	decision, err := s.door.Place(x.ctx(), s.door.View(), k)
-	if err != nil {
-		return err
-	}
-	out := api.PlaceResponse{Candidates: []api.PlaceCandidate{}}
-	for _, v := range decision.Keystores {
-		out.Candidates = append(out.Candidates, api.PlaceCandidate{Keystore: v.Keystore, Allowed: v.Allow, Reasons: reasons(v.Reasons), Exceptions: v.Exceptions})
-	}
-	return x.json(http.StatusOK, out)
 }
 
 // explain decides with a trace. Outside development only those may ask whom policy lets open decisions.

@@ -25,9 +25,10 @@ func (s *server) listKeystores(x *exchange) error {
 
 func (s *server) keystoreOf(view *store.View, k *key.Keystore) api.Keystore {
 	out := api.Keystore{
-		ID: k.ID, Driver: k.Driver, FIPS: fipsClaim(k), Jurisdiction: k.Jurisdiction, Environment: k.Environment,
+		ID: k.ID, Driver: k.Driver, FIPS: s.fipsClaim(k), Jurisdiction: k.Jurisdiction, Environment: k.Environment,
 		Custody: string(k.Custody), Location: k.Location, ShareSet: k.ShareSet, Simulated: k.Simulated,
 	}
+	s.placementFacts(k, &out)
 	if driver, err := s.door.Keystore(k.ID); err == nil {
 		out.Active = driver.Active()
 	}
@@ -41,7 +42,7 @@ func (s *server) keystoreOf(view *store.View, k *key.Keystore) api.Keystore {
 }
 
 // fipsClaim words what a keystore claims: "140-3 level 1, certificate 5247 (active)".
-func fipsClaim(k *key.Keystore) string {
+func (s *server) fipsClaim(k *key.Keystore) string {
 	if k.FIPSStandard == "" || k.FIPSLevel == 0 {
 		return "no claim"
 	}
@@ -50,8 +51,11 @@ func fipsClaim(k *key.Keystore) string {
 	if k.Certificate != "" {
 		fmt.Fprintf(&b, ", certificate %s", k.Certificate)
 	}
-	if k.CertificateStatus != "" {
-		fmt.Fprintf(&b, " (%s)", k.CertificateStatus)
+	if status := k.StatusAt(s.clock.Now()); status != "" {
+		fmt.Fprintf(&b, " (%s)", status)
+	}
+	if k.Simulated {
+		b.WriteString(", SIMULATED")
 	}
 	return b.String()
 }

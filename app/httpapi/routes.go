@@ -127,6 +127,7 @@ func (s *server) routes() []route {
 		post("/v1/policy/bundles/:digest/backtest/cancel", s.cancelBacktest),
 		get("/v1/policy/procedures", s.procedures),
 		post("/v1/policy/place", s.place),
+		post("/v1/policy/what-if", s.whatIf),
 		post("/v1/policy/explain", s.explain),
 		get("/v1/decisions/:id", s.decision),
 

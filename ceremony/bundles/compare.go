@@ -5,9 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
-	"conclave/ceremony/operation"
+	"conclave/ceremony/placement"
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
@@ -69,47 +68,71 @@ func (t *trial) comparison(ctx context.Context, point policies.Point, question f
 }
 
 // placements compares where every key may live.
-func (t *trial) placements(ctx context.Context, r *Report) (err error) {
-	tell := func(facts string, d policies.PlacementDecision) string {
-		home, _, _ := strings.Cut(facts, ": ")
-		var may []string
-		stays := "must move"
-		for _, v := range d.Keystores {
-			if v.Allow {
-				may = append(may, v.Keystore)
-			}
-			if v.Keystore == home && v.Allow {
-				stays = "stays"
-			} else if v.Keystore == home && len(v.Reasons) > 0 {
-				stays = "must move (" + v.Reasons[0].Code + ")"
-			}
-		}
-		slices.Sort(may)
-		return fmt.Sprintf("%s; may live in: %s", stays, strings.Join(may, ", "))
+func (t *trial) placements(ctx context.Context, r *Report) error {
+	changes, err := t.strands(ctx)
+	if err != nil {
+		return err
 	}
-	r.Placements, r.PlacementsCount, err = t.comparison(ctx, policies.PointPlace, func(k *key.Key) (string, any, string, error) {
-		in, err := t.k.door.PlacementInput(t.view, operation.PlacementOf(k))
-		if err != nil {
-			return "", nil, "", err
+	r.Placements = []KeyChange{}
+	for _, c := range changes {
+		if r.PlacementsCount += len(c.Before.Keys); len(r.Placements) < maxDifferences {
+			r.Placements = append(r.Placements, KeyChange{Facts: c.Facts(), Count: len(c.Before.Keys), Keys: c.Before.Keys[:min(len(c.Before.Keys), maxKeysNamed)],
+				Before: c.Before.Words(), After: c.After.Words()})
 		}
-		in.Existing = true
-		if !slices.ContainsFunc(in.Exceptions, func(x policies.ExceptionFacts) bool { return x.Key == k.ID }) {
-			in.Key.ID = "" // keys of the same facts are judged once
+	}
+	return nil
+}
+
+// Strands says how keys would stand under a kept bundle that stand otherwise under the one in force: as its back-test
+// does, without the recorded decisions. Errors: store.ErrNotFound, ErrBusy.
+func (k *Keeper) Strands(ctx context.Context, digest string) ([]placement.Change, error) {
+	view := k.door.View()
+	_, files, err := custodian.StoredPolicy(view, digest)
+	if err != nil {
+		return nil, err
+	}
+	inForce := k.door.PoliciesOf(view)
+	if err := inForce.Problem(); err != nil {
+		return nil, err
+	}
+	if !k.checking.TryLock() {
+		return nil, ErrBusy
+	}
+	defer k.checking.Unlock()
+	t := &trial{k: k, view: view, inForce: inForce, files: texts(files), mode: policies.Mode(k.door.Instance().Mode)}
+	return t.strands(ctx)
+}
+
+// strands is how keys would stand under the proposal that stand otherwise under the bundle in force.
+func (t *trial) strands(ctx context.Context) ([]placement.Change, error) {
+	facts, err := t.k.door.PlacementInput(t.view, policies.PlacementKey{})
+	if err != nil {
+		return nil, err
+	}
+	groups, err := placement.Groups(t.view, facts.Exceptions)
+	if err != nil {
+		return nil, err
+	}
+	return placement.Compare(ctx, placement.World{Facts: facts, Ask: placement.By(t.inForce)}, placement.World{Facts: facts, Ask: t.place}, groups)
+}
+
+// place has questions about placement answered by the proposal.
+func (t *trial) place(ctx context.Context, questions []policies.PlacementInput) ([]placement.Answer, error) {
+	inputs := make([]any, len(questions))
+	for i, q := range questions {
+		inputs[i] = q
+	}
+	answers, err := t.ask(ctx, policies.PointPlace, inputs)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]placement.Answer, len(answers))
+	for i, a := range answers {
+		if out[i].Problem = a.Problem; a.Problem == "" && json.Unmarshal(a.Decision, &out[i].Decision) != nil {
+			out[i].Problem = noDecision
 		}
-		facts := fmt.Sprintf("%s: %s%s, %s, %s, %s, %s", k.Keystore, strings.TrimPrefix(in.Key.ID+", ", ", "), k.Classification, k.Impact, k.Jurisdiction, k.Environment, strings.Join(k.Frameworks, " "))
-		d, err := t.inForce.Place(ctx, in)
-		if err != nil {
-			return facts, in, "no answer, which is a refusal", nil
-		}
-		return facts, in, tell(facts, d), nil
-	}, func(facts string, raw json.RawMessage) string {
-		var d policies.PlacementDecision
-		if json.Unmarshal(raw, &d) != nil {
-			return noDecision
-		}
-		return tell(facts, d)
-	})
-	return err
+	}
+	return out, nil
 }
 
 // lifecycles compares how every key's cryptoperiods are judged.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/policies"
 )
 
@@ -30,6 +32,7 @@ type assetParams struct {
 	Key      string             `json:"key"`
 	Owner    string             `json:"owner"` // default: the key's owner
 	None     bool               `json:"none"`  // nothing is under the versions counted
+	Custody  []hsm.CustodyModel `json:"custody"`
 	Counts   []assetCountParams `json:"counts"`
 	Reason   string             `json:"reason"`
 }
@@ -63,7 +66,7 @@ func (assetRegister) read(view *store.View, in Input) (*key.Asset, *key.Key, str
 	if p.Owner == "" {
 		p.Owner = k.Owner
 	}
-	a := &key.Asset{ID: p.ID, Label: p.Label, Location: p.Location, Key: p.Key, Owner: p.Owner, None: p.None, Counts: counts(p.Counts),
+	a := &key.Asset{ID: p.ID, Label: p.Label, Location: p.Location, Key: p.Key, Owner: p.Owner, None: p.None, Custody: p.Custody, Counts: counts(p.Counts),
 		Status: key.StatusActive, GovRevision: 1, Signed: in.Ceremony}
 	if err := a.Validate(); err != nil {
 		return nil, nil, "", err
@@ -92,11 +95,15 @@ func (o assetRegister) Prepare(_ context.Context, _ Env, view *store.View, in In
 	if err != nil {
 		return Plan{}, err
 	}
+	deny, err := unmet(view, a)
+	if err != nil {
+		return Plan{}, err
+	}
 	title := fmt.Sprintf("State that asset %s is under key %s", a.ID, k.ID)
 	if a.None {
 		title = fmt.Sprintf("State that no data is under the versions named of key %s", k.ID)
 	}
-	return Plan{Target: Target{Type: "asset", ID: a.ID}, Title: title, Quorum: assetQuorum(a.ID, k.Owner, k),
+	return Plan{Target: Target{Type: "asset", ID: a.ID}, Title: title, Deny: deny, Quorum: assetQuorum(a.ID, k.Owner, k),
 		Lines: append([]Line{keyLine(k)}, append(assetLines(a), Line{Label: "reason", After: reason})...)}, nil
 }
 
@@ -105,8 +112,33 @@ func assetQuorum(id, owner string, k *key.Key) policies.QuorumInput {
 }
 
 func assetLines(a *key.Asset) []Line {
-	return []Line{{Label: "asset", After: a.ID + ": " + a.Label}, {Label: "kept at", After: a.Location}, {Label: "answered for by", After: a.Owner},
-		{Label: "records", After: countWords(a)}}
+	lines := []Line{{Label: "asset", After: a.ID + ": " + a.Label}, {Label: "kept at", After: a.Location}, {Label: "answered for by", After: a.Owner},
+		{Label: "records", After: countWords(a)}, {Label: "custody of its key", After: "whatever the key's class accepts"}}
+	if len(a.Custody) > 0 {
+		lines[len(lines)-1].After = list(a.Custody)
+	}
+	return lines
+}
+
+// unmet refuses a demand for custody that a keystore in which the key lives does not meet: the key goes first.
+func unmet(view *store.View, a *key.Asset) ([]policies.Reason, error) {
+	if len(a.Custody) == 0 || a.Status != key.StatusActive {
+		return nil, nil
+	}
+	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
+		if v.Key != a.Key || !v.State.HasMaterial() {
+			continue
+		}
+		record, err := keystoreRow(view, "keystore", v.Keystore)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(a.Custody, record.Custody) {
+			return []policies.Reason{refusal("custody_data_set", fmt.Sprintf("%s is in keystore %s, whose custody model is %s", key.VersionID(v.Key, v.Version), record.ID, record.Custody),
+				"take a key that is under "+list(a.Custody)+", or leave the demand out")}, nil
+		}
+	}
+	return nil, nil
 }
 
 func countWords(a *key.Asset) string {
@@ -144,6 +176,7 @@ type assetChangeParams struct {
 	Label    string             `json:"label"`
 	Location string             `json:"location"`
 	Owner    string             `json:"owner"`
+	Custody  []hsm.CustodyModel `json:"custody"` // default: as it is; never more models than before
 	Counts   []assetCountParams `json:"counts"`
 	Reason   string             `json:"reason"`
 }
@@ -188,6 +221,12 @@ func assetAlter() assetChange {
 					if v != "" {
 						*to = v
 					}
+				}
+				if p.Custody != nil && !key.Narrows(a.Custody, p.Custody) { // one person restricts, and does not release
+					return &key.FieldError{Field: "custody", Problem: "it would let more models be", Allowed: "fewer of " + list(a.Custody) + "; the demand ends with the asset (asset.retire)"}
+				}
+				if p.Custody != nil {
+					a.Custody = p.Custody
 				}
 				set(&a.Label, p.Label)
 				set(&a.Location, p.Location)
@@ -274,11 +313,17 @@ func (o assetChange) Prepare(_ context.Context, _ Env, view *store.View, in Inpu
 	if err != nil {
 		return Plan{}, err
 	}
+	var deny []policies.Reason
+	if !slices.Equal(before.Custody, after.Custody) {
+		if deny, err = unmet(view, after); err != nil {
+			return Plan{}, err
+		}
+	}
 	owner := k.Owner
 	if s.byAssetOwner {
 		owner = before.Owner
 	}
-	plan := Plan{Target: Target{Type: "asset", ID: before.ID, GovRevision: before.GovRevision}, Title: s.title, Quorum: assetQuorum(before.ID, owner, k),
+	plan := Plan{Target: Target{Type: "asset", ID: before.ID, GovRevision: before.GovRevision}, Title: s.title, Deny: deny, Quorum: assetQuorum(before.ID, owner, k),
 		Lines: append([]Line{keyLine(k)}, s.lines...)}
 	was := assetLines(before)
 	for i, l := range assetLines(after) {

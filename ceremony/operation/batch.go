@@ -21,10 +21,7 @@ const MaxItems = 100
 // Compound operations decide several items of one other operation together: one statement, one quorum, the
 // strictest of all items. The engine does the items one after another, each as if it had been decided alone.
 type Compound interface {
-	Operation
-	// Pin writes into the parameters what every item acts on, at which governance revision, so that a signature
-	// covers it.
-	Pin(ctx context.Context, env Env, view *store.View, in Input) ([]byte, error)
+	Pinning // what every item acts on, at which governance revision
 	// Items takes pinned parameters apart.
 	Items(in Input) ([]Item, error)
 }

@@ -82,7 +82,7 @@ func newBatchRig(t *testing.T, keys int) *batchRig {
 	t.Helper()
 	r := &batchRig{engineRig: newEngineRig(t)}
 	r.certify(t)
-	r.keystore = &dying{Keystore: r.Soft, made: map[string]hsm.Material{}}
+	r.keystore = &dying{Keystore: r.Device, made: map[string]hsm.Material{}}
 	for i := range keys {
 		id := fmt.Sprintf("cards-%02d", i+1)
 		r.AddKey(t, id, key.CardholderData)
@@ -96,6 +96,7 @@ func newBatchRig(t *testing.T, keys int) *batchRig {
 func (r *engineRig) certify(t *testing.T) {
 	t.Helper()
 	ks := row[key.Keystore](t, r.rig, custodian.KindKeystore, custodiantest.KeystoreID)
+	r.Device.Declare()
 	ks.FIPSStandard, ks.FIPSLevel, ks.Certificate, ks.CertificateStatus = "140-3", 1, "5247", "active"
 	r.Put(t, custodian.KindKeystore, ks.ID, ks)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"conclave/custodian"
@@ -171,16 +172,17 @@ const (
 
 // Alert is something that a person should look at. It changes nothing.
 type Alert struct {
-	Kind    AlertKind `json:"kind"`
-	Key     string    `json:"key,omitempty"`
-	Version uint32    `json:"version,omitempty"`
-	Person  string    `json:"person,omitempty"`
-	Duty    string    `json:"duty,omitempty"`
-	Days    int       `json:"days,omitempty"` // the warning step reached
-	Message string    `json:"message"`
+	Kind     AlertKind `json:"kind"`
+	Key      string    `json:"key,omitempty"`
+	Version  uint32    `json:"version,omitempty"`
+	Keystore string    `json:"keystore,omitempty"`
+	Person   string    `json:"person,omitempty"`
+	Duty     string    `json:"duty,omitempty"`
+	Days     int       `json:"days,omitempty"` // the warning step reached
+	Message  string    `json:"message"`
 }
 
-// Alerts lists what should be looked at now: keys in order of version id, then registers, people and duties.
+// Alerts lists what should be looked at now: keys in order of version id, then registers, placement, people and duties.
 func Alerts(view *store.View, now time.Time) []Alert {
 	var out []Alert
 	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
@@ -200,5 +202,5 @@ func Alerts(view *store.View, now time.Time) []Alert {
 			out = append(out, Alert{Kind: AlertDestruction, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})
 		}
 	}
-	return append(append(out, registerAlerts(view, now)...), peopleAlerts(view, now)...)
+	return slices.Concat(out, registerAlerts(view, now), placementAlerts(view), peopleAlerts(view, now))
 }

@@ -33,6 +33,7 @@ type keyCreateParams struct {
 	Owner          string             `json:"owner"`
 	Purpose        string             `json:"purpose"`
 	Keystore       string             `json:"keystore"`
+	Custody        []hsm.CustodyModel `json:"custody"` // models that it may be under; none: whatever its class accepts
 	OUPDays        int                `json:"oup_days"`
 	RUPDays        int                `json:"rup_days"`
 	RotateDays     int                `json:"rotate_days"`
@@ -52,7 +53,7 @@ func (p *keyCreateParams) draft(ctx context.Context, env Env, in Input, origin s
 		return nil, nil, err
 	}
 	k := &key.Key{ID: p.ID, Label: p.Label, Type: p.Type, Spec: p.Algorithm, Classification: p.Classification, Impact: p.Impact, Frameworks: p.Frameworks,
-		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Owner: p.Owner, Purpose: p.Purpose, Keystore: p.Keystore,
+		Jurisdiction: p.Jurisdiction, Environment: p.Environment, Owner: p.Owner, Purpose: p.Purpose, Keystore: p.Keystore, Custody: p.Custody,
 		Origin: origin, OUPDays: p.OUPDays, RUPDays: p.RUPDays, RotateDays: p.RotateDays,
 		GovRevision: 1, CreatedBy: in.Ceremony, Template: p.Template, Development: in.Instance.Mode == custodian.Development}
 	const most = 100 * 365
@@ -184,6 +185,9 @@ func (p *keyCreateParams) lines(k *key.Key, in Input) []Line {
 	}
 	if len(k.Frameworks) > 0 {
 		lines = append(lines, Line{Label: "frameworks", After: list(k.Frameworks)})
+	}
+	if len(k.Custody) > 0 {
+		lines = append(lines, Line{Label: "custody models", After: list(k.Custody)})
 	}
 	if k.Purpose != "" {
 		lines = append(lines, Line{Label: "purpose", After: k.Purpose})

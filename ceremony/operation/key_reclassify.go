@@ -13,6 +13,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/policies"
 )
 
@@ -22,10 +23,11 @@ const reapproveWithin = 14 * key.Day
 
 type keyReclassifyParams struct {
 	Key            string             `json:"key"`
-	Classification key.Classification `json:"classification"`
-	Impact         key.Impact         `json:"impact"`     // default: as it is
-	Frameworks     []string           `json:"frameworks"` // default: as they are
-	OUPDays        int                `json:"oup_days"`   // where the new class allows less
+	Classification key.Classification `json:"classification"` // default: as it is
+	Impact         key.Impact         `json:"impact"`         // default: as it is
+	Frameworks     []string           `json:"frameworks"`     // default: as they are
+	Custody        []hsm.CustodyModel `json:"custody"`        // default: as they are; [] for whatever the class accepts
+	OUPDays        int                `json:"oup_days"`       // where the new class allows less
 	RUPDays        int                `json:"rup_days"`
 	RotateDays     int                `json:"rotate_days"`
 	Reason         string             `json:"reason"`
@@ -50,12 +52,17 @@ func (keyReclassify) read(view *store.View, in Input) (before, after *key.Key, r
 	}
 	own := *before
 	after = &own
-	after.Classification = p.Classification
+	if p.Classification != "" {
+		after.Classification = p.Classification
+	}
 	if p.Impact != "" {
 		after.Impact = p.Impact
 	}
 	if p.Frameworks != nil {
 		after.Frameworks = p.Frameworks
+	}
+	if p.Custody != nil {
+		after.Custody = p.Custody
 	}
 	for _, f := range []struct{ to, from *int }{{&after.OUPDays, &p.OUPDays}, {&after.RUPDays, &p.RUPDays}, {&after.RotateDays, &p.RotateDays}} {
 		if *f.from != 0 {
@@ -73,6 +80,7 @@ func (o keyReclassify) Prepare(ctx context.Context, env Env, view *store.View, i
 	plan := Plan{Target: keyTarget(before), Title: fmt.Sprintf("Reclassify key %s from %s to %s", before.ID, before.Classification, after.Classification),
 		Lines: append([]Line{keyLine(before)}, changes([][3]string{{"classification", string(before.Classification), string(after.Classification)},
 			{"impact (FIPS 199)", string(before.Impact), string(after.Impact)}, {"frameworks", strings.Join(before.Frameworks, ", "), strings.Join(after.Frameworks, ", ")},
+			{"custody models", list(before.Custody), list(after.Custody)},
 			{"periods of new versions", describePeriods(before.OUPDays, before.RUPDays, before.RotateDays), describePeriods(after.OUPDays, after.RUPDays, after.RotateDays)}})...)}
 	if len(plan.Lines) == 1 {
 		plan.Deny = append(plan.Deny, refusal("no_change", "nothing would change", "name what is to be different"))
@@ -151,7 +159,7 @@ func (o keyReclassify) Execute(_ context.Context, env Env, tx *store.Tx, in Inpu
 	}
 	after.GovRevision++
 	e := a.event("key.reclassify", ledger.Target{Type: "key", ID: after.ID}, map[string]any{"from": before.Classification, "to": after.Classification,
-		"impact": after.Impact, "frameworks": after.Frameworks, "grants_to_approve": len(grants)})
+		"impact": after.Impact, "frameworks": after.Frameworks, "custody": after.Custody, "grants_to_approve": len(grants)})
 	if err := a.put(tx, custodian.KindKey, after.ID, after, e); err != nil {
 		return Result{}, err
 	}

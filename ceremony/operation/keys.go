@@ -266,6 +266,9 @@ func recordMade(ctx context.Context, env Env, tx *store.Tx, in Input, kind strin
 	if err := underRecord(driver, record, &v.Material); err != nil {
 		return Result{}, err
 	}
+	if record.Status != key.KeystoreRegistered { // retired while it was made
+		return Result{}, fmt.Errorf("keystore %s is %s", record.ID, record.Status)
+	}
 	a := act(env, tx, in, in.Reason)
 	k.Versions = v.Version
 	if k.Current == 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"conclave/ceremony/placement"
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
@@ -87,17 +88,33 @@ func unacknowledged(view *store.View, record *key.Keystore, in Input) ([]string,
 	return out, nil
 }
 
-func placementKey(k *key.Key) policies.PlacementKey {
-	return policies.PlacementKey{ID: k.ID, Type: string(k.Type), Classification: string(k.Classification), Impact: string(k.Impact),
-		Frameworks: k.Frameworks, Jurisdiction: k.Jurisdiction, Environment: k.Environment,
-		Algorithm: string(k.Specification()), StrengthBits: k.Specification().StrengthBits()}
+// placementKey is what a key asks of the keystore it lives in, the data under it included.
+func placementKey(view *store.View, k *key.Key) (policies.PlacementKey, error) {
+	demands, err := placement.DemandsOf(view)
+	if err != nil {
+		return policies.PlacementKey{}, fmt.Errorf("reading what data demands of the custody of key %s: %w", k.ID, err)
+	}
+	return demands.KeyOf(k), nil
+}
+
+// placed judges a key against every keystore.
+func placed(ctx context.Context, env Env, view *store.View, k *key.Key) (policies.PlacementDecision, error) {
+	asks, err := placementKey(view, k)
+	if err != nil {
+		return policies.PlacementDecision{}, err
+	}
+	decision, err := env.Custodian.Place(ctx, view, asks)
+	if err != nil {
+		return policies.PlacementDecision{}, fmt.Errorf("judging where key %s may live: %w", k.ID, err)
+	}
+	return decision, nil
 }
 
 // acceptedRisks shows the exceptions in force that a key's place in its keystore may rest on.
 func acceptedRisks(ctx context.Context, env Env, view *store.View, k *key.Key) ([]Line, error) {
-	decision, err := env.Custodian.Place(ctx, view, placementKey(k))
+	decision, err := placed(ctx, env, view, k)
 	if err != nil {
-		return nil, fmt.Errorf("judging where key %s may live: %w", k.ID, err)
+		return nil, err
 	}
 	verdict, _ := decision.Verdict(k.Keystore)
 	var out []Line
@@ -111,14 +128,11 @@ func acceptedRisks(ctx context.Context, env Env, view *store.View, k *key.Key) (
 	return out, nil
 }
 
-// PlacementOf is what a key asks of the keystore it lives in.
-func PlacementOf(k *key.Key) policies.PlacementKey { return placementKey(k) }
-
 // misplaced judges whether a key may live in its keystore: every reason against it, and where it could live.
 func misplaced(ctx context.Context, env Env, view *store.View, k *key.Key) ([]policies.Reason, error) {
-	decision, err := env.Custodian.Place(ctx, view, placementKey(k))
+	decision, err := placed(ctx, env, view, k)
 	if err != nil {
-		return nil, fmt.Errorf("judging where key %s may live: %w", k.ID, err)
+		return nil, err
 	}
 	verdict, known := decision.Verdict(k.Keystore)
 	if known && verdict.Allow {

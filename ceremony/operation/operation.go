@@ -92,6 +92,13 @@ type Operation interface {
 	Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error)
 }
 
+// Pinning operations write into their parameters, when they are proposed, what signatures are to cover besides what was
+// asked for: it is looked up, not made up, and Prepare refuses once it is not so any more.
+type Pinning interface {
+	Operation
+	Pin(ctx context.Context, env Env, view *store.View, in Input) ([]byte, error)
+}
+
 // Pure operations change the database only: Execute runs in the transaction that completes the ceremony.
 type Pure interface {
 	Operation

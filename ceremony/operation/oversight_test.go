@@ -313,6 +313,7 @@ func TestFindingsStandAgainstRelease(t *testing.T) {
 func TestExceptionsLiftPlacementUntilTheirDate(t *testing.T) {
 	r := newEngineRig(t)
 	ks := row[key.Keystore](t, r.rig, custodian.KindKeystore, custodiantest.KeystoreID)
+	r.Device.Declare()
 	ks.FIPSStandard, ks.FIPSLevel, ks.Certificate, ks.CertificateStatus = "140-2", 3, "1234", key.CertHistorical
 	r.Put(t, custodian.KindKeystore, ks.ID, ks)
 	create := func(id string) map[string]any {

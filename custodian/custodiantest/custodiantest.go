@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,6 +54,7 @@ type Custodian struct {
 	Config     store.Config
 	Policies   *policies.Engine
 	Soft       *soft.Keystore
+	Device     *Device       // Soft, as the door has it
 	Activation *secret.Bytes // of Soft
 	Clock      *Clock
 	App        identity.Principal // the demo application, with its token
@@ -67,6 +69,25 @@ type Custodian struct {
 var embedded = sync.OnceValues(func() (*policies.Engine, error) {
 	return policies.New(context.Background(), policies.Options{Timeout: time.Minute})
 })
+
+// Device is a software keystore that can be made to look like a device, which cannot prove what it was validated for:
+// the record of the keystore then says that.
+type Device struct {
+	*soft.Keystore
+	declared atomic.Bool
+}
+
+// Declare makes it one.
+func (d *Device) Declare() { d.declared.Store(true) }
+
+// Facts implements hsm.Keystore.
+func (d *Device) Facts() hsm.Facts {
+	f := d.Keystore.Facts()
+	if d.declared.Load() {
+		f.FIPSStandard, f.FIPSLevel, f.Certificate, f.Declared = "", 0, "", true
+	}
+	return f
+}
 
 // New makes a custodian that ends with the test.
 func New(t testing.TB, opts Options) *Custodian {
@@ -121,7 +142,7 @@ func (c *Custodian) Open(t testing.TB) {
 	opened := c.Store
 	t.Cleanup(func() { _ = opened.Close() })
 	c.Service, err = custodian.New(ctx, custodian.Config{Store: c.Store, Policies: c.Policies, Node: NodeID,
-		Keystores: map[string]hsm.Keystore{KeystoreID: c.Soft}, AuditKey: c.AuditKey, Clock: c.Clock})
+		Keystores: map[string]hsm.Keystore{KeystoreID: c.Device}, AuditKey: c.AuditKey, Clock: c.Clock})
 	require.NoError(t, err)
 }
 
@@ -156,7 +177,11 @@ func (c *Custodian) newKeystore(t testing.TB) {
 	ks, err := soft.New(soft.Config{ID: KeystoreID, Verifier: c.verifier})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = ks.Deactivate(context.Background()) })
-	c.Soft = ks
+	before := c.Device
+	c.Soft, c.Device = ks, &Device{Keystore: ks}
+	if before != nil {
+		c.Device.declared.Store(before.declared.Load())
+	}
 }
 
 // Put stores one row through the committer, as a ceremony would.

@@ -104,6 +104,7 @@ type Evidence struct {
 	Reviews      []Record[oversight.Review]
 	Findings     []Record[oversight.Finding]
 	Exceptions   []Record[oversight.Exception]
+	Drifts       []Record[key.Drift]
 	BreakGlass   []Record[oversight.BreakGlass]
 	Retentions   []Record[oversight.Retention]
 	Backups      []Record[backup.Copy]

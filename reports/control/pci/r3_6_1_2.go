@@ -24,13 +24,14 @@ func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
 	for _, s := range versions(ev, false) {
 		addForm(ev, forms, s)
 	}
-	exports, accepted := exportTable(ev), exceptionTable(ev)
+	exports, accepted, drifted := exportTable(ev), exceptionTable(ev), driftTable(ev)
 	return control.Conclude(control.Finding{
-		Tables: []*control.Table{forms, exports, accepted},
+		Tables: []*control.Table{forms, exports, accepted, drifted},
 		Good:   fmt.Sprintf("%s, each in a permitted form; no key left a keystore in the clear.", count(forms.Total, "key version")),
-		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear; %s without a decision.",
-			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), count(accepted.Violating, "accepted risk")),
-		Doubt:  "Risks about where these keys live are accepted for a time. Are the compensating measures in place, and do they suffice?",
+		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear; %s without a decision; %s would not be let stay.",
+			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), count(accepted.Violating, "accepted risk"),
+			of(drifted.Violating, drifted.Total, "place")),
+		Doubt:  "Risks about where these keys live are accepted for a time, or their keystores are no longer what they were. Are the compensating measures in place, and do they suffice?",
 		Empty:  "Keys for account data have no version that is not destroyed.",
 		Unseen: ev.Events.Dropped("key.export"),
 	})
@@ -98,6 +99,41 @@ func exportTable(ev *control.Evidence) *control.Table {
 		f.Check(e.Reason == "wrapped" || e.Reason == "sealed-share", "the entry does not say that the key left wrapped")
 		f.Check(e.Ceremony != "", "no ceremony is cited")
 		t.Add(control.OK, f, control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), e.Target, e.Actor, e.Reason, e.Ceremony)
+	}
+	return t
+}
+
+// driftTable lists keys for account data that live where policy would not place them any more, and what does not hold of
+// the records of their keystores, as the watch last found it.
+func driftTable(ev *control.Evidence) *control.Table {
+	t := control.NewTable("Places that are not as they were decided",
+		control.Column{Name: "key", Type: control.ID}, control.Column{Name: "keystore", Type: control.ID},
+		control.Column{Name: "since", Type: control.Instant}, control.Column{Name: "found", Type: control.Text})
+	scoped, homes := map[string]bool{}, map[string]bool{}
+	for _, k := range ev.ScopedKeys() {
+		scoped[k.Value.ID] = true
+		for _, v := range ev.VersionsOf(k.Value.ID) {
+			homes[v.Value.Keystore] = homes[v.Value.Keystore] || v.Value.State.HasMaterial()
+		}
+	}
+	for _, d := range ev.Drifts {
+		if d.Value.Since.After(ev.Now) {
+			continue
+		}
+		if homes[d.Value.Keystore] {
+			t.Note(control.Attention, strings.Join(d.Value.Claims, "; "), control.Proves(d.Ref), "", d.Value.Keystore, control.Time(d.Value.Since), "the record claims more than holds")
+		}
+		for _, h := range d.Value.Homes {
+			if !scoped[d.Value.Key] {
+				continue
+			}
+			cells := []string{d.Value.Key, h.Keystore, control.Time(d.Value.Since), strings.Join(h.Codes, ", ")}
+			if h.Stranded {
+				t.Add(control.OK, control.Faults{"policy would not let it stay: " + h.Message}, control.Proves(d.Ref), cells...)
+				continue
+			}
+			t.Note(control.Attention, "it stays, and gets no new version there: "+h.Message, control.Proves(d.Ref), cells...)
+		}
 	}
 	return t
 }
