@@ -100,11 +100,7 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 	view := c.s.door.View()
 	gauge(size, float64(view.Head().Size))
 	gauge(epoch, float64(view.Epoch()))
-	bad := 0
-	for _, kind := range append(kinds(), ceremony.Kind) {
-		bad += len(view.Tampered(kind))
-	}
-	gauge(violations, float64(bad))
+	gauge(violations, float64(view.Quarantined()))
 	n := 0
 	for range store.Active[ceremony.Ceremony](view, ceremony.Kind) {
 		n++
@@ -119,11 +115,4 @@ func (c stateCollector) Collect(out chan<- prometheus.Metric) {
 			gauge(active, v, record.ID)
 		}
 	}
-}
-
-func kinds() []store.Kind {
-	return []store.Kind{custodian.KindInstance, custodian.KindPerson, custodian.KindShareSet, custodian.KindShare,
-		custodian.KindKeystore, custodian.KindKey, custodian.KindKeyVersion, custodian.KindApplication,
-		custodian.KindToken, custodian.KindGrant, custodian.KindNode, custodian.KindBackupSchedule, custodian.KindBackup,
-		custodian.KindRecovery}
 }

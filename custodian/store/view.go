@@ -85,6 +85,9 @@ func (v *View) Tampered(kind Kind) []Violation {
 	return out
 }
 
+// Quarantined counts the rows of all kinds that contradict the ledger.
+func (v *View) Quarantined() int { return len(v.tampered) }
+
 // Get returns a row decoded as T. The struct is the caller's own copy; what its slices, maps and pointers
 // lead to is shared and must not be changed.
 func Get[T any](v *View, kind Kind, id string) (*T, Row, error) {

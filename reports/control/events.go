@@ -144,7 +144,7 @@ func (ev *Events) keep(e *ledger.Entry) {
 
 // checkValue reads the check value from the detail of an entry that records a key's making.
 func checkValue(e *ledger.Entry) string {
-	if e.Type != "key.create" && e.Type != "key.rotate" {
+	if e.Type != "key.create" && e.Type != "key.rotate" && e.Type != "key.import" {
 		return ""
 	}
 	var detail struct {

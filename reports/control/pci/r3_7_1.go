@@ -21,7 +21,8 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		control.Column{Name: "key version", Type: control.ID}, control.Column{Name: "generated", Type: control.Instant},
 		control.Column{Name: "in the period", Type: control.Text}, control.Column{Name: "strength (bits)", Type: control.Integer},
 		control.Column{Name: "generator", Type: control.Text}, control.Column{Name: "module", Type: control.Text},
-		control.Column{Name: "module claim", Type: control.Text}, control.Column{Name: "check value", Type: control.Text})
+		control.Column{Name: "module claim", Type: control.Text}, control.Column{Name: "check value", Type: control.Text},
+		control.Column{Name: "origin", Type: control.Text})
 	made := 0
 	for _, s := range versions(ev, true) {
 		v := s.version.Value
@@ -36,7 +37,6 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		f.Check(v.RNG != "", "no generator recorded")
 		f.Check(v.Module != "", "no module recorded")
 		f.Check(v.StrengthBits >= minStrength, fmt.Sprintf("strength of %d bits, at least %d is demanded", v.StrengthBits, minStrength))
-		f.Check(s.key.Value.Origin == "generated", fmt.Sprintf("origin is %q, not generated in a keystore", s.key.Value.Origin))
 		f.Check(len(origins) > 0, "no ledger entry records its making")
 		for _, o := range origins {
 			f.Check(o.CheckValue == "" || o.CheckValue == v.CheckValue, fmt.Sprintf("the ledger recorded check value %s when it was made", o.CheckValue))
@@ -45,16 +45,19 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		if claim == "" {
 			state, claim = control.Attention, "none"
 		}
+		if v.Origin() != key.OriginGenerated { // nobody here saw how it was made
+			state = control.Attention
+		}
 		t.Add(state, f, control.Proves(s.key.Ref, s.version.Ref).And(sequences(origins)...), s.id(), control.Time(v.GeneratedAt),
-			yes(ev.InPeriod(v.GeneratedAt)), control.Int(v.StrengthBits), v.RNG, v.Module, claim, v.CheckValue)
+			yes(ev.InPeriod(v.GeneratedAt)), control.Int(v.StrengthBits), v.RNG, v.Module, claim, v.CheckValue, v.Origin())
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good: fmt.Sprintf("%s, each generated in a keystore with a named generator and at least %d bits of strength; %d of them in the period.",
+		Good: fmt.Sprintf("%s, each with a named generator and at least %d bits of strength; %d of them in the period.",
 			count(t.Total, "key version"), minStrength, made),
 		Bad:    fmt.Sprintf("%s not shown to be strong.", of(t.Violating, t.Total, "key version")),
 		Empty:  "Keys for account data have no version that is not destroyed, and none was made in the period.",
-		Doubt:  "Some versions were made by a module without a validation claim. Is the generator named there an approved one (SP 800-90A), and how is that shown?",
-		Unseen: ev.Events.Dropped("key.create", "key.rotate"),
+		Doubt:  "Some versions were made by a module without a validation claim, or elsewhere and imported. Was an approved generator used (SP 800-90A), and how is that shown?",
+		Unseen: ev.Events.Dropped("key.create", "key.rotate", "key.import"),
 	})
 }
