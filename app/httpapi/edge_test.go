@@ -98,6 +98,7 @@ func newEdge(t testing.TB, opts options) *edge {
 	for _, id := range custodiantest.People() {
 		e.enrol(t, id)
 	}
+	e.change(t, "demo-eve", func(p *people.Person) { p.Roles = append(p.Roles, people.RoleAuditor) })
 	auditorToken, once, err := access.NewToken(string(identity.Auditor), "demo-eve", "genesis", e.Clock.Now(), time.Hour)
 	require.NoError(t, err)
 	e.Put(t, custodian.KindToken, auditorToken.ID, auditorToken)
