@@ -19,22 +19,34 @@ import (
 // backUpAgain is how long a scheduled copy that failed, which is recorded, is left alone (ours).
 const backUpAgain = 10 * time.Minute
 
-// backups is what this process knows of copies and journals under way. Only [Engine.BackUp] touches it.
+// backups is what this process knows of copies and journals under way. Only [Engine.Journal] touches journals, only
+// [Engine.BackUp] the rest.
 type backups struct {
 	notBefore map[string]time.Duration   // by params, monotonic
-	journals  map[string]*backup.Journal // by backup
+	journals  map[string]*backup.Journal // by path
+	missing   map[string]bool            // copies out of retention whose file is not there: said once
 }
 
-// BackUp makes the copies that are due, deletes those that are out of retention, and writes the journals on. One
-// replica at a time calls it, every few seconds and apart from Tick: a copy may take long, and nothing waits for it.
-func (e *Engine) BackUp(ctx context.Context) error {
+// Journal writes the journals on beside this node's newest copies. Every replica calls it, every few seconds, apart from
+// BackUp: that one of them makes copies now does not mean that it holds those that exist.
+func (e *Engine) Journal(ctx context.Context) error {
 	if e.env.Copier == nil {
 		return nil
 	}
-	if e.copies == nil {
-		e.copies = &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}}
+	return e.journal(ctx)
+}
+
+// BackUp makes the copies that are due, one replica at a time (copying), and has every node delete its own that are out
+// of retention. It is called every few seconds and apart from Tick: a copy may take long, and nothing waits for it.
+func (e *Engine) BackUp(ctx context.Context, copying bool) error {
+	if e.env.Copier == nil {
+		return nil
 	}
-	return errors.Join(e.journal(ctx), e.copyDue(ctx), e.deleteExpired(ctx))
+	errs := []error{e.deleteExpired(ctx)}
+	if copying {
+		errs = append(errs, e.copyDue(ctx))
+	}
+	return errors.Join(errs...)
 }
 
 func (e *Engine) copyDue(ctx context.Context) error {
@@ -74,18 +86,30 @@ func (e *Engine) deleteExpired(ctx context.Context) error {
 		if c.Node != e.door.Node() {
 			continue // written on another node, which has the directory
 		}
-		if err := operation.RemoveCopy(c, e.oldest(c)); err != nil {
+		gone, err := operation.RemoveCopy(c, e.oldest(c))
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		_, err := e.store.Control(ctx, func(tx *store.Tx) error {
+		if !gone && !operation.Writes(e.store.View(), e.door.Node(), c) {
+			if !e.copies.missing[c.ID] {
+				e.copies.missing[c.ID] = true
+				e.log.Warn("a copy that is to be deleted is not where it was written, and counts until people say that it is gone (backup delete --gone)", "backup", c.ID, "file", c.File)
+			}
+			continue
+		}
+		cause := "retention"
+		if c.GoneBy != "" {
+			cause = c.GoneBy // decided on another node
+		}
+		_, err = e.store.Control(ctx, func(tx *store.Tx) error {
 			now := tx.Now()
-			c.Status, c.GoneAt, c.GoneBy = backup.CopyDeleted, &now, "retention"
+			c.Status, c.GoneAt, c.GoneBy = backup.CopyDeleted, &now, cause
 			if err := tx.Put(custodian.KindBackup, c.ID, c); err != nil {
 				return err
 			}
 			return tx.Append(ledger.Entry{Type: "backup.delete", Actor: e.self(), Target: ledger.Target{Type: "backup", ID: c.ID}, Outcome: ledger.Done,
-				Policy: custodian.PolicyMark(e.door.PoliciesOf(e.store.View()).Digest()), Detail: custodian.Detail(map[string]any{"sha256": c.SHA256, "file": c.File, "cause": "retention"})})
+				Policy: custodian.PolicyMark(e.door.PoliciesOf(e.store.View()).Digest()), Detail: custodian.Detail(map[string]any{"sha256": c.SHA256, "file": c.File, "cause": cause})})
 		})
 		errs = append(errs, err)
 	}
@@ -103,7 +127,8 @@ func (e *Engine) oldest(c *backup.Copy) bool {
 }
 
 // journal writes what happened on the control plane since the newest copies into the journals beside them. A segment
-// goes on until the next copy begins one, so that the two newest may have to be written.
+// goes on until the next copy begins one, so that the two newest may have to be written. Of a ledger that was left behind
+// nothing happens any more.
 func (e *Engine) journal(ctx context.Context) error {
 	nodes, err := e.nodeKeys()
 	if err != nil {
@@ -112,7 +137,7 @@ func (e *Engine) journal(ctx context.Context) error {
 	var errs []error
 	for _, s := range store.All[backup.Schedule](e.store.View(), custodian.KindBackupSchedule) {
 		list := operation.Copies(e.store.View(), s.ID, backup.CopyPresent)
-		list = slices.DeleteFunc(list, func(c *backup.Copy) bool { return c.Node != e.door.Node() })
+		list = slices.DeleteFunc(list, func(c *backup.Copy) bool { return c.Node != e.door.Node() || c.LeftBy != "" })
 		if len(list) > 1 {
 			errs = append(errs, e.writeJournal(ctx, list[1], list[0].Control, nodes))
 		}
@@ -121,6 +146,14 @@ func (e *Engine) journal(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// segment is where the journal of a copy goes on: apart from what was left behind, where a recovery went on from the copy.
+func segment(view *store.View, c *backup.Copy) string {
+	if last, recovered := operation.LastRecovery(view); recovered && c.Size <= last.Size {
+		return backup.JournalFile(c.File, last.ID)
+	}
+	return backup.JournalFile(c.File, "")
 }
 
 // nodeKeys are the public keys of all nodes: any of them may have begun a segment.
@@ -146,15 +179,20 @@ func (e *Engine) nodeKeys() ([]ledger.NodeKey, error) {
 
 // writeJournal brings one segment up to a control entry's number, or to the end of the ledger.
 func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64, nodes []ledger.NodeKey) error {
-	j := e.copies.journals[c.ID]
+	view, note := e.store.Published()
+	path := segment(view, c)
+	j := e.copies.journals[path]
 	if j == nil {
+		begin, seq := c.Control, c.Size
+		if c.ControlLast > 0 { // the last entry in the copy stands first, and links the two
+			begin, seq = c.Control-1, c.ControlLast
+		}
 		var err error
-		if j, err = backup.OpenJournal(backup.JournalFile(c.File), e.door.Instance().ID, c.ID, c.Control, c.Size, e.env.Copier.Signer, nodes); err != nil {
+		if j, err = backup.OpenJournal(path, e.door.Instance().ID, c.ID, begin, seq, e.env.Copier.Signer, nodes); err != nil {
 			return err
 		}
-		e.copies.journals[c.ID] = j
+		e.copies.journals[path] = j
 	}
-	view, note := e.store.Published()
 	if j.Next() >= min(until, view.Head().ControlCount) {
 		return nil
 	}
@@ -164,7 +202,7 @@ func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64,
 		err = nil
 	}
 	if err = errors.Join(err, b.flush()); err != nil {
-		delete(e.copies.journals, c.ID) // read it again: what is on disk decides
+		delete(e.copies.journals, path) // read it again: what is on disk decides
 		return fmt.Errorf("journal of backup %s: %w", c.ID, err)
 	}
 	return nil
@@ -231,7 +269,7 @@ func (b *blockWriter) fact(kind, id string) error {
 		b.seen = map[string]bool{}
 	}
 	b.seen[kind+"\x00"+id] = true
-	b.facts, b.size = append(b.facts, f), b.size+factBytes
+	b.facts, b.size = append(b.facts, f), b.size+factBytes+len(f.Body)
 	return nil
 }
 

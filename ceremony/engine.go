@@ -14,6 +14,7 @@ import (
 	"conclave/ceremony/script"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
+	"conclave/custodian/backup"
 	"conclave/custodian/clock"
 	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
@@ -74,7 +75,7 @@ type Engine struct {
 	placement  placementWatch // Tick's own
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
-	copies    *backups // BackUp's own
+	copies    *backups
 }
 
 // New returns an engine with a fresh collector key.
@@ -102,6 +103,7 @@ func New(cfg Config) (*Engine, error) {
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
 		health: healthCache{turn: make(chan struct{}, 1)}, budget: newBudget(cfg.Clock, cfg.Allowance),
+		copies: &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}, missing: map[string]bool{}},
 	}
 	view := e.store.View()
 	confirmation, revision := confirmedClock(view)

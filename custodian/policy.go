@@ -28,6 +28,9 @@ type PolicyInForce struct {
 	Ceremony string    `json:"ceremony"` // "genesis", or the ceremony that put it in force
 }
 
+// BundleInForce is the digest; package backup, which is below this one, knows the row by it.
+func (p *PolicyInForce) BundleInForce() string { return p.Digest }
+
 // PolicyBundle is a bundle that the instance keeps: in force, once in force, or proposed. Row kind KindPolicyBundle,
 // id its digest. Its files are in rows of KindPolicyFiles.
 type PolicyBundle struct {

@@ -49,11 +49,11 @@ func writeKeyFiles(cfg *config.Config, keys *backup.Keys) (*nodeKeys, error) {
 	return loadKeys(cfg)
 }
 
-// backUp makes copies and journals on one replica at a time. Each step bears being done twice.
+// backUp makes copies on one replica at a time, and looks after those of this node. Each step bears being done twice.
 func (s *service) backUp(ctx context.Context) error {
 	ours, err := s.store.Lease(ctx, backupLease, s.cfg.Node.ID, tickLease)
-	if err != nil || !ours {
+	if err != nil {
 		return err
 	}
-	return s.engine.BackUp(ctx)
+	return s.engine.BackUp(ctx, ours)
 }

@@ -50,6 +50,7 @@ func (s *service) run(ctx context.Context) {
 	if !s.paced {
 		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
 		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
+		group.Go(func() { s.every(ctx, backupEvery, "journal", s.engine.Journal) })
 		group.Go(func() { s.every(ctx, renewEvery, "effects", s.engine.Renew) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })

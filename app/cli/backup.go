@@ -33,7 +33,12 @@ func backupCommand() *cobra.Command {
 	})
 	must(run, "reason")
 	return parent("backup", "Backups: schedule, run, list, verify, drill, delete", list, schedules, backupSchedule(), run, backupVerify(), backupDrill(),
-		proposal{use: "delete BACKUP", short: "Propose to delete a copy; approvers attest that no other of it is left", name: "backup.delete", member: "backup", reasonMember: "reason"}.command())
+		proposal{use: "delete BACKUP", short: "Propose to delete a copy; approvers attest that no other of it is left", name: "backup.delete", member: "backup", reasonMember: "reason",
+			long: "Proposes to delete a copy's file. The node that wrote it deletes it; one that it does not find where it writes backups now\n" +
+				"is not taken for deleted. With --gone nothing is looked for: whoever approves attests that the file was destroyed otherwise.",
+			flags: func(p *params) {
+				p.bool("gone", "gone", "the file was destroyed otherwise, or with the disk that it lay on")
+			}}.command())
 }
 
 func backupSchedule() *cobra.Command {

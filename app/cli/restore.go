@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
+	"conclave/app/client"
 	"conclave/ceremony/keyfile"
 	"conclave/ceremony/recovery"
 	"conclave/custodian/backup"
@@ -202,6 +204,7 @@ func writeSession(w io.Writer, o *recovery.Opened) {
 	for _, k := range o.Known {
 		fmt.Fprintf(w, "Seen by somebody and not in the backup: a ledger of %d entries\n", k.Size)
 	}
+	writeJournals(w, o)
 	for _, line := range o.Deviations {
 		fmt.Fprintf(w, "Note: %s\n", clean(line))
 	}
@@ -211,6 +214,41 @@ func writeSession(w io.Writer, o *recovery.Opened) {
 			fmt.Fprintf(w, "  %s\n", clean(line))
 		}
 	}
+}
+
+// writeJournals says which journals were given and how far they reach: what is not in them is not known.
+func writeJournals(w io.Writer, o *recovery.Opened) {
+	for _, j := range o.Journals {
+		fmt.Fprintf(w, "Journal beside backup %s: control entries %d to %d, SHA-256 %s\n", clean(j.Backup), j.From, j.To-1, clean(j.SHA256))
+	}
+	if known := o.Control - o.Head.ControlCount; known > 0 {
+		fmt.Fprintf(w, "Known without a gap after the backup: %d control entries, up to %d\n", known, o.Control-1)
+	} else {
+		fmt.Fprintln(w, "Of the time after the backup nothing is known without a gap")
+	}
+}
+
+// notSeen refuses a session that leaves out what this client has seen: whoever began it would take away what was
+// restricted since, and who signs could have known.
+func (s *session) notSeen(o *recovery.Opened) error {
+	if o.Scratch { // the instance is alive, and everybody has seen more
+		return nil
+	}
+	seen, any, err := client.HighestSeen(s.trust, s.settings[setStateDir])
+	if err != nil || !any || seen.Size <= o.Head.Size {
+		return err
+	}
+	named := slices.ContainsFunc(o.Known, func(k ledger.Known) bool {
+		return k.Size > seen.Size || k.Size == seen.Size && k.Root == seen.Root.String()
+	})
+	if !named {
+		return fmt.Errorf("you have seen a ledger of %d entries, and the session names none as large: give your checkpoint (%s.checkpoint in %s) to who began it; they begin a new one with --known, and with every journal that there is: %w",
+			seen.Size, o.Instance, s.settings[setStateDir], recovery.ErrOther)
+	}
+	if seen.ControlCount > o.Control {
+		s.say("Note: you have seen %d control entries; the journals of this session know them up to %d without a gap.", seen.ControlCount, o.Control)
+	}
+	return nil
 }
 
 func restoreShow() *cobra.Command {
@@ -259,6 +297,9 @@ func restoreSign(use, short, long, question string, give func(*recovery.Opened, 
 			return err
 		}
 		writeSession(s.err, o)
+		if err := s.notSeen(o); err != nil {
+			return err
+		}
 		if err := s.confirm(*yes, fmt.Sprintf("%s as %s?", question, s.signer.ID())); err != nil {
 			return err
 		}

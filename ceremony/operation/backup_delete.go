@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"conclave/custodian"
 	"conclave/custodian/backup"
 	"conclave/custodian/ledger"
@@ -16,36 +18,40 @@ import (
 type backupDeleteParams struct {
 	Backup string `json:"backup"`
 	Reason string `json:"reason"`
+	// Gone attests that the file was destroyed otherwise, or with what it lay on: nothing is looked for.
+	Gone bool `json:"gone"`
 }
 
 // backupDelete deletes a copy and attests that no other of the same file is left: from then on it
-// no longer counts among the copies outstanding.
+// no longer counts among the copies outstanding. A file that another node wrote is deleted by that node.
 type backupDelete struct{}
 
 func (backupDelete) Name() string { return "backup.delete" }
 
-func (backupDelete) read(view *store.View, in Input) (*backup.Copy, string, error) {
-	p, err := decode[backupDeleteParams](in)
-	if err != nil {
-		return nil, "", err
+func (backupDelete) read(view *store.View, in Input) (p backupDeleteParams, c *backup.Copy, err error) {
+	if p, err = decode[backupDeleteParams](in); err != nil {
+		return p, nil, err
 	}
-	reason, err := why("reason", p.Reason, in)
-	if err != nil {
-		return nil, "", err
+	if p.Reason, err = why("reason", p.Reason, in); err != nil {
+		return p, nil, err
 	}
-	c, _, err := lookup[backup.Copy](view, custodian.KindBackup, "backup", p.Backup, "backup")
-	return c, reason, err
+	c, _, err = lookup[backup.Copy](view, custodian.KindBackup, "backup", p.Backup, "backup")
+	return p, c, err
 }
 
 func (o backupDelete) Prepare(_ context.Context, _ Env, view *store.View, in Input) (Plan, error) {
-	c, reason, err := o.read(view, in)
+	p, c, err := o.read(view, in)
 	if err != nil {
 		return Plan{}, err
 	}
+	after := "deleted by node " + c.Node
+	if p.Gone {
+		after = "destroyed otherwise, as whoever approves attests: nothing is looked for"
+	}
 	plan := Plan{Target: Target{Type: "backup", ID: c.ID},
 		Title: fmt.Sprintf("Delete backup %s; whoever approves attests that no other copy of the file is left", c.ID),
-		Lines: []Line{{Label: "file", Before: c.File, After: "deleted"}, {Label: "ledger entries in it", After: fmt.Sprint(c.Size)},
-			{Label: "made", After: c.At.Format(time.RFC3339)}, {Label: "reason", After: reason}},
+		Lines: []Line{{Label: "file", Before: c.File, After: after}, {Label: "ledger entries in it", After: fmt.Sprint(c.Size)},
+			{Label: "made", After: c.At.Format(time.RFC3339)}, {Label: "reason", After: p.Reason}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "backup", ID: c.ID}}}
 	if c.Status == backup.CopyDeleted {
 		plan.Deny = append(plan.Deny, refusal("already_deleted", "backup "+c.ID+" is deleted already", "nothing to do"))
@@ -56,33 +62,64 @@ func (o backupDelete) Prepare(_ context.Context, _ Env, view *store.View, in Inp
 	return plan, nil
 }
 
-// Effect deletes the file. One that is gone already, or never was on this node, is as it should be.
+// deletion is what came of it.
+type deletion struct {
+	// Deferred: the node that wrote the file has to delete it, and records that.
+	Deferred bool `json:"deferred"`
+}
+
+// Effect deletes the file where this node wrote it. One that is not where it should be is gone only where this node can
+// tell: see [Writes].
 func (o backupDelete) Effect(_ context.Context, env Env, in Input, effectID string, _ *secret.Bytes) (Effect, error) {
-	c, _, err := o.read(env.Custodian.View(), in)
+	return o.delete(env, in, effectID, false)
+}
+
+func (o backupDelete) delete(env Env, in Input, effectID string, again bool) (Effect, error) {
+	view, node := env.Custodian.View(), env.Custodian.Node()
+	p, c, err := o.read(view, in)
 	if err != nil {
 		return Effect{}, err
 	}
-	return Effect{ID: effectID}, RemoveCopy(c, false)
+	d := deletion{Deferred: !p.Gone && c.Node != node}
+	if c.Node == node {
+		gone, err := RemoveCopy(c, false)
+		if err != nil {
+			return Effect{}, err
+		}
+		if !gone && !again && !p.Gone && !Writes(view, node, c) {
+			return Effect{}, fmt.Errorf("%s is not there, and this node does not write backups there now: bring the directory back, or propose it as gone, which whoever approves attests", c.File)
+		}
+	}
+	data, err := json.Marshal(d)
+	return Effect{ID: effectID, Data: data}, err
 }
 
-// Recover deletes again: deleting twice is deleting once.
-func (o backupDelete) Recover(ctx context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
-	effect, err := o.Effect(ctx, env, in, effectID, nil)
+// Recover deletes again: deleting twice is deleting once, and the intent is on record.
+func (o backupDelete) Recover(_ context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
+	effect, err := o.delete(env, in, effectID, true)
 	return effect, err == nil, err
 }
 
-func (o backupDelete) Complete(_ context.Context, env Env, tx *store.Tx, in Input, _ Effect) (Result, error) {
-	c, reason, err := o.read(tx.View(), in)
+func (o backupDelete) Complete(_ context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error) {
+	var d deletion
+	if err := json.Unmarshal(effect.Data, &d, json.RejectUnknownMembers(true)); err != nil {
+		return Result{}, fmt.Errorf("reading what was done: %w", err)
+	}
+	p, c, err := o.read(tx.View(), in)
 	if err != nil {
 		return Result{}, err
 	}
-	a := act(env, tx, in, reason)
+	a := act(env, tx, in, p.Reason)
+	detail := map[string]any{"sha256": c.SHA256, "file": c.File, "gone": p.Gone}
+	event := "backup.delete"
 	c.Status, c.GoneAt, c.GoneBy = backup.CopyDeleted, &a.at, in.Ceremony
-	e := a.event("backup.delete", ledger.Target{Type: "backup", ID: c.ID}, map[string]any{"sha256": c.SHA256, "file": c.File})
-	if err := a.put(tx, custodian.KindBackup, c.ID, c, e); err != nil {
+	if d.Deferred {
+		event, c.Status, c.GoneAt, detail["node"] = "backup.expire", backup.CopyExpired, nil, c.Node
+	}
+	if err := a.put(tx, custodian.KindBackup, c.ID, c, a.event(event, ledger.Target{Type: "backup", ID: c.ID}, detail)); err != nil {
 		return Result{}, err
 	}
-	return result(map[string]any{"backup": c.ID, "status": string(c.Status)}), nil
+	return result(map[string]any{"backup": c.ID, "status": string(c.Status), "node": c.Node}), nil
 }
 
 // Undo: there is none; the register shows the ceremony as indeterminate until its record is made.

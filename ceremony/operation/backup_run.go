@@ -12,6 +12,7 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/backup"
+	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
@@ -54,7 +55,7 @@ func (o backupRun) Prepare(_ context.Context, env Env, view *store.View, in Inpu
 		Title:  fmt.Sprintf("Copy this instance to %s", s.Directory),
 		Lines:  []Line{{Label: "schedule", After: s.ID}, {Label: "opens with", After: fmt.Sprintf("%d of %d shares of set %s, epoch %d", set.Threshold, set.Total, set.ID, s.Epoch)}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "backup_schedule", ID: s.ID}, Precedent: s.DecidedBy}}
-	plan.Deny = unable(env)
+	plan.Deny = append(unable(env), enough(view, s, in)...)
 	if s.Status != backup.ScheduleActive {
 		plan.Deny = append(plan.Deny, refusal("schedule_stopped", "schedule "+s.ID+" is stopped", "decide on it anew (backup.schedule)"))
 	}
@@ -64,6 +65,40 @@ func (o backupRun) Prepare(_ context.Context, env Env, view *store.View, in Inpu
 			"the holders confirm their shares (share.confirm)"))
 	}
 	return plan, nil
+}
+
+// enough refuses copies that people ask for beside the schedule once there are as many as the schedule keeps: they fill
+// the directory.
+func enough(view *store.View, s *backup.Schedule, in Input) []policies.Reason {
+	if asker(in) == "" {
+		return nil
+	}
+	_, extra := apart(Copies(view, s.ID, backup.CopyPresent))
+	if len(extra) < s.Keep {
+		return nil
+	}
+	return []policies.Reason{refusal("extra_copies", fmt.Sprintf("%d copies beside schedule %s are there", len(extra), s.ID),
+		fmt.Sprintf("a scheduled copy is made every %s and deletes those older than %s; or delete one by ceremony (backup.delete)", s.Interval(), s.Retention()))}
+}
+
+// asker is the person who asks for a copy; "" where the schedule brings it.
+func asker(in Input) string {
+	if in.Requester.Kind == identity.Human {
+		return in.Requester.ID
+	}
+	return ""
+}
+
+// apart tells the copies that the schedule brought from those that people asked for.
+func apart(copies []*backup.Copy) (scheduled, extra []*backup.Copy) {
+	for _, c := range copies {
+		if c.AskedBy == "" {
+			scheduled = append(scheduled, c)
+		} else {
+			extra = append(extra, c)
+		}
+	}
+	return scheduled, extra
 }
 
 func confirmedOf(view *store.View, s *backup.Schedule) int {
@@ -151,15 +186,17 @@ func (o backupRun) Complete(_ context.Context, env Env, tx *store.Tx, in Input, 
 		return Result{}, err
 	}
 	a := act(env, tx, in, in.Reason)
-	made.At = a.at
+	made.At, made.AskedBy = a.at, asker(in)
 	e := a.event("backup.run", ledger.Target{Type: "backup", ID: made.ID}, map[string]any{"schedule": made.Schedule, "file": made.File, "bytes": made.Bytes,
 		"sha256": made.SHA256, "size": made.Size, "root": made.Root, "rows": made.Rows, "share_set": made.ShareSet, "epoch": made.Epoch, "key": made.KeyID})
 	if err := a.put(tx, custodian.KindBackup, made.ID, made, e); err != nil {
 		return Result{}, err
 	}
-	expired, err := expire(a, tx, s)
-	if err != nil {
-		return Result{}, err
+	expired := []string{}
+	if made.AskedBy == "" { // nobody makes older copies go by asking for new ones
+		if expired, err = expire(a, tx, s); err != nil {
+			return Result{}, err
+		}
 	}
 	return result(map[string]any{"backup": made.ID, "file": made.File, "bytes": made.Bytes, "sha256": made.SHA256, "size": made.Size, "expired": expired}), nil
 }
@@ -167,14 +204,18 @@ func (o backupRun) Complete(_ context.Context, env Env, tx *store.Tx, in Input, 
 // maxExpire bounds what one run takes out of retention; the next run goes on.
 const maxExpire = 32
 
-// expire marks the copies of a schedule that more recent ones make superfluous. Their files are deleted afterwards.
+// expire marks the copies that the schedule does not keep: of its own all but the newest, and those beside it once they
+// are older than what it keeps reaches back. Their files are deleted afterwards.
 func expire(a acting, tx *store.Tx, s *backup.Schedule) ([]string, error) {
-	present := Copies(tx.View(), s.ID, backup.CopyPresent)
-	out := []string{}
-	for _, c := range present[min(len(present), s.Keep):] {
-		if len(out) == maxExpire {
-			break
+	scheduled, extra := apart(Copies(tx.View(), s.ID, backup.CopyPresent))
+	over := scheduled[min(len(scheduled), s.Keep):]
+	for _, c := range extra {
+		if a.at.Sub(c.At) > s.Retention() {
+			over = append(over, c)
 		}
+	}
+	out := []string{}
+	for _, c := range over[:min(len(over), maxExpire)] {
 		c.Status = backup.CopyExpired
 		e := a.event("backup.expire", ledger.Target{Type: "backup", ID: c.ID}, map[string]any{"keep": s.Keep})
 		if err := a.put(tx, custodian.KindBackup, c.ID, c, e); err != nil {
@@ -222,7 +263,8 @@ func (o backupRun) Stray(ctx context.Context, env Env, in Input, effect Effect) 
 	return o.Undo(ctx, env, in, effect)
 }
 
-// DueBackups finds the schedules whose next copy is due and can be made.
+// DueBackups finds the schedules whose next copy is due and can be made. It is due at once where the key is new, where a
+// recovery has taken another way since the last one, and where this node has none: beside a copy the journal goes on.
 func (j Jobs) DueBackups(view *store.View, now time.Time) []Scheduled {
 	var out []Scheduled
 	for _, s := range store.All[backup.Schedule](view, custodian.KindBackupSchedule) {
@@ -230,12 +272,31 @@ func (j Jobs) DueBackups(view *store.View, now time.Time) []Scheduled {
 		if err != nil || s.Status != backup.ScheduleActive || confirmedOf(view, s) < min(set.Total, set.Threshold+1) {
 			continue
 		}
-		last := Copies(view, s.ID, backup.CopyPresent)
-		if len(last) > 0 && now.Sub(last[0].At) < s.Interval() && last[0].KeyID == s.KeyID {
+		if j.copied(view, s, now) {
 			continue
 		}
 		out = append(out, Scheduled{Operation: backupRun{}.Name(), Params: custodian.Detail(map[string]any{"schedule": s.ID}),
 			Reason: fmt.Sprintf("scheduled: every %s", s.Interval())})
 	}
 	return out
+}
+
+// copied: there is a scheduled copy that is new enough, to the key in force, and one of this node.
+func (j Jobs) copied(view *store.View, s *backup.Schedule, now time.Time) bool {
+	recovered, _ := LastRecovery(view)
+	all, _ := apart(Copies(view, s.ID, backup.CopyPresent))
+	own := slices.DeleteFunc(all, func(c *backup.Copy) bool { return c.LeftBy != "" || recovered != nil && c.Size <= recovered.Size })
+	return len(own) > 0 && now.Sub(own[0].At) < s.Interval() && own[0].KeyID == s.KeyID &&
+		slices.ContainsFunc(own, func(c *backup.Copy) bool { return c.Node == j.Env.Custodian.Node() })
+}
+
+// LastRecovery is the newest recovery of this ledger; false for none.
+func LastRecovery(view *store.View) (*backup.Recovery, bool) {
+	var last *backup.Recovery
+	for _, r := range store.All[backup.Recovery](view, custodian.KindRecovery) {
+		if last == nil || r.Size > last.Size {
+			last = r
+		}
+	}
+	return last, last != nil
 }

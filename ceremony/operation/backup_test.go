@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -163,4 +164,59 @@ func TestBackupOfAnEditedDatabaseIsRefused(t *testing.T) {
 	left, err = filepath.Glob(filepath.Join(dir, ".*partial"))
 	require.NoError(t, err)
 	require.Empty(t, left, "nothing half done stays")
+}
+
+// Nobody makes older copies go by asking for new ones, and nobody fills the directory with them.
+func TestInvariant01_AskedForCopiesExpireNone(t *testing.T) {
+	r, _ := copying(t)
+	first := r.runBackup(t)
+	ask := func() {
+		in := r.input(t, human("demo-ada"), map[string]any{"schedule": "nightly"})
+		_, err := r.execute(t, "backup.run", in, nil)
+		require.NoError(t, err)
+	}
+	for range 2 {
+		r.Clock.Advance(time.Minute)
+		ask()
+	}
+	require.Len(t, operation.Copies(r.View(), "nightly", backup.CopyPresent), 3)
+	require.Contains(t, r.denied(t, "backup.run", human("demo-ada"), map[string]any{"schedule": "nightly"}), "extra_copies")
+	r.Clock.Advance(time.Hour)
+	require.Len(t, operation.Jobs{Env: r.env}.DueBackups(r.View(), r.Clock.Now()), 1, "the schedule goes on beside them")
+	r.runBackup(t)
+	require.Empty(t, operation.Copies(r.View(), "nightly", backup.CopyExpired))
+	r.Clock.Advance(2 * time.Hour)
+	r.runBackup(t)
+	expired := operation.Copies(r.View(), "nightly", backup.CopyExpired)
+	require.Len(t, expired, 3, "the oldest of the schedule, and what was asked for once it is older than what stays")
+	require.True(t, slices.ContainsFunc(expired, func(c *backup.Copy) bool { return c.ID == first.ID }))
+}
+
+// A deletion is on record where it happened: not where another node has the file, nor where a directory is absent.
+func TestInvariant10_ACopyThatIsNotFoundIsNotDeleted(t *testing.T) {
+	r, dir := copying(t)
+	r.runBackup(t)
+	second := r.runBackup(t)
+	del := op(t, "backup.delete").(operation.Effectful)
+	in := r.input(t, human("demo-ada"), map[string]any{"backup": second.ID, "reason": "a test"})
+	second.Node = "node-2"
+	r.Put(t, custodian.KindBackup, second.ID, second)
+	effect, err := del.Effect(t.Context(), r.env, in, "e-9", nil)
+	require.NoError(t, err)
+	require.FileExists(t, second.File, "it is for the node that wrote it to delete")
+	require.JSONEq(t, `{"deferred":true}`, string(effect.Data))
+	second.Node = custodiantest.NodeID
+	r.Put(t, custodian.KindBackup, second.ID, second)
+	require.NoError(t, os.Rename(dir, dir+".away"))
+	_, err = del.Effect(t.Context(), r.env, in, "e-9", nil)
+	require.ErrorContains(t, err, "is not there")
+	gone := r.input(t, human("demo-ada"), map[string]any{"backup": second.ID, "reason": "a test", "gone": true})
+	_, err = del.Effect(t.Context(), r.env, gone, "e-9", nil)
+	require.NoError(t, err, "people may attest it")
+	require.NoError(t, os.Rename(dir+".away", dir))
+	_, err = del.Effect(t.Context(), r.env, in, "e-9", nil)
+	require.NoError(t, err)
+	require.NoFileExists(t, second.File)
+	_, err = del.Effect(t.Context(), r.env, in, "e-9", nil)
+	require.NoError(t, err, "here it is known to be gone")
 }

@@ -74,9 +74,12 @@ func (c *copying) find() (string, error) {
 	return "", nil
 }
 
+// lockName is the file by which a writer keeps others out, and by which it knows its directory.
+const lockName = ".conclave-backup.lock"
+
 // lock keeps a second writer out of the directory until unlock.
 func (c *copying) lock() (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(c.schedule.Directory, ".conclave-backup.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(filepath.Join(c.schedule.Directory, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the backup directory cannot be written to (it must exist; an absent mount is not made up for): %w", err)
 	}
@@ -109,7 +112,8 @@ func (c *copying) make(ctx context.Context) (_ *backup.Copy, err error) {
 	if _, err := c.describe(temp); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the backup back: %w", err), remove(temp))
 	}
-	final := filepath.Join(c.schedule.Directory, fmt.Sprintf("%s-%s-%s%s", c.schedule.ID, c.in.Now.UTC().Format("20060102T150405Z"), c.id, backup.BackupSuffix))
+	named := backup.Manifest{ID: c.id, Schedule: c.schedule.ID, CreatedAt: c.in.Now}
+	final := filepath.Join(c.schedule.Directory, named.FileName())
 	if err := publish(temp, final); err != nil {
 		return nil, errors.Join(err, remove(temp))
 	}
@@ -194,7 +198,7 @@ func (c *copying) describe(path string) (*backup.Copy, error) {
 		return nil, fmt.Errorf("%w: backup %s with %d entries of %d", backup.ErrAltered, m.ID, sum.Entries, head.Size)
 	}
 	return &backup.Copy{ID: c.id, Schedule: m.Schedule, File: path, Bytes: sum.Bytes, SHA256: sum.SHA256, Size: head.Size, Root: head.Root.String(),
-		Rows: sum.Rows, ShareSet: m.ShareSet, Epoch: m.Epoch, Threshold: m.Threshold, KeyID: m.KeyID, Sets: sum.Sets, Control: head.ControlCount, Node: m.Node,
+		Rows: sum.Rows, ShareSet: m.ShareSet, Epoch: m.Epoch, Threshold: m.Threshold, KeyID: m.KeyID, Sets: sum.Sets, Control: head.ControlCount, ControlLast: head.ControlLast, Node: m.Node,
 		StartedAt: m.CreatedAt, Status: backup.CopyPresent}, nil
 }
 
@@ -229,34 +233,57 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// RemoveCopy deletes a backup's file, where it is, and with it its journal where no older copy needs that. It refuses
-// what is not a backup of this name.
-func RemoveCopy(c *backup.Copy, journal bool) error {
+// RemoveCopy deletes a backup's file, and with it its journals where no older copy needs them. It refuses what is not a
+// backup of this name. gone is false where there was no file, which alone says nothing: see [Writes].
+func RemoveCopy(c *backup.Copy, journals bool) (gone bool, err error) {
 	f, err := os.Open(c.File)
 	if errors.Is(err, fs.ErrNotExist) {
-		return removeJournal(c, journal)
+		return false, nil
 	}
 	if err != nil {
-		return fmt.Errorf("deleting backup %s: %w", c.ID, err)
+		return false, fmt.Errorf("deleting backup %s: %w", c.ID, err)
 	}
 	ours := isBackup(f)
 	if err := f.Close(); err != nil || !ours || !strings.HasSuffix(c.File, "-"+c.ID+backup.BackupSuffix) {
-		return errors.Join(fmt.Errorf("deleting backup %s: %s is not a backup, and is left alone", c.ID, c.File), err)
+		return false, errors.Join(fmt.Errorf("deleting backup %s: %s is not a backup, and is left alone", c.ID, c.File), err)
 	}
 	if err := remove(c.File); err != nil {
-		return err
+		return false, err
 	}
-	if err := removeJournal(c, journal); err != nil {
-		return err
+	if journals {
+		if err := RemoveJournals(c); err != nil {
+			return true, err
+		}
 	}
-	return syncDir(filepath.Dir(c.File))
+	return true, syncDir(filepath.Dir(c.File))
 }
 
-func removeJournal(c *backup.Copy, also bool) error {
-	if !also {
-		return nil
+// Writes says whether this node writes backups to the directory of a copy, so that a file which is not there is gone: an
+// absent mount, another node's disk, or the disk of a machine that was left behind show no files either.
+func Writes(view *store.View, node string, c *backup.Copy) bool {
+	if c.Node != node || c.LeftBy != "" {
+		return false
 	}
-	return remove(backup.JournalFile(c.File))
+	for _, r := range store.All[backup.Recovery](view, custodian.KindRecovery) {
+		if c.Size <= r.Size { // it was made before: the machine may be another one
+			return false
+		}
+	}
+	_, err := os.Lstat(filepath.Join(filepath.Dir(c.File), lockName))
+	return err == nil
+}
+
+// RemoveJournals deletes the segments beside a copy that is gone.
+func RemoveJournals(c *backup.Copy) error {
+	found, err := backup.JournalFiles(c.File)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range found {
+		errs = append(errs, remove(path))
+	}
+	return errors.Join(errs...)
 }
 
 func isBackup(r io.Reader) bool {

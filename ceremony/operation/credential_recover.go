@@ -70,7 +70,9 @@ func (credentialRecover) read(view *store.View, in Input) (*recovery, error) {
 	after.ApprovalKeys = append(after.ApprovalKeys, keys.credential)
 	if keys.shareKeyID != "" {
 		if after.ShareKeyID != "" {
-			after.FormerShareKeys = append(slices.Clone(after.FormerShareKeys), after.ShareKeyID)
+			if !slices.Contains(after.FormerShareKeys, after.ShareKeyID) {
+				after.FormerShareKeys = append(slices.Clone(after.FormerShareKeys), after.ShareKeyID)
+			}
 			r.duties = followUps(view, after, people.CauseDevice, in, nil)
 		}
 		after.ShareKey, after.ShareKeyID = keys.shareKey, keys.shareKeyID

@@ -116,7 +116,7 @@ func (m *moving) unused(view *store.View) error {
 func (m *moving) former() []string {
 	out := slices.Clone(m.before.FormerShareKeys)
 	for _, id := range m.before.ShareKeyIDs() {
-		if !slices.Contains(m.person.ShareKeyIDs(), id) {
+		if !slices.Contains(m.person.ShareKeyIDs(), id) && !slices.Contains(out, id) {
 			out = append(out, id)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -86,7 +85,7 @@ func Run(ctx context.Context, in Input) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	r := &run{Input: in, lost: lost, node: cfg.Node}
+	r := &run{Input: in, lost: lost, node: cfg.Node, file: file}
 	restored, err := store.Restore(ctx, cfg, store.RestoreInput{Trust: in.Trust, Known: in.Known, Amend: r.amend, Records: func() (store.Record, error) {
 		rec, err := file.Next()
 		if err != nil && file.Complete() && file.Sum().SHA256 != in.Session.Backup.SHA256 {
@@ -97,19 +96,20 @@ func Run(ctx context.Context, in Input) (Result, error) {
 	return Result{Restored: restored, Recovery: r.record, Document: r.document, Voided: r.voided}, err
 }
 
-// journals reads them again and holds them against what was approved.
+// journals reads them again and works out anew what the session says by them: nobody who signed could.
 func (in *Input) journals() (*backup.Lost, error) {
-	lost, err := backup.ReadJournals(in.Journals, in.Trust, in.Session.Head.ControlCount)
+	read, err := backup.ReadJournals(in.Journals, in.Trust, in.Session.Head.ControlCount)
 	if err != nil {
 		return nil, err
 	}
-	same := func(a, b backup.JournalPart) bool {
-		return a.SHA256 == b.SHA256 && a.Backup == b.Backup && a.From == b.From && a.To == b.To
+	is, err := tellOf(in.Session.Manifest.ID, in.Session.Head, read, in.Known)
+	if err != nil {
+		return nil, err
 	}
-	if !slices.EqualFunc(lost.Parts, in.Session.Journals, same) {
-		return nil, fmt.Errorf("the journals are not those that the session names: %w", ErrOther)
+	if why := in.Session.differs(is); why != "" {
+		return nil, fmt.Errorf("%s; give the same --journal and --known as when it was begun, or begin a new one: %w", why, ErrOther)
 	}
-	return lost, nil
+	return read.After(in.Session.Manifest.ID, in.Session.Head)
 }
 
 func (in *Input) decrypt(file *backup.File) (*backup.Keys, error) {
@@ -135,17 +135,10 @@ type run struct {
 	Input
 	lost     *backup.Lost
 	node     string
+	file     *backup.File
 	record   *backup.Recovery
 	document []byte
 	voided   int
-}
-
-// change is a row that is restricted again.
-type change struct {
-	kind  store.Kind
-	id    string
-	value any // nil: deleted
-	what  string
 }
 
 // amend judges the quorum and begins the recovery epoch.
@@ -157,6 +150,11 @@ func (r *run) amend(tx *store.Tx, _ *ledger.VerifyReport, lost []ledger.Head) er
 	if err != nil {
 		return err
 	}
+	registered, err := r.restored(tx)
+	if err != nil {
+		return err
+	}
+	changes = append(changes, registered)
 	quorum, err := r.Session.Judge(r.envelopes(), r.register(tx.View(), changes))
 	if err != nil {
 		return err
@@ -167,13 +165,17 @@ func (r *run) amend(tx *store.Tx, _ *ledger.VerifyReport, lost []ledger.Head) er
 		r.record.Envelopes = append(r.record.Envelopes, json.RawMessage(e))
 	}
 	for _, c := range changes {
-		r.record.Restrictions = append(r.record.Restrictions, fmt.Sprintf("%s %s: %s", c.kind, c.id, c.what))
+		r.record.Restrictions = append(r.record.Restrictions, c.line())
 	}
+	r.record.Restrictions, r.record.Deviations = atMost(r.record.Restrictions, maxRecorded), atMost(r.record.Deviations, maxRecorded)
 	if r.record.Rows, err = prefix(tx.View(), r.Session.Manifest, append(slices.Clone(quorum.People), quorum.Witnesses...)); err != nil {
 		return err
 	}
 	if err := r.begin(tx, quorum); err != nil {
 		return err
+	}
+	if len(notes) > 0 {
+		changes = append(changes, r.finding(tx, quorum, len(notes)))
 	}
 	if err := r.apply(tx, changes); err != nil {
 		return err
@@ -201,35 +203,6 @@ func (r *run) envelopes() []jsontext.Value {
 		out = append(out, c.Envelope)
 	}
 	return out
-}
-
-// restrictions finds what the journals say must hold again.
-func (r *run) restrictions(tx *store.Tx) (changes []change, notes []string, err error) {
-	act := backup.Act{Actor: "node:" + r.node, Ceremony: r.Session.ID, At: tx.Now()}
-	for _, f := range r.lost.Facts {
-		row, err := tx.View().Get(store.Kind(f.Kind), f.ID)
-		if errors.Is(err, store.ErrNotFound) {
-			continue // made after the backup: what does not exist needs no restriction
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		value, err := own(tx.View(), row)
-		if err != nil {
-			return nil, nil, err
-		}
-		if set, is := value.(*people.ShareSet); is && f.Epoch > set.Epoch {
-			notes = append(notes, fmt.Sprintf("share set %s was at epoch %d; the backup is at %d, and its shares of that epoch are needed again", set.ID, f.Epoch, set.Epoch))
-		}
-		next, what, err := backup.Restrict(value, f, act)
-		if err != nil {
-			return nil, nil, err
-		}
-		if next != nil {
-			changes = append(changes, change{store.Kind(f.Kind), f.ID, next, what})
-		}
-	}
-	return changes, notes, nil
 }
 
 // register is the restored register with the restrictions already in force: whoever left in the lost range does not
@@ -321,36 +294,6 @@ func (r *run) begin(tx *store.Tx, q Quorum) error {
 		detail["lost_to"] = r.Session.Known[0].Size
 	}
 	return tx.Append(r.entry(ledger.RecoveryType, ledger.Target{Type: ledger.RecoveryKind, ID: r.record.ID}, detail))
-}
-
-// perEntry bounds the rows that one entry changes; each is named in its detail too.
-const perEntry = 64
-
-func (r *run) apply(tx *store.Tx, changes []change) error {
-	for part := range slices.Chunk(changes, perEntry) {
-		var lines []string
-		for _, c := range part {
-			if err := tx.Put(c.kind, c.id, c.value); err != nil {
-				return err
-			}
-			lines = append(lines, fmt.Sprintf("%s %s: %s", c.kind, c.id, c.what))
-		}
-		e := r.entry("recovery.restrict", ledger.Target{Type: ledger.RecoveryKind, ID: r.record.ID}, map[string]any{"restricted": lines})
-		ledger.ShrinkDetail(&e)
-		if err := tx.Append(e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// own is a copy of a row's value that may be changed.
-func own(view *store.View, row store.Row) (any, error) {
-	spec, known := custodian.Schema()[row.Kind]
-	if !known {
-		return nil, fmt.Errorf("rows of kind %q are unknown", row.Kind)
-	}
-	return spec.Decode(row.Body)
 }
 
 // VerifyDocument judges a recovery document by rows that are proven to be those of the ledger before it: hash gives

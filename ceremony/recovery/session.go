@@ -36,8 +36,6 @@ const (
 	Life = 7 * 24 * time.Hour
 	// maxSession bounds a session's bytes: the manifest with all sealed shares, and room.
 	maxSession = 8 << 20
-	// maxShown bounds the lines about the lost range that a session carries for its readers.
-	maxShown = 200
 )
 
 // Reasons why a session or what was given for it is refused.
@@ -61,25 +59,31 @@ type Backup struct {
 
 // Session is one restore as everybody who takes part sees and signs it. What is signed is its digest.
 type Session struct {
-	Version  int                  `json:"v"`
-	ID       string               `json:"id"`
-	Scratch  bool                 `json:"scratch"` // a drill: the result is thrown away
-	Instance string               `json:"instance"`
-	Mode     string               `json:"mode"`
-	Backup   Backup               `json:"backup"`
-	Manifest jsontext.Value       `json:"manifest"` // signed by the node that wrote the backup
-	Target   string               `json:"target"`   // directory where the instance will stand
-	Driver   string               `json:"driver"`   // database: "sqlite" or "postgres"
-	Known    []ledger.Known       `json:"known"`    // heads beyond the backup that somebody had seen
+	Version  int            `json:"v"`
+	ID       string         `json:"id"`
+	Scratch  bool           `json:"scratch"` // a drill: the result is thrown away
+	Instance string         `json:"instance"`
+	Mode     string         `json:"mode"`
+	Backup   Backup         `json:"backup"`
+	Manifest jsontext.Value `json:"manifest"` // signed by the node that wrote the backup
+	Target   string         `json:"target"`   // directory where the instance will stand
+	Driver   string         `json:"driver"`   // database: "sqlite" or "postgres"
+	Told
+	Collector jwk.Key `json:"collector"` // shares are sealed to it
+	Nonce     string  `json:"nonce"`
+	BegunAt   string  `json:"begun_at"`
+	ExpiresAt string  `json:"expires_at"`
+}
+
+// Told is what a session says of the time after the backup. All of it follows from the journals and from the checkpoints
+// that somebody had seen: it is worked out again when the session is carried out, and must come out the same.
+type Told struct {
+	Known    []ledger.Known       `json:"known"` // heads beyond the backup that somebody had seen
 	Journals []backup.JournalPart `json:"journals"`
 	// Control is the number of the control entry up to which the journals know everything, from the backup's on.
 	Control      uint64   `json:"control"`
 	Restrictions []string `json:"restrictions"` // what the journals say must be applied again
-	Deviations   []string `json:"deviations"`   // what is not known
-	Collector    jwk.Key  `json:"collector"`    // shares are sealed to it
-	Nonce        string   `json:"nonce"`
-	BegunAt      string   `json:"begun_at"`
-	ExpiresAt    string   `json:"expires_at"`
+	Deviations   []string `json:"deviations"`   // what is not known, or comes undone
 }
 
 const timeForm = "2006-01-02T15:04:05.000Z"
@@ -110,30 +114,17 @@ func Begin(in BeginInput) (*Session, []byte, error) {
 		Backup: Backup{ID: m.ID, SHA256: in.Written.SHA256, Bytes: in.Written.Bytes, Size: head.Size, Root: head.Root.String(),
 			Rows: in.Written.Rows, CreatedAt: m.CreatedAt},
 		Manifest: jsontext.Value(in.File.Envelope), Target: in.Target, Driver: in.Driver, Collector: in.Collector, Nonce: statement.NewNonce(),
-		Known: knownBeyond(head, in.Known, in.Lost.Heads), Journals: in.Lost.Parts, Control: in.Lost.To, Restrictions: []string{}, Deviations: []string{},
 		BegunAt: in.Now.UTC().Format(timeForm), ExpiresAt: in.Now.Add(Life).UTC().Format(timeForm)}
-	if s.Journals == nil {
-		s.Journals = []backup.JournalPart{}
+	tell, err := tellOf(m.ID, head, in.Lost, in.Known)
+	if err != nil {
+		return nil, nil, err
 	}
-	for _, f := range in.Lost.Facts {
-		if line := factLine(f); line != "" && len(s.Restrictions) < maxShown {
-			s.Restrictions = append(s.Restrictions, line)
-		}
-	}
-	s.Deviations = deviations(head, s, in.Lost)
+	s.Told = *tell
 	raw, err := s.encode()
 	if err != nil {
 		return nil, nil, err
 	}
 	return s, raw, nil
-}
-
-// factLine says what a fact would restrict, for people; "" for a state of affairs that restricts nothing by itself.
-func factLine(f backup.Fact) string {
-	if f.State == "" {
-		return ""
-	}
-	return fmt.Sprintf("%s %s: %s", strings.ReplaceAll(f.Kind, "_", " "), f.ID, f.State)
 }
 
 // knownBeyond are the largest heads beyond the backup, each once, largest first.
@@ -159,31 +150,6 @@ func sortKnown(list []ledger.Known) {
 			list[j], list[j-1] = list[j-1], list[j]
 		}
 	}
-}
-
-// deviations say what about the lost range cannot be known.
-func deviations(head ledger.Head, s *Session, lost *backup.Lost) []string {
-	out := []string{}
-	most := uint64(0)
-	control := head.ControlCount
-	for _, h := range lost.Heads {
-		control = max(control, h.ControlCount)
-	}
-	if len(s.Known) > 0 {
-		most = s.Known[0].Size
-	}
-	switch {
-	case len(s.Journals) == 0:
-		out = append(out, "no journal was given: destructions, revocations, suspensions and departures after the backup are not known")
-	case lost.To < control:
-		out = append(out, fmt.Sprintf("journals know the control entries up to %d without a gap, of %d that were seen", lost.To, control))
-	}
-	if most > 0 {
-		out = append(out, fmt.Sprintf("ledger entries %d to %d are lost; their control-plane entries that are in the journals stay readable there", head.Size, most-1))
-	} else {
-		out = append(out, "no checkpoint beyond the backup is known; whether anything was recorded after it cannot be said")
-	}
-	return out
 }
 
 func (s *Session) encode() ([]byte, error) {
@@ -239,8 +205,9 @@ func Open(raw []byte, trust *ledger.TrustFile) (*Opened, error) {
 		return fail("version %d, this program reads 1", s.Version)
 	case s.Instance != m.Instance || s.Mode != m.Mode || s.Backup.ID != m.ID || s.Backup.Size != head.Size || s.Backup.Root != head.Root.String():
 		return fail("it says other things of the backup than the manifest")
-	case len(s.Known) > ledger.MaxKnown:
-		return fail("%d known heads, at most %d are named", len(s.Known), ledger.MaxKnown)
+	}
+	if err := s.Told.check(head); err != nil {
+		return fail("%w", err)
 	}
 	if _, err := s.Collector.ECDSA(); err != nil {
 		return fail("collector: %w", err)

@@ -105,12 +105,12 @@ func (r *rig) restore(t *testing.T, data []byte, driver string, private *ecdsa.P
 			if err != nil {
 				return err
 			}
-			next, _, err := backup.Restrict(value, fact, act)
+			applied, err := backup.Restrict(value, fact, act)
 			if err != nil {
 				return err
 			}
-			if next != nil {
-				if err := tx.Put(row.Kind, row.ID, next); err != nil {
+			if applied.Next != nil {
+				if err := tx.Put(row.Kind, row.ID, applied.Next); err != nil {
 					return err
 				}
 			}
@@ -145,9 +145,9 @@ func TestInvariant04_TheDestroyedAndTheDepartedStaySo(t *testing.T) {
 	require.NotEmpty(t, blob)
 
 	r.Clock.Advance(40 * 24 * time.Hour)
-	destroyed, _, err := backup.Restrict(before.Clone(), backup.Fact{State: string(key.Destroyed)}, backup.Act{Actor: "x", Ceremony: "c-1", At: r.Clock.Now()})
+	destroyed, err := backup.Restrict(before.Clone(), backup.Fact{State: string(key.Destroyed)}, backup.Act{Actor: "x", Ceremony: "c-1", At: r.Clock.Now()})
 	require.NoError(t, err)
-	r.Put(t, custodian.KindKeyVersion, key.VersionID(custodiantest.KeyID, 1), destroyed)
+	r.Put(t, custodian.KindKeyVersion, key.VersionID(custodiantest.KeyID, 1), destroyed.Next)
 	gone, _, err := store.Get[people.Person](r.View(), custodian.KindPerson, "demo-eve")
 	require.NoError(t, err)
 	gone.Status = people.StatusLeft
@@ -272,4 +272,83 @@ func TestNewestKeepsWhatIsFinal(t *testing.T) {
 		states[f.ID] = f.State
 	}
 	require.Equal(t, map[string]string{"a": "", "b": "left", "k/1": "destroyed"}, states, "a suspension that was lifted is lifted; an end is an end")
+}
+
+// journal writes what a ledger holds from a backup on, a block an entry.
+func (r *rig) journal(t *testing.T, s *store.Store, path, id string, head ledger.Head) {
+	t.Helper()
+	j, err := backup.OpenJournal(path, r.Instance.ID, id, head.ControlCount-1, head.ControlLast, r.signer, r.trust.NodeKeys)
+	require.NoError(t, err)
+	require.NoError(t, s.ControlEntries(t.Context(), head.ControlLast, func(e *ledger.Entry, raw []byte) error {
+		b := backup.Block{Entries: [][]byte{bytes.Clone(raw)}, Facts: []backup.Fact{}, Checkpoint: string(s.Checkpoint())}
+		for _, c := range e.Rows {
+			row, err := s.View().Get(store.Kind(c.Kind), c.ID)
+			if err != nil {
+				return err
+			}
+			if f, restricts := backup.FactOf(c.Kind, c.ID, row.Revision, row.Value); restricts {
+				b.Facts = append(b.Facts, f)
+			}
+		}
+		return j.Append(b)
+	}))
+}
+
+func suspend(t *testing.T, s *store.Store, id string, status people.Status) {
+	t.Helper()
+	_, err := s.Control(t.Context(), func(tx *store.Tx) error {
+		p, _, err := store.Get[people.Person](tx.View(), custodian.KindPerson, id)
+		if err != nil {
+			return err
+		}
+		p.Status = status
+		if err := tx.Put(custodian.KindPerson, id, p); err != nil {
+			return err
+		}
+		return tx.Append(ledger.Entry{Type: "test.status", Actor: identity.Principal{Kind: identity.Node, ID: "node-1"}, Target: ledger.Target{Type: "person", ID: id}, Outcome: ledger.Done})
+	})
+	require.NoError(t, err)
+}
+
+// After a restore two histories have the same numbers and their journals lie in one folder. What the newer one restricts
+// is not undone by what the one that was left behind had released.
+func TestInvariant08_ASecondRestoreLosesNoRestriction(t *testing.T) {
+	r := newRig(t)
+	data, first, dir := r.backUp(t), r.View().Head(), t.TempDir()
+	suspend(t, r.Store, "demo-eve", people.StatusSuspended)
+	suspend(t, r.Store, "demo-eve", people.StatusActive)
+	suspend(t, r.Store, "demo-dan", people.StatusLeft)
+	suspend(t, r.Store, "demo-eve", people.StatusActive)
+	r.journal(t, r.Store, filepath.Join(dir, "a.journal"), "b-1", first)
+
+	cfg, err := r.restore(t, data, store.SQLite, r.private, nil)
+	require.NoError(t, err)
+	s := storetest.Open(t, cfg)
+	suspend(t, s, "demo-eve", people.StatusSuspended)
+	second := s.View().Head()
+	suspend(t, s, "demo-ben", people.StatusSuspended)
+	r.journal(t, s, filepath.Join(dir, "b.journal"), "b-1", first)
+	r.journal(t, s, filepath.Join(dir, "c.journal"), "b-2", second)
+
+	states := func(id string, head ledger.Head) (map[string]string, *backup.Lost) {
+		all, err := backup.ReadJournals([]string{dir}, r.trust, head.ControlCount)
+		require.NoError(t, err)
+		lost, err := all.After(id, head)
+		require.NoError(t, err)
+		out := map[string]string{}
+		for _, f := range lost.Facts {
+			if f.State != "" {
+				out[f.ID] = f.State
+			}
+		}
+		return out, lost
+	}
+	got, lost := states("b-1", first)
+	require.Equal(t, map[string]string{"demo-eve": "suspended", "demo-ben": "suspended", "demo-dan": "left"}, got)
+	require.Contains(t, lost.Notes[0], "2 histories")
+	got, lost = states("b-2", second)
+	require.Equal(t, map[string]string{"demo-ben": "suspended"}, got, "what was left before this backup is not of its history")
+	require.Equal(t, s.View().Head().ControlCount, lost.To)
+	require.Contains(t, lost.Notes[0], "left before")
+	require.Equal(t, []string{"demo-ben"}, lost.Changed["person"])
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -52,9 +54,29 @@ func (b *Block) Next() uint64 { return b.From + uint64(len(b.Entries)) }
 // ErrJournal: a journal that is not what the node wrote.
 var ErrJournal = errors.New("journal is altered")
 
-// JournalFile is the path of a backup's segment.
-func JournalFile(backupFile string) string {
-	return strings.TrimSuffix(backupFile, BackupSuffix) + JournalSuffix
+// JournalFile is the path of a backup's segment. After a recovery that went on from the backup, the id of which is given,
+// it is another file: what was left behind then is in the first.
+func JournalFile(backupFile, recovery string) string {
+	if recovery != "" {
+		recovery = "." + recovery
+	}
+	return strings.TrimSuffix(backupFile, BackupSuffix) + recovery + JournalSuffix
+}
+
+// JournalFiles are the segments of a backup that are there.
+func JournalFiles(backupFile string) ([]string, error) {
+	found, err := os.ReadDir(filepath.Dir(backupFile))
+	if err != nil {
+		return nil, fmt.Errorf("looking for journals: %w", err)
+	}
+	base := strings.TrimSuffix(filepath.Base(backupFile), BackupSuffix) + "."
+	var out []string
+	for _, e := range found {
+		if strings.HasPrefix(e.Name(), base) && strings.HasSuffix(e.Name(), JournalSuffix) && e.Type().IsRegular() {
+			out = append(out, filepath.Join(filepath.Dir(backupFile), e.Name()))
+		}
+	}
+	return out, nil
 }
 
 // Journal appends to one segment.
@@ -68,8 +90,9 @@ type Journal struct {
 	seq      uint64
 }
 
-// OpenJournal goes on with a segment, or begins it at a control entry's number and the Seq from which to look for it. A line that a crash cut short is taken
-// off: what it would have said is written again.
+// OpenJournal goes on with a segment, or begins it at a control entry's number and the Seq from which to look for it: the
+// last entry of the backup, which links the segment to it. A line that a crash cut short is taken off: what it would have
+// said is written again.
 func OpenJournal(path, instance, backup string, begin, seq uint64, signer dsse.Signer, nodes []ledger.NodeKey) (*Journal, error) {
 	j := &Journal{path: path, instance: instance, backup: backup, signer: signer, next: begin, seq: seq}
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
@@ -88,6 +111,9 @@ func OpenJournal(path, instance, backup string, begin, seq uint64, signer dsse.S
 		b, err := readBlock(line, nodes)
 		if err != nil {
 			return err
+		}
+		if j.previous == "" && b.From == begin+1 {
+			j.next = b.From // begun by a program that wrote no link
 		}
 		if b.From != j.next || b.Previous != j.previous || b.Backup != backup || b.Instance != instance {
 			return fmt.Errorf("%w: a block at control entry %d where %d is due", ErrJournal, b.From, j.next)
@@ -229,12 +255,20 @@ type Lost struct {
 	Heads []ledger.Head
 	// To is the control entry up to which nothing is missing, counted from the backup's own.
 	To uint64
-	// Last is the Seq of the newest control entry known.
-	Last uint64
+	// Last is the Seq of the newest control entry known, LastAt its time.
+	Last   uint64
+	LastAt time.Time
+	// Changed are the ids of the rows that the entries changed, by kind.
+	Changed map[string][]string
+	// Notes say what of the journals is not applied, or doubtful.
+	Notes []string
+
+	segments []segment
+	verify   func(note []byte) (ledger.Head, error)
 }
 
-// ReadJournals reads the segments of an instance from files and directories, newest history last, and says what they
-// know of everything after a backup's control entries. Segments of earlier backups than that do no harm.
+// ReadJournals reads the segments of an instance from files and directories. What they know of everything after one
+// backup says [Lost.After]; what stands in the result is about any that has so many control entries.
 func ReadJournals(paths []string, trust *ledger.TrustFile, from uint64) (*Lost, error) {
 	files, err := journalFiles(paths)
 	if err != nil {
@@ -244,39 +278,24 @@ func ReadJournals(paths []string, trust *ledger.TrustFile, from uint64) (*Lost, 
 	if err != nil {
 		return nil, err
 	}
-	out := &Lost{To: from}
-	var blocks []*Block
+	all := &Lost{verify: func(note []byte) (ledger.Head, error) { return ledger.OpenHead(note, trust.Origin, verifiers...) }}
 	for _, path := range files {
 		part, read, err := readSegment(path, trust)
 		if err != nil {
 			return nil, fmt.Errorf("journal %s: %w", path, err)
 		}
-		if part == nil {
-			continue
-		}
-		out.Parts = append(out.Parts, *part)
-		blocks = append(blocks, read...)
-	}
-	slices.SortStableFunc(blocks, func(a, b *Block) int { return int(a.From) - int(b.From) })
-	for _, b := range blocks {
-		if b.Next() <= from {
-			continue
-		}
-		head, err := ledger.OpenHead([]byte(b.Checkpoint), trust.Origin, verifiers...)
-		if err != nil {
-			return nil, fmt.Errorf("%w: checkpoint: %w", ErrJournal, err)
-		}
-		out.Heads = append(out.Heads, head)
-		out.Facts = append(out.Facts, b.Facts...)
-		if b.From <= out.To {
-			out.To = max(out.To, b.Next())
-		}
-		if e, err := ledger.Decode(b.Entries[len(b.Entries)-1]); err == nil {
-			out.Last = max(out.Last, e.Seq)
+		if part != nil {
+			all.segments = append(all.segments, segment{*part, read})
 		}
 	}
-	out.Facts = Newest(out.Facts)
-	return out, nil
+	// The order is that of what they hold, wherever they lie.
+	slices.SortFunc(all.segments, func(a, b segment) int {
+		return cmp.Or(cmp.Compare(a.part.From, b.part.From), strings.Compare(a.part.SHA256, b.part.SHA256))
+	})
+	for _, g := range all.segments {
+		all.Parts = append(all.Parts, g.part)
+	}
+	return all.after("", from, nil)
 }
 
 // readSegment reads one file; a last line that is cut short is left out.

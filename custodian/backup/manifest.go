@@ -111,6 +111,11 @@ func opened(envelope []byte, payloadType string, trust *ledger.TrustFile, into a
 	return node, nil
 }
 
+// FileName is the name under which a backup stands in the directory of its schedule.
+func (m *Manifest) FileName() string {
+	return fmt.Sprintf("%s-%s-%s%s", m.Schedule, m.CreatedAt.UTC().Format("20060102T150405Z"), m.ID, BackupSuffix)
+}
+
 // ReadManifest checks a signed manifest against the trust file.
 func ReadManifest(envelope []byte, trust *ledger.TrustFile) (*Manifest, error) {
 	m := new(Manifest)

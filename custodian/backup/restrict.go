@@ -1,152 +1,19 @@
 package backup
 
 import (
-	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
+
 	"conclave/custodian/access"
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 )
-
-// Kinds of rows whose restrictions survive a restore. The names are those of package custodian.
-const (
-	kindPerson      = "person"
-	kindShare       = "share"
-	kindShareSet    = "share_set"
-	kindKeyVersion  = "key_version"
-	kindKeystore    = "keystore"
-	kindApplication = "application"
-	kindToken       = "token"
-	kindGrant       = "grant"
-	kindNode        = "node"
-)
-
-// Fact is what a row of the live instance said that restricts: who had left, what was revoked or destroyed. Facts hold
-// no secret, no name and no key material. A journal of facts can only restrict: whoever forges one releases nothing.
-type Fact struct {
-	Kind     string `json:"kind"`
-	ID       string `json:"id"`
-	Revision uint64 `json:"rev"`
-	// State is the row's own word: a version's or person's state, "revoked", "lost", "suspended", "retired",
-	// "deleted"; "" where nothing restricts.
-	State      string     `json:"state,omitempty"`
-	Suspected  bool       `json:"suspected,omitempty"`  // a version suspended on suspicion
-	Roles      []string   `json:"roles,omitempty"`      // a person's roles: others are withdrawn
-	Keys       []string   `json:"keys,omitempty"`       // a person's approval keys in force: others are revoked
-	Operations []string   `json:"operations,omitempty"` // a grant's operations
-	Until      *time.Time `json:"until,omitempty"`      // end of a token or grant
-	Epoch      uint32     `json:"epoch,omitempty"`      // of a share set
-}
-
-// States of facts that no row type has.
-const (
-	factRevoked = "revoked"
-	factDeleted = "deleted"
-)
-
-// FactOf states what a row says; false for kinds that restrict nothing. value nil: the row was deleted.
-func FactOf(kind, id string, revision uint64, value any) (Fact, bool) {
-	f := Fact{Kind: kind, ID: id, Revision: revision}
-	if value == nil {
-		f.State = factDeleted
-		return f, slices.Contains([]string{kindPerson, kindToken, kindGrant, kindApplication, kindNode}, kind)
-	}
-	switch v := value.(type) {
-	case *people.Person:
-		f.ofPerson(v)
-	case *people.Share:
-		if v.Status == people.ShareLost {
-			f.State = string(v.Status)
-		}
-	case *people.ShareSet:
-		f.Epoch = v.Epoch
-	case *key.Version:
-		switch v.State {
-		case key.Destroyed, key.Compromised, key.Suspended, key.Deactivated:
-			f.State, f.Suspected = string(v.State), v.Suspected
-		}
-	case *key.Keystore:
-		if v.Status != key.KeystoreRegistered {
-			f.State = v.Status
-		}
-	case *access.Application:
-		if v.Status != "active" {
-			f.State = v.Status
-		}
-	case *access.Token:
-		f.Until = &v.ExpiresAt
-		if v.RevokedAt != nil {
-			f.State = factRevoked
-		}
-	case *access.Grant:
-		f.Until = &v.ExpiresAt
-		for _, op := range v.Operations {
-			f.Operations = append(f.Operations, string(op))
-		}
-		if v.RevokedAt != nil {
-			f.State = factRevoked
-		}
-	default:
-		return f, false
-	}
-	return f, true
-}
-
-func (f *Fact) ofPerson(p *people.Person) {
-	if p.Status != people.StatusActive {
-		f.State = string(p.Status)
-	}
-	for _, r := range p.Roles {
-		f.Roles = append(f.Roles, string(r))
-	}
-	for _, c := range p.ApprovalKeys {
-		if !c.Revoked {
-			f.Keys = append(f.Keys, c.ID)
-		}
-	}
-}
-
-// final states are never left again: any fact of one counts, whatever came later.
-func (f *Fact) final() bool {
-	switch f.State {
-	case factRevoked, factDeleted, string(people.ShareLost), string(people.StatusLeft), string(key.Destroyed), string(key.Compromised), "retired":
-		return true
-	}
-	return false
-}
-
-// Newest puts facts together: of each row the newest, but never less than a final one. They come in the order in
-// which they were recorded; where a ledger was recovered before, revisions of two histories may repeat.
-func Newest(facts []Fact) []Fact {
-	byRow := map[string]Fact{}
-	last := map[string]Fact{}
-	for _, f := range facts {
-		k := f.Kind + "\x00" + f.ID
-		old, seen := byRow[k]
-		switch {
-		case !seen || f.Revision >= old.Revision:
-			byRow[k] = f
-		}
-		if f.final() && (last[k].State != string(key.Destroyed)) {
-			last[k] = f
-		}
-	}
-	var out []Fact
-	for k, f := range byRow {
-		if end, ended := last[k]; ended && !f.final() {
-			f.State = end.State
-		} else if ended && end.State == string(key.Destroyed) {
-			f.State = end.State
-		}
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b Fact) int { return cmp.Or(strings.Compare(a.Kind, b.Kind), strings.Compare(a.ID, b.ID)) })
-	return out
-}
 
 // Act is who applies restrictions again, and when.
 type Act struct {
@@ -155,73 +22,177 @@ type Act struct {
 	At       time.Time
 }
 
-// Restrict applies a fact to the row as the backup has it. It returns the row as it must stand and in words what
-// changed; nil where nothing does. remove: the row is to be deleted.
-func Restrict(value any, f Fact, act Act) (next any, what string, err error) {
+// Applied is what a fact does to a row of the backup.
+type Applied struct {
+	Next any    // the row as it must stand; nil where nothing changes
+	What string // in words what changed
+	Note string // what of the fact is not applied, and must be looked at by people
+}
+
+func changed(next any, what string) Applied { return Applied{Next: next, What: what} }
+
+// Restrict applies a fact to the row as the backup has it. It releases nothing.
+func Restrict(value any, f Fact, act Act) (Applied, error) {
 	switch v := value.(type) {
 	case *people.Person:
-		return restrictPerson(v, f, act)
+		return restrictPerson(v, f, act), nil
 	case *people.Share:
-		if f.State != string(people.ShareLost) || v.Status == people.ShareLost || v.Status == people.ShareRetired {
-			return nil, "", nil
+		if f.State == string(people.ShareLost) && v.Status != people.ShareLost && v.Status != people.ShareRetired {
+			v.Status = people.ShareLost
+			return changed(v, "reported lost"), nil
 		}
-		v.Status = people.ShareLost
-		return v, "reported lost", nil
+	case *people.ShareSet:
+		if f.Epoch > v.Epoch {
+			return Applied{Note: fmt.Sprintf("share set %s was at epoch %d; the backup is at %d, and its shares of that epoch are needed again", v.ID, f.Epoch, v.Epoch)}, nil
+		}
+	case *people.Invitation:
+		if pending := v.Status == people.InvitationOpen || v.Status == people.InvitationAnswered; pending && f.State != "" {
+			v.Status, v.EndedAt, v.EndedBy = people.InvitationStatus(f.State), &act.At, act.Ceremony
+			return changed(v, f.State), nil
+		}
+	case *access.Application:
+		if f.State != "" && v.Status != "suspended" {
+			v.Status, v.SuspendedAt = "suspended", &act.At
+			return changed(v, "suspended (it was "+f.State+")"), nil
+		}
+	case *access.Token:
+		return restrictUntil(v, f, act, &v.RevokedAt, &v.ExpiresAt), nil
+	case *access.Grant:
+		return restrictGrant(v, f, act), nil
+	default:
+		return restrictThing(value, f, act)
+	}
+	return Applied{}, nil
+}
+
+// restrictThing applies facts about keys and what is decided about them.
+func restrictThing(value any, f Fact, act Act) (Applied, error) {
+	switch v := value.(type) {
 	case *key.Version:
 		return restrictVersion(v, f, act)
+	case *key.Key:
+		return restrictKey(v, f), nil
 	case *key.Keystore:
-		if f.State != key.KeystoreRetired || v.Status == f.State {
-			return nil, "", nil
+		return restrictKeystore(v, f), nil
+	case *key.Template:
+		if f.State != "" && v.Status == key.StatusActive {
+			v.Status, v.At = f.State, act.At
+			v.GovRevision++
+			return changed(v, f.State), nil
 		}
-		v.Status = f.State
-		v.GovRevision++
-		return v, f.State, nil
-	case *access.Application:
-		if f.State == "" || v.Status == "suspended" {
-			return nil, "", nil
+	case *oversight.Exception:
+		return restrictUntil(v, f, act, &v.RevokedAt, &v.ExpiresAt), nil
+	case *oversight.BreakGlass:
+		if f.State != "" && v.ClosedAt == nil {
+			v.ClosedAt, v.ClosedBy = &act.At, act.Actor
+			return changed(v, factClosed), nil
 		}
-		v.Status, v.SuspendedAt = "suspended", &act.At
-		return v, "suspended (it was " + f.State + ")", nil
-	case *access.Token:
-		return restrictUntil(v, f, act, &v.RevokedAt, &v.ExpiresAt)
-	case *access.Grant:
-		return restrictGrant(v, f, act)
+	case *Schedule:
+		if f.State != "" && v.Status != f.State {
+			v.Status = f.State
+			v.GovRevision++
+			return changed(v, f.State), nil
+		}
+	case *Copy:
+		return restrictCopy(v, f, act), nil
+	case inForce:
+		if f.Digest != "" && f.Digest != v.BundleInForce() {
+			return Applied{Note: fmt.Sprintf("policy bundle %s was in force; the backup has %s, which counts again until another is put in force (policy.recover, policy.activate)", f.Digest, v.BundleInForce())}, nil
+		}
+	case *oversight.Hold, *oversight.Finding, *people.Duty: // what stands in the backup stands
+	default:
+		if f.State == factDeleted {
+			return Applied{Note: fmt.Sprintf("%s %s was removed after the backup, and is there again", f.Kind, f.ID)}, nil
+		}
 	}
-	return nil, "", nil
+	return Applied{}, nil
 }
 
-func restrictUntil(v any, f Fact, act Act, revoked **time.Time, until *time.Time) (any, string, error) {
+// Recreate makes a row again that the backup lacks and whose absence would release something.
+func Recreate(f Fact, act Act) (Applied, error) {
+	if len(f.Body) == 0 || f.State == "" || f.State == factDeleted {
+		return Applied{}, nil
+	}
+	switch f.Kind {
+	case kindHold:
+		h := new(oversight.Hold)
+		err := f.read(h, h.Validate)
+		return changed(h, "set again"), notOf(err, h.ID == f.ID && h.InForce())
+	case kindFinding:
+		v := new(oversight.Finding)
+		err := f.read(v, v.Validate)
+		return changed(v, "open again"), notOf(err, v.ID == f.ID && v.Open())
+	case kindDuty:
+		d := new(people.Duty)
+		err := f.read(d, d.Validate)
+		return changed(d, "open again"), notOf(err, d.ID == f.ID && d.Open())
+	case kindBackup:
+		c := new(Copy)
+		err := f.read(c, func() error { return key.CheckID("id", c.ID) })
+		c.LeftBy = act.Ceremony
+		return changed(c, "a copy that was made of what was lost: on register again"), notOf(err, c.ID == f.ID)
+	}
+	return Applied{}, nil
+}
+
+func (f *Fact) read(into any, validate func() error) error {
+	if err := json.Unmarshal(f.Body, into, json.RejectUnknownMembers(true)); err != nil {
+		return fmt.Errorf("%w: %s %s: %w", ErrJournal, f.Kind, f.ID, err)
+	}
+	if err := validate(); err != nil {
+		return fmt.Errorf("%w: %s %s: %w", ErrJournal, f.Kind, f.ID, err)
+	}
+	return nil
+}
+
+func notOf(err error, fits bool) error {
+	if err == nil && !fits {
+		err = fmt.Errorf("%w: a row that is not the one its fact names", ErrJournal)
+	}
+	return err
+}
+
+func restrictUntil(v any, f Fact, act Act, revoked **time.Time, until *time.Time) Applied {
 	switch {
 	case *revoked != nil:
-		return nil, "", nil
 	case f.State != "":
 		*revoked = &act.At
-		return v, factRevoked, nil
+		return changed(v, factRevoked)
 	case f.Until != nil && f.Until.Before(*until):
 		*until = *f.Until
-		return v, "ends " + f.Until.Format(time.RFC3339), nil
+		return changed(v, "ends "+f.Until.Format(time.RFC3339))
 	}
-	return nil, "", nil
+	return Applied{}
 }
 
-func restrictGrant(g *access.Grant, f Fact, act Act) (any, string, error) {
-	next, what, err := restrictUntil(g, f, act, &g.RevokedAt, &g.ExpiresAt)
-	if err != nil || g.RevokedAt != nil || f.State != "" {
-		return next, what, err
+func restrictGrant(g *access.Grant, f Fact, act Act) Applied {
+	out := restrictUntil(g, f, act, &g.RevokedAt, &g.ExpiresAt)
+	if g.RevokedAt != nil || f.State != "" {
+		return out
 	}
+	what := []string{out.What}
 	kept := slices.DeleteFunc(slices.Clone(g.Operations), func(op access.Operation) bool { return !slices.Contains(f.Operations, string(op)) })
-	switch {
-	case len(kept) == len(g.Operations):
-		return next, what, nil
-	case len(kept) == 0:
+	context, fits := both(g.Context, f.Context)
+	if len(kept) == 0 || !fits {
 		g.RevokedAt = &act.At
-		return g, factRevoked, nil
+		return changed(g, factRevoked)
 	}
-	g.Operations = kept
-	return g, strings.Trim(what+", operations withdrawn", ", "), nil
+	if len(kept) != len(g.Operations) {
+		g.Operations = kept
+		what = append(what, "operations withdrawn")
+	}
+	if !maps.Equal(context, g.Context) && len(context) > 0 {
+		g.Context = context
+		what = append(what, "only in the contexts that it was narrowed to")
+	}
+	what = slices.DeleteFunc(what, func(s string) bool { return s == "" })
+	if len(what) == 0 {
+		return Applied{}
+	}
+	return changed(g, strings.Join(what, ", "))
 }
 
-func restrictPerson(p *people.Person, f Fact, act Act) (any, string, error) {
+func restrictPerson(p *people.Person, f Fact, act Act) Applied {
 	var what []string
 	status := people.Status(f.State)
 	if f.State == factDeleted {
@@ -237,11 +208,12 @@ func restrictPerson(p *people.Person, f Fact, act Act) (any, string, error) {
 	}
 	if f.State != factDeleted {
 		what = append(what, withdraw(p, f, act)...)
+		what = append(what, giveUp(p, f)...)
 	}
 	if len(what) == 0 {
-		return nil, "", nil
+		return Applied{}
 	}
-	return p, strings.Join(what, ", "), nil
+	return changed(p, strings.Join(what, ", "))
 }
 
 // withdraw takes roles and approval keys that the person no longer had. Who would be left without a role has none
@@ -271,57 +243,76 @@ func withdraw(p *people.Person, f Fact, act Act) []string {
 	return what
 }
 
-// restrictVersion moves a version to the state that it had, by the table of transitions: what is in between is gone
-// through at once. Guards that ask for what a quorum decided in the lost range are taken as decided.
-func restrictVersion(v *key.Version, f Fact, act Act) (any, string, error) {
-	to := key.State(f.State)
-	if f.State == "" || v.State == to || v.State == key.Destroyed || (v.State == key.Compromised && to != key.Destroyed) ||
-		(v.State == key.Deactivated && to == key.Suspended) {
-		return nil, "", nil
+// giveUp marks share keys that the person had given up: nothing is sealed to them any more. The daily one stays in the
+// record, since the shares in the backup open with it, until the person moves them or gets another.
+func giveUp(p *people.Person, f Fact) []string {
+	if f.ShareKeys == nil {
+		return nil
 	}
-	next := v
-	for _, id := range path(v, to) {
-		t := key.Transition{ID: id, At: act.At, Actor: act.Actor, Ceremony: act.Ceremony, Reason: "recorded before the recovery, applied again"}
-		if id == "T7" {
-			t.Suspected = f.Suspected
+	var what []string
+	for _, id := range p.ShareKeyIDs() {
+		if id == "" || slices.Contains(f.ShareKeys, id) || slices.Contains(p.FormerShareKeys, id) {
+			continue
 		}
-		var err error
-		if next, err = next.Apply(t, key.Facts{PlacementFits: true, CustodiansAcknowledged: true, NeverUsed: true, NoDependents: true, ReplacementActive: true,
-			FindingClosed: true, NoLegalHold: true, Reprotected: true, PairMoves: true, ApprovedAt: act.At.Add(-key.MinDestroyWait)}); err != nil {
-			return nil, "", fmt.Errorf("applying %s to %s: %w", f.State, key.VersionID(v.Key, v.Version), err)
+		p.FormerShareKeys = append(slices.Clone(p.FormerShareKeys), id)
+		what = append(what, "share key "+id+" given up: nothing is sealed to it")
+		if id == p.BackupShareKeyID {
+			p.BackupShareKey, p.BackupShareKeyID = nil, ""
 		}
 	}
-	if next == v {
-		return nil, "", nil
-	}
-	return next, f.State, nil
+	return what
 }
 
-// path is the shortest way through the table that this version's type allows; nil when there is none.
-func path(v *key.Version, to key.State) []string {
-	type step struct {
-		state key.State
-		ids   []string
+func restrictKey(k *key.Key, f Fact) Applied {
+	if f.Class == nil {
+		return Applied{}
 	}
-	seen := map[key.State]bool{v.State: true}
-	for queue := []step{{state: v.State}}; len(queue) > 0; queue = queue[1:] {
-		at := queue[0]
-		if at.state == to {
-			return at.ids
-		}
-		for _, r := range key.Transitions() {
-			held := v.Type == key.Master && r.AtEnd == key.SetK
-			allowed := r.AtEnd == "" || r.AtEnd == v.Type.AtEnd() || held
-			// What releases is no way to a restriction, and nothing becomes compromised on the way elsewhere.
-			if r.To == key.Compromised && to != key.Compromised {
-				continue
-			}
-			if r.From != at.state || seen[r.To] || !allowed || r.ID == "T4" || r.ID == "T10" || r.From == "" {
-				continue
-			}
-			seen[r.To] = true
-			queue = append(queue, step{r.To, append(slices.Clone(at.ids), r.ID)})
-		}
+	next := *k
+	c := f.Class
+	next.Classification, next.Impact, next.Frameworks = c.Classification, c.Impact, c.Frameworks
+	if next.Classification == k.Classification && next.Impact == k.Impact && slices.Equal(next.Frameworks, k.Frameworks) {
+		return Applied{}
 	}
-	return nil
+	next.OUPDays, next.RUPDays, next.RotateDays = min(k.OUPDays, c.OUPDays), min(k.RUPDays, c.RUPDays), min(k.RotateDays, c.RotateDays)
+	next.GovRevision++
+	if err := next.Validate(); err != nil || !k.Raises(&next) {
+		return Applied{Note: fmt.Sprintf("key %s was %s, impact %s; the backup has %s, impact %s, which counts again", k.ID, c.Classification, c.Impact, k.Classification, k.Impact)}
+	}
+	return changed(&next, fmt.Sprintf("%s, impact %s", next.Classification, next.Impact))
+}
+
+func restrictKeystore(s *key.Keystore, f Fact) Applied {
+	var what []string
+	if f.State == key.KeystoreRetired && s.Status != f.State {
+		s.Status = f.State
+		what = append(what, f.State)
+	}
+	// The backup is sealed with the secret of its time: that it was replaced later does not help what is in it.
+	if x := f.Exposed; x != nil && (s.SecretExposed == nil || x.At.After(s.SecretExposed.At)) {
+		again := *x
+		again.Until = nil
+		s.SecretExposed = &again
+		what = append(what, "its activation secret counts as known to others")
+	}
+	if len(what) == 0 {
+		return Applied{}
+	}
+	s.GovRevision++
+	return changed(s, strings.Join(what, ", "))
+}
+
+func restrictCopy(c *Copy, f Fact, act Act) Applied {
+	switch to := CopyStatus(f.State); {
+	case to == CopyDeleted && c.Status != CopyDeleted:
+		said := new(Copy)
+		if err := f.read(said, func() error { return nil }); err != nil || said.GoneAt == nil {
+			said.GoneAt, said.GoneBy = &act.At, act.Ceremony
+		}
+		c.Status, c.GoneAt, c.GoneBy = CopyDeleted, said.GoneAt, said.GoneBy
+	case to == CopyExpired && c.Status == CopyPresent:
+		c.Status = CopyExpired
+	default:
+		return Applied{}
+	}
+	return changed(c, string(c.Status))
 }

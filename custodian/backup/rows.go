@@ -48,6 +48,9 @@ type Schedule struct {
 // Interval is the time between two copies.
 func (s *Schedule) Interval() time.Duration { return time.Duration(s.EveryMinutes) * time.Minute }
 
+// Retention is how far back the copies reach that stay.
+func (s *Schedule) Retention() time.Duration { return time.Duration(s.Keep) * s.Interval() }
+
 // Validate checks the record and names the first field that is wrong (*key.FieldError).
 func (s *Schedule) Validate() error {
 	checks := []error{
@@ -97,13 +100,19 @@ type Copy struct {
 	Control   uint64            `json:"control"` // control-plane entries in it: the journal goes on from there
 	KeyID     string            `json:"key_id"`
 	Sets      map[string]uint32 `json:"sets"` // epoch of every share set whose secrets protect what is in it
-	Node      string            `json:"node"`
-	StartedAt time.Time         `json:"started_at"`
-	At        time.Time         `json:"at"` // written, read back and verified
-	Status    CopyStatus        `json:"status"`
-	GoneAt    *time.Time        `json:"gone_at,omitempty"`
-	GoneBy    string            `json:"gone_by,omitempty"` // ceremony id, or "retention"
-	Drills    []Drill           `json:"drills,omitempty"`
+	// ControlLast is the Seq of the last of them: the journal begins with it, which links the two.
+	ControlLast uint64 `json:"control_last,omitempty"`
+	Node        string `json:"node"`
+	// AskedBy is the person who asked for it beside the schedule; "" for what the schedule brought.
+	AskedBy string `json:"asked_by,omitempty"`
+	// LeftBy is the recovery that left the ledger behind of which this is a copy; "" for the instance's own.
+	LeftBy    string     `json:"left_by,omitempty"`
+	StartedAt time.Time  `json:"started_at"`
+	At        time.Time  `json:"at"` // written, read back and verified
+	Status    CopyStatus `json:"status"`
+	GoneAt    *time.Time `json:"gone_at,omitempty"`
+	GoneBy    string     `json:"gone_by,omitempty"` // ceremony id, or "retention"
+	Drills    []Drill    `json:"drills,omitempty"`
 }
 
 // Outstanding says whether the copy may still exist.

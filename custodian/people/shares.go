@@ -2,6 +2,7 @@ package people
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -113,6 +114,8 @@ func CheckAssignment(set *ShareSet, holders []string, find Lookup) error {
 			problem, allowed = fmt.Sprintf("%s is a ceremony administrator", id), "somebody who leads no ceremonies"
 		case !p.Has(RoleCustodian):
 			problem, allowed = fmt.Sprintf("%s is not a custodian", id), "somebody with the role custodian"
+		case slices.Contains(p.FormerShareKeys, p.ShareKeyID):
+			problem, allowed = id+" gave up the share key on record, before a recovery that brought it back", "a custodian with a key in use: they move their shares to another (share.move) or get one (credential.recover)"
 		case checkShareKey(p) != nil:
 			problem, allowed = fmt.Sprintf("%s: %v", id, checkShareKey(p)), "a custodian with a share-opening key"
 		}
