@@ -195,6 +195,9 @@ func (s Standing) Words() string {
 	if len(s.Reasons) > 0 {
 		stands += " (" + strings.Join(s.Codes(), ", ") + ")"
 	}
+	if len(s.MayLive) == 0 {
+		return stands + "; may live nowhere today"
+	}
 	may := slices.Clone(s.MayLive)
 	slices.Sort(may)
 	return fmt.Sprintf("%s; may live in: %s", stands, strings.Join(may, ", "))
