@@ -147,7 +147,7 @@ func (e *Engine) alert() {
 		e.told[a] = true
 		e.mu.Unlock()
 		if !told {
-			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version, "keystore", a.Keystore, "person", a.Person, "duty", a.Duty)
+			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version, "keystore", a.Keystore, "person", a.Person, "duty", a.Duty, "share_set", a.Set)
 		}
 	}
 }

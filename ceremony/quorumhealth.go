@@ -90,7 +90,7 @@ func (e *Engine) quorumFacts(view *store.View, now time.Time) quorum.Facts {
 	engine := e.door.PoliciesOf(view)
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(e.ops)), func(name string) bool { return name == batchName })
 	f := quorum.Facts{Operations: names, Mode: policies.Mode(e.door.Instance().Mode),
-		Policy: engine, Digest: engine.Digest(), Now: now}
+		Policy: engine, Digest: engine.Digest(), Now: now, Drills: operation.DrillRegister(view, now)}
 	for _, p := range store.All[people.Person](view, custodian.KindPerson) {
 		f.People = append(f.People, p)
 	}

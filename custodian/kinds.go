@@ -42,6 +42,8 @@ const (
 	KindShareForm     store.Kind = "share_form"     // id of a physical form of a share
 	KindCustody       store.Kind = "custody"        // id of an entry of the custody log
 	KindBagSerial     store.Kind = "bag_serial"     // serial, kept for ever
+	KindDrillPlan     store.Kind = "drill_plan"     // share set id
+	KindDrill         store.Kind = "drill"          // id of the record of a drill
 
 	KindPolicy       store.Kind = "policy"          // PolicyRow: which bundle is in force
 	KindPolicyBundle store.Kind = "policy_bundle"   // digest of the bundle
@@ -114,6 +116,8 @@ func Schema() store.Schema {
 		KindShareForm:     store.JSON[people.ShareForm](false),
 		KindCustody:       store.JSON[people.CustodyEntry](false),
 		KindBagSerial:     store.JSON[people.BagSerial](false),
+		KindDrillPlan:     store.JSON[people.DrillPlan](false),
+		KindDrill:         store.JSON[people.Drill](false),
 		// What is in force decides; a bundle that is stored and not in force does not.
 		KindPolicy:       store.JSON[PolicyInForce](true),
 		KindPolicyBundle: store.JSON[PolicyBundle](false),

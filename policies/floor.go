@@ -32,7 +32,7 @@ func leastApprovals(mode Mode) int {
 func allowedClasses(operation string) []Class {
 	switch operation {
 	case "keystore.activate", "keystore.initialise", "keystore.zeroise", "key.export",
-		"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "policy.recover", "backup.open", "restore":
+		"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "shares.rehearse", "policy.recover", "backup.open", "restore":
 		return []Class{Attended}
 	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
 		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon", "template.retire":

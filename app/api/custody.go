@@ -59,3 +59,41 @@ type (
 		Finding    string       `json:"finding,omitempty"`
 	}
 )
+
+// Drills of share sets.
+type (
+	// Drill is the record of one that was held together.
+	Drill struct {
+		ID         string    `json:"id"`
+		Set        string    `json:"set"`
+		Epoch      uint32    `json:"epoch"`
+		Kinds      []string  `json:"kinds"`
+		Result     string    `json:"result"` // passed, failed
+		StartedAt  time.Time `json:"started_at"`
+		FinishedAt time.Time `json:"finished_at"`
+		RTOMinutes int       `json:"rto_minutes,omitempty"`
+		Attendance []string  `json:"attendance"`
+		Witnesses  []string  `json:"witnesses,omitempty"`
+		SignedBy   []string  `json:"signed_by"`
+		Steps      string    `json:"steps,omitempty"`
+		Deviations []string  `json:"deviations,omitempty"`
+		Site       string    `json:"missing_site,omitempty"`
+		Evidence   string    `json:"evidence,omitempty"`
+		Shares     []int     `json:"shares,omitempty"` // indices
+		Keys       int       `json:"keys,omitempty"`   // whose check values were compared
+		Problem    string    `json:"problem,omitempty"`
+		Finding    string    `json:"finding,omitempty"`
+		Ceremony   string    `json:"ceremony"`
+	}
+	// DrillDue is where one drill of a set stands.
+	DrillDue struct {
+		Set    string     `json:"share_set"`
+		Kind   string     `json:"kind"`
+		Person string     `json:"person,omitempty"` // holder, or who answers for it
+		Days   int        `json:"days"`             // period
+		Last   *time.Time `json:"last,omitempty"`
+		Due    time.Time  `json:"due"`
+		Late   bool       `json:"late"`
+		What   string     `json:"what"`
+	}
+)

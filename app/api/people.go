@@ -69,6 +69,7 @@ type (
 		Keystore string `json:"keystore,omitempty"`
 		Person   string `json:"person,omitempty"`
 		Duty     string `json:"duty,omitempty"`
+		Set      string `json:"share_set,omitempty"`
 		Days     int    `json:"days,omitempty"` // the warning step reached
 		Message  string `json:"message"`
 	}

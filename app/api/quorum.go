@@ -73,7 +73,7 @@ type (
 		Approvers int    `json:"approvers"`
 	}
 	Overdue struct {
-		Kind   string     `json:"kind"` // acknowledgement, confirmation, drill
+		Kind   string     `json:"kind"` // acknowledgement, confirmation, sign-in, drill, rehearsal, reconstruction, table-top, site-missing
 		Person string     `json:"person"`
 		Set    string     `json:"share_set,omitempty"`
 		Due    *time.Time `json:"due,omitempty"`

@@ -48,6 +48,27 @@ func (p *params) list(flag, member, help string) {
 	})
 }
 
+// texts is list for what may hold commas.
+func (p *params) texts(flag, member, help string) {
+	v := p.cmd.Flags().StringArray(flag, nil, help)
+	p.put = append(p.put, func(out map[string]any) error {
+		if len(*v) > 0 {
+			out[member] = *v
+		}
+		return nil
+	})
+}
+
+func (p *params) numbers(flag, member, help string) {
+	v := p.cmd.Flags().StringToInt(flag, nil, help)
+	p.put = append(p.put, func(out map[string]any) error {
+		if len(*v) > 0 {
+			out[member] = *v
+		}
+		return nil
+	})
+}
+
 func (p *params) pairs(flag, member, help string) {
 	v := p.cmd.Flags().StringToString(flag, nil, help)
 	p.put = append(p.put, func(out map[string]any) error {

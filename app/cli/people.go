@@ -321,6 +321,9 @@ func alertsCommand() *cobra.Command {
 		if a.Key != "" {
 			about = a.Key + " " + number(a.Version)
 		}
+		if a.Set != "" {
+			about = strings.TrimSpace(a.Set + " " + a.Person)
+		}
 		days := ""
 		if a.Days > 0 {
 			days = number(a.Days)

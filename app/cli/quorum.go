@@ -75,7 +75,10 @@ func writeQuorumHealth(w io.Writer, h *api.QuorumHealth) {
 		} else if o.Kind != "acknowledgement" {
 			due = "overdue"
 		}
-		fmt.Fprintf(w, "to do: %s of %s%s: %s\n", cell(o.Kind), cell(o.Person), prefixed(", share set ", o.Set), due)
+		if o.Late && o.Due != nil {
+			due += ", overdue"
+		}
+		fmt.Fprintf(w, "to do: %s of %s%s: %s\n", cell(o.Kind), cell(orDash(o.Person)), prefixed(", share set ", o.Set), due)
 	}
 }
 

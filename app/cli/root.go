@@ -53,7 +53,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		ackCommand(),
 		shareCommand(),
 		sharesetCommand(),
-		custodyCommand(),
+		custodyCommand(), drillCommand(),
 		ceremonyCommand(),
 		scriptCommand(),
 		personCommand(),

@@ -11,7 +11,7 @@ func shareCommand() *cobra.Command {
 	return parent("share", "Shares: see, confirm, drill, print, move, report lost, attest destroyed; re-issue and cut over", shareList(),
 		shareProof("confirm", "share.confirm", "issued", "Confirm that you hold your newly issued share"),
 		shareProof("drill", "share.drill", "confirmed", "Prove in a drill that you still hold your share"),
-		shareCard(), shareCheckCard(), shareEnvelope(), shareMove(), shareReportLost(), shareAttest(), shareDestroyed(),
+		shareCard(), shareCheckCard(), shareEnvelope(), shareMove(), shareRehearse(), shareReportLost(), shareAttest(), shareDestroyed(),
 		proposal{use: "reissue SET", name: "shares.reissue", member: "set", short: "Issue new shares of the same quorum; the old stay in force until the cutover",
 			long: "Opens a ceremony in which a quorum of the shares in force and a witness take part. A new secret is made, split,\n" +
 				"sealed to the holders and forgotten. One holder more than the threshold confirms (share confirm), then the set\n" +

@@ -158,6 +158,16 @@ func (c *Client) ShareForms(ctx context.Context) ([]api.ShareForm, error) {
 	return items[api.ShareForm](ctx, c, "/v1/custody/forms")
 }
 
+// Drills returns the records of drills that were held together.
+func (c *Client) Drills(ctx context.Context) ([]api.Drill, error) {
+	return items[api.Drill](ctx, c, "/v1/drills")
+}
+
+// DrillsDue returns when each drill of each share set was held and is due.
+func (c *Client) DrillsDue(ctx context.Context) ([]api.DrillDue, error) {
+	return items[api.DrillDue](ctx, c, "/v1/drills/due")
+}
+
 // CustodyLog returns the custody log.
 func (c *Client) CustodyLog(ctx context.Context) ([]api.CustodyEntry, error) {
 	return items[api.CustodyEntry](ctx, c, "/v1/custody/log")

@@ -1,7 +1,10 @@
 package httpapi
 
 import (
+	"net/http"
+
 	"conclave/app/api"
+	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
@@ -20,6 +23,34 @@ func (s *server) listForms(x *exchange) error {
 		}
 		return out, true
 	})
+}
+
+// listDrills gives the records of drills that were held together.
+func (s *server) listDrills(x *exchange) error {
+	if err := x.authorise(readPeople, "drill", ""); err != nil {
+		return err
+	}
+	return page(x, custodian.KindDrill, func(_ *store.View, d *people.Drill) (api.Drill, bool) {
+		out := api.Drill{ID: d.ID, Set: d.Set, Epoch: d.Epoch, Result: string(d.Result), StartedAt: d.StartedAt, FinishedAt: d.FinishedAt, RTOMinutes: d.RTOMinutes,
+			Attendance: d.Attendance, Witnesses: d.Witnesses, SignedBy: d.SignedBy, Steps: d.Steps, Deviations: d.Deviations, Site: d.Site, Evidence: d.Evidence,
+			Shares: d.Shares, Keys: d.Keys, Problem: d.Problem, Finding: d.Finding, Ceremony: d.Ceremony}
+		for _, k := range d.Kinds {
+			out.Kinds = append(out.Kinds, string(k))
+		}
+		return out, true
+	})
+}
+
+// drillsDue says when each drill of each share set was held and is due.
+func (s *server) drillsDue(x *exchange) error {
+	if err := x.authorise(readPeople, "drill", ""); err != nil {
+		return err
+	}
+	out := api.Page[api.DrillDue]{Items: []api.DrillDue{}}
+	for _, d := range operation.DrillRegister(s.door.View(), s.clock.Now()) {
+		out.Items = append(out.Items, api.DrillDue{Set: d.Set, Kind: string(d.Kind), Person: d.Person, Days: d.Days, Last: d.Last, Due: d.Due, Late: d.Late, What: d.What})
+	}
+	return x.json(http.StatusOK, out)
 }
 
 // listCustody gives the custody log.

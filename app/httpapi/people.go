@@ -147,7 +147,7 @@ func (s *server) listAlerts(x *exchange) error {
 	}
 	out := api.Page[api.Alert]{Items: []api.Alert{}}
 	for _, a := range operation.Alerts(s.door.View(), s.clock.Now()) {
-		out.Items = append(out.Items, api.Alert{Kind: string(a.Kind), Key: a.Key, Version: a.Version, Keystore: a.Keystore, Person: a.Person, Duty: a.Duty, Days: a.Days, Message: a.Message})
+		out.Items = append(out.Items, api.Alert{Kind: string(a.Kind), Key: a.Key, Version: a.Version, Keystore: a.Keystore, Person: a.Person, Duty: a.Duty, Set: a.Set, Days: a.Days, Message: a.Message})
 	}
 	return x.json(http.StatusOK, out)
 }

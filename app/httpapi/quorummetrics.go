@@ -11,7 +11,7 @@ import (
 )
 
 // quorumCollector tells how near quorums are to being out of reach. Labels are bounded by the operations that the
-// program knows, two kinds of keys, the registered share sets and three kinds of duties; of the sets that one
+// program knows, two kinds of keys, the registered share sets and the kinds of duties; of the sets that one
 // operation may take, the worst counts.
 type quorumCollector struct{ s *server }
 
@@ -60,7 +60,10 @@ func (c quorumCollector) Collect(out chan<- prometheus.Metric) {
 	for _, s := range h.Sets {
 		out <- prometheus.MustNewConstMetric(sets, prometheus.GaugeValue, float64(s.LossesSurvived), s.Set)
 	}
-	late := map[string]int{quorum.DutyAcknowledgement: 0, quorum.DutyConfirmation: 0, quorum.DutyDrill: 0}
+	late := map[string]int{}
+	for _, kind := range quorum.Duties() {
+		late[kind] = 0
+	}
 	for _, o := range h.Overdue {
 		if o.Late {
 			late[o.Kind]++

@@ -96,6 +96,8 @@ func (s *server) routes() []route {
 		get("/v1/sharesets", s.listShareSets),
 		get("/v1/custody/forms", s.listForms),
 		get("/v1/custody/log", s.listCustody),
+		get("/v1/drills", s.listDrills),
+		get("/v1/drills/due", s.drillsDue),
 
 		get("/v1/quorum", s.quorumHealth),
 		post("/v1/quorum/simulate", s.simulateQuorum),

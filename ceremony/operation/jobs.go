@@ -178,11 +178,12 @@ type Alert struct {
 	Keystore string    `json:"keystore,omitempty"`
 	Person   string    `json:"person,omitempty"`
 	Duty     string    `json:"duty,omitempty"`
+	Set      string    `json:"share_set,omitempty"`
 	Days     int       `json:"days,omitempty"` // the warning step reached
 	Message  string    `json:"message"`
 }
 
-// Alerts lists what should be looked at now: keys in order of version id, then registers, placement, people and duties.
+// Alerts lists what should be looked at now: keys in order of version id, then registers, placement, people, duties and drills.
 func Alerts(view *store.View, now time.Time) []Alert {
 	var out []Alert
 	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
@@ -202,5 +203,5 @@ func Alerts(view *store.View, now time.Time) []Alert {
 			out = append(out, Alert{Kind: AlertDestruction, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})
 		}
 	}
-	return slices.Concat(out, registerAlerts(view, now), placementAlerts(view), peopleAlerts(view, now))
+	return slices.Concat(out, registerAlerts(view, now), placementAlerts(view), peopleAlerts(view, now), drillAlerts(view, now))
 }

@@ -10,15 +10,16 @@ import (
 	"conclave/policies"
 )
 
-// AckWarning is how long before an acknowledgement ends its renewal counts as due (ours).
-const AckWarning = 30 * 24 * time.Hour
+// DueWithin is how long before its date the renewal of an acknowledgement, or a drill, counts as due (ours).
+const DueWithin = 30 * 24 * time.Hour
 
 // Facts is what health is computed from.
 type Facts struct {
 	People     []*people.Person // all, whatever their status
 	Sets       []*people.ShareSet
 	Shares     []*people.Share // of all epochs
-	Operations []string        // names, in order
+	Drills     []people.DrillDue
+	Operations []string // names, in order
 	Mode       policies.Mode
 	Policy     Policy
 	Digest     string // of the policy
@@ -47,13 +48,21 @@ type SetHealth struct {
 const (
 	DutyAcknowledgement = "acknowledgement"
 	DutyConfirmation    = "confirmation"
-	DutyDrill           = "drill"
 )
+
+// Duties returns all kinds: those above, and the kinds of drills.
+func Duties() []string {
+	out := []string{DutyAcknowledgement, DutyConfirmation}
+	for _, k := range people.DrillKinds() {
+		out = append(out, string(k))
+	}
+	return out
+}
 
 // Overdue is something that a person should have done.
 type Overdue struct {
-	Kind   string     `json:"kind"` // of duty
-	Person string     `json:"person"`
+	Kind   string     `json:"kind"`   // of duty
+	Person string     `json:"person"` // for what several hold together, who answers for it
 	Set    string     `json:"share_set,omitempty"`
 	Due    *time.Time `json:"due,omitempty"` // when it was or will be due; absent where it never was done
 	Late   bool       `json:"late"`          // false: due within 30 days
@@ -138,7 +147,7 @@ func overdue(f Facts, sets []SetHealth) []Overdue {
 			ends := a.ExpiresAt
 			o.Due = &ends
 		}
-		if o.Late || o.Due != nil && o.Due.Sub(f.Now) <= AckWarning {
+		if o.Late || o.Due != nil && o.Due.Sub(f.Now) <= DueWithin {
 			out = append(out, o)
 		}
 	}
@@ -146,8 +155,10 @@ func overdue(f Facts, sets []SetHealth) []Overdue {
 		for _, id := range set.Unconfirmed {
 			out = append(out, Overdue{Kind: DutyConfirmation, Person: id, Set: set.Set, Late: true})
 		}
-		for _, id := range set.OverdueDrills {
-			out = append(out, Overdue{Kind: DutyDrill, Person: id, Set: set.Set, Late: true})
+	}
+	for _, d := range f.Drills {
+		if d.Late || d.Due.Sub(f.Now) <= DueWithin {
+			out = append(out, Overdue{Kind: string(d.Kind), Person: d.Person, Set: d.Set, Due: &d.Due, Late: d.Late})
 		}
 	}
 	slices.SortFunc(out, func(a, b Overdue) int {

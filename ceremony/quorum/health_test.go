@@ -95,13 +95,15 @@ func TestInvariant12_HealthFollowsPeople(t *testing.T) {
 	f.People[0].Acknowledgement = nil
 	f.People[2].Acknowledgement.ExpiresAt = noon.Add(10 * 24 * time.Hour)
 	f.Shares[3].Status, f.Shares[3].ConfirmedAt = people.ShareIssued, nil
-	stale := noon.Add(-people.DrillPeriod - time.Hour)
-	f.Shares[4].ConfirmedAt = &stale
+	soon, past := noon.Add(20*24*time.Hour), noon.Add(-time.Hour)
+	f.Drills = []people.DrillDue{{Set: "root", Kind: people.DrillVerification, Person: "eve", Due: past, Late: true},
+		{Set: "root", Kind: people.DrillTableTop, Person: "ada", Due: soon}, {Set: "root", Kind: people.DrillSite, Person: "ada", Due: soon.AddDate(0, 1, 0)}}
 	h, err := Assess(t.Context(), f)
 	require.NoError(t, err)
 	ends := f.People[2].Acknowledgement.ExpiresAt
 	require.Equal(t, []Overdue{{Kind: "acknowledgement", Person: "ada", Late: true}, {Kind: "acknowledgement", Person: "cleo", Due: &ends},
-		{Kind: "confirmation", Person: "dan", Set: "root", Late: true}, {Kind: "drill", Person: "eve", Set: "root", Late: true}}, h.Overdue)
+		{Kind: "confirmation", Person: "dan", Set: "root", Late: true}, {Kind: "drill", Person: "eve", Set: "root", Due: &past, Late: true},
+		{Kind: "table-top", Person: "ada", Set: "root", Due: &soon}}, h.Overdue)
 	require.Equal(t, NoSpare, h.Levels()["custodian.add"], "ben is the only officer who counts")
 	require.Equal(t, []string{"ben"}, h.of(t, "custodian.add").Losses.Critical)
 

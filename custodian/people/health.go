@@ -46,7 +46,7 @@ type Health struct {
 	Absent         []string `json:"absent,omitempty"`
 	Doubled        []string `json:"doubled,omitempty"`        // holders of more than one share, counted once
 	Unconfirmed    []string `json:"unconfirmed,omitempty"`    // holders of shares not yet confirmed
-	OverdueDrills  []string `json:"overdue_drills,omitempty"` // holders without a proof within DrillPeriod
+	OverdueDrills  []string `json:"overdue_drills,omitempty"` // holders without a proof within DrillPeriod; the register of drills goes by the schedule
 	// OldShares counts shares of earlier epochs whose destruction is not proven: where a quorum of one epoch is left,
 	// they still open an old copy of the database. OldEpochs has them by epoch.
 	OldShares int        `json:"old_shares"`
