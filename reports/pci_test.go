@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
+	"conclave/hsm"
 	"conclave/reports"
 	"conclave/reports/control"
 	"conclave/reports/internal/fixture"
@@ -47,7 +48,7 @@ func violations() []judged {
 		{"a place without location", "3.6.1.4", control.Violated, "has no location", func(h *history) { h.Keystores[0].Location = "" }},
 		{"seeded generator", "3.7.1", control.Violated, "no generator recorded", func(h *history) { h.Versions[0].RNG = "" }},
 		{"weak key", "3.7.1", control.Violated, "strength of 112 bits", func(h *history) { h.Versions[0].StrengthBits = 112 }},
-		{"import without origin", "3.7.1", control.Violated, "not generated in a keystore", func(h *history) { h.Keys[0].Origin = "imported" }},
+		{"imported", "3.7.1", control.NeedsHuman, "", func(h *history) { h.Versions[0].Import = &key.Import{Form: hsm.ImportComponents} }},
 		{"making not recorded", "3.7.1", control.Violated, "no ledger entry records its making", func(h *history) { h.NoOrigins = true }},
 		{"unvalidated generator", "3.7.1", control.NeedsHuman, "", func(h *history) { h.Versions[0].FIPSClaim = "" }},
 		{"share never confirmed", "3.7.2", control.Violated, "not confirmed within 30 days", func(h *history) {
