@@ -130,6 +130,11 @@ func (o custodyCountersign) Execute(_ context.Context, env Env, tx *store.Tx, in
 			return Result{}, err
 		}
 	}
+	if c.hearsay(next) && c.entry.Finding == "" {
+		if c.entry.Finding, err = incident(a, tx, c.set, c.share, "form "+next.ID+" is "+string(next.State)+", as "+c.facts.Who+" says: its holder reports the share lost, or the set is issued anew"); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := tx.Put(custodian.KindShareForm, next.ID, next); err != nil {
 		return Result{}, err
 	}
@@ -146,16 +151,28 @@ func (o custodyCountersign) Execute(_ context.Context, env Env, tx *store.Tx, in
 		"finding": c.entry.Finding}), nil
 }
 
-// lose has the share count no more where a form that shows it to anybody is lost, or its bag was not what the register
-// says: somebody else may have seen it. Reports whether the share still counts.
+// shown: a form that shows the share to anybody is lost, or its bag was not what the register says. Somebody else may
+// have seen it.
+func (c *countersigning) shown(next *people.ShareForm) bool {
+	return c.Agree && next.Kind.Clear() && (next.State == people.FormLost || next.State == people.FormCompromised)
+}
+
+// hearsay: that it is shown is not its holder's word. Two people who agree on that between them would otherwise take one
+// share after the other out of the quorum, for good. It is an incident; what becomes of the share its holder says, or the
+// quorum that issues the set anew.
+func (c *countersigning) hearsay(next *people.ShareForm) bool {
+	return c.shown(next) && c.facts.Who != c.share.Custodian
+}
+
+// lose has the share count no more where its holder found that somebody else may have seen it. Reports whether the share
+// still counts.
 func (c *countersigning) lose(a acting, tx *store.Tx, next *people.ShareForm) (bool, error) {
-	out := c.Agree && next.Kind.Clear() && (next.State == people.FormLost || next.State == people.FormCompromised)
 	switch c.share.Status {
 	case people.ShareIssued, people.ShareConfirmed, people.ShareSuperseded:
 	default:
 		return false, nil
 	}
-	if !out {
+	if !c.shown(next) || c.hearsay(next) {
 		return true, nil
 	}
 	l := &lostShare{shareLostParams: shareLostParams{Set: next.Set, Epoch: next.Epoch, Index: next.Index, Exposed: true,

@@ -160,6 +160,20 @@ func TestInvariant04_SealMismatch(t *testing.T) {
 	}
 }
 
+// TestInvariant12_NoShareIsVoidedByHearsay: two people who hold no share between them, one recording and one signing, open
+// an incident about somebody else's share and take nothing out of the quorum.
+func TestInvariant12_NoShareIsVoidedByHearsay(t *testing.T) {
+	r := newSharesRig(t)
+	r.card(t, "card-1", 1, "AB-0001", "north")
+	other := r.line(t, vaultSet, 1, 2).Custodian
+	entry := r.log(t, other, "card-1", "check", map[string]any{"seal": "missing"})
+	result := r.signs(t, entry)
+	require.Equal(t, "compromised", result["form_state"])
+	require.Equal(t, true, result["share_counts"])
+	require.Equal(t, people.ShareConfirmed, r.line(t, vaultSet, 1, 1).Status)
+	require.True(t, row[oversight.Finding](t, r.rig, custodian.KindFinding, r.entryOf(t, entry).Finding).Open())
+}
+
 func TestInvariant04_SealMismatchOfAToken(t *testing.T) {
 	r := newSharesRig(t)
 	ada := r.line(t, vaultSet, 1, 1).Custodian
