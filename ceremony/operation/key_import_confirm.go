@@ -101,21 +101,7 @@ func (o keyImportConfirm) Execute(ctx context.Context, env Env, tx *store.Tx, in
 		out["not_activated"] = fmt.Sprintf("version %d of the key is suspended", current.Version)
 		return result(out), nil
 	}
-	facts, err := activationFacts(ctx, env, tx.View(), k, in)
-	if err != nil {
-		return Result{}, err
-	}
-	active, err := bringIntoUse(a, tx, k, v, facts)
-	var refused *key.TransitionError
-	if errors.As(err, &refused) {
-		out["not_activated"] = refused.Error()
-		return result(out), nil
-	}
-	if err != nil {
-		return Result{}, err
-	}
-	out["state"] = string(active.State)
-	return result(out), nil
+	return activateNow(ctx, env, tx, a, in, k, v, out)
 }
 
 type keyImportRejectParams struct {

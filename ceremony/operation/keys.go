@@ -284,6 +284,12 @@ func recordMade(ctx context.Context, env Env, tx *store.Tx, in Input, kind strin
 	if v.ActivationAt.After(a.at) {
 		return result(out), nil
 	}
+	return activateNow(ctx, env, tx, a, in, k, v, out)
+}
+
+// activateNow brings a version into use whose time has come, and says in out what became of it: what keeps it from being
+// active is no reason to lose what was made.
+func activateNow(ctx context.Context, env Env, tx *store.Tx, a acting, in Input, k *key.Key, v *key.Version, out map[string]any) (Result, error) {
 	facts, err := activationFacts(ctx, env, tx.View(), k, in)
 	if err != nil {
 		return Result{}, err
