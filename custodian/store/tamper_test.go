@@ -17,8 +17,18 @@ import (
 	"conclave/custodian/store/storetest"
 )
 
-// intruder is somebody with SQL access to the database.
+// intruder is somebody with SQL access to the database: each query must change something.
 func intruder(t *testing.T, cfg store.Config) func(query string) {
+	t.Helper()
+	exec := access(t, cfg)
+	return func(query string) {
+		t.Helper()
+		require.NotZero(t, exec(query), "the intrusion changed nothing: %s", query)
+	}
+}
+
+// access runs SQL past the store and answers how many rows it touched.
+func access(t *testing.T, cfg store.Config) func(query string) int64 {
 	t.Helper()
 	driver, dsn := "sqlite3", cfg.DSN+"?_busy_timeout=5000"
 	if cfg.Driver == store.Postgres {
@@ -27,13 +37,13 @@ func intruder(t *testing.T, cfg store.Config) func(query string) {
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
 	t.Cleanup(func() { db.Close() })
-	return func(query string) {
+	return func(query string) int64 {
 		t.Helper()
 		res, err := db.Exec(query)
 		require.NoError(t, err)
 		n, err := res.RowsAffected()
 		require.NoError(t, err)
-		require.NotZero(t, n, "the intrusion changed nothing: %s", query)
+		return n
 	}
 }
 
