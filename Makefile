@@ -2,13 +2,13 @@
 
 SHELL := /bin/bash
 export GOFIPS140 := certified
-export GOFLAGS := -buildvcs=false
+export GOFLAGS := -buildvcs=false -trimpath
 export CGO_ENABLED := 1
 
 .PHONY: build run reset test bench fmt clean preflight
 
 build: ## the one binary, server and command line, into bin/
-	@go build -trimpath -o bin/conclave ./app/cmd/conclave
+	@go build -o bin/conclave ./app/cmd/conclave
 
 preflight:
 	@.ci/preflight run
