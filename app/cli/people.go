@@ -46,10 +46,11 @@ func withKeys(c *cobra.Command, operation, member string, share bool, flags func
 		if err := s.connectPerson(); err != nil {
 			return err
 		}
+		_, kept := params["keep_share_key"]
 		if *invitation != "" {
-			err = s.keysOfInvitation(*invitation, params, share)
+			err = s.keysOfInvitation(*invitation, params, share && !kept)
 		} else {
-			err = s.keysOfFile(*public, args[0], params, share)
+			err = s.keysOfFile(*public, args[0], params, share && !kept)
 		}
 		if err != nil {
 			return err
@@ -269,50 +270,24 @@ func credentialCommand() *cobra.Command {
 	add := &cobra.Command{Use: "add PERSON", Short: "Propose one more approval key for a person", Args: exactly("PERSON")}
 	renew := &cobra.Command{
 		Use: "recover PERSON", Short: "Propose keys of a new device in place of lost ones, before a witness", Args: exactly("PERSON"),
-		Long: "Proposes a new approval key and share key. All earlier approval keys are revoked but those that --keep names.\n" +
-			"Shares sealed to the old share key are listed as duties.",
+		Long: "Proposes a new approval key and share key. All earlier approval keys are revoked but those that --keep names;\n" +
+			"the share key is replaced unless --keep-share-key says why it was not lost. Shares sealed to the old share key,\n" +
+			"and what was made with the revoked approval keys, are listed as duties (conclave duty list).",
 	}
 	return parent("credential", "Approval keys of people: add, revoke, recover",
 		withKeys(add, "credential.add", "person", false, func(*params) {}),
 		proposal{
 			use: "revoke PERSON", short: "Revoke an approval key at once: your own, or as a security officer anybody's", name: "credential.revoke", member: "person", reasonMember: "reason",
+			long: "Revokes an approval key at once and for good: your own, or as a security officer anybody's. Tokens, invitations,\n" +
+				"grants and applications that were asked for with it stay, and are listed as duties: conclave duty revoke ends them.",
 			flags:    func(p *params) { p.text("credential", "credential", "", "id of the key") },
 			required: []string{"credential"},
 		}.command(),
 		withKeys(renew, "credential.recover", "person", true, func(p *params) {
 			p.text("identity-proof", "identity_proof", "", "how you made sure who it is: document, whose knowledge of them")
 			p.list("keep", "keep", "id of an approval key that was not lost; repeat for more")
+			p.text("keep-share-key", "keep_share_key", "", "why the share key on record was not lost, and stays")
 		}))
-}
-
-func dutyCommand() *cobra.Command {
-	list := &cobra.Command{Use: "list", Short: "List what must follow from departures and lost devices, the most urgent first", Args: exactly()}
-	all := list.Flags().Bool("all", false, "closed ones too")
-	list.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
-		if err := s.connectAny(); err != nil {
-			return err
-		}
-		duties, err := s.client.Duties(s.ctx, *all)
-		if err != nil {
-			return err
-		}
-		return s.show(duties, func(w io.Writer) {
-			var rows [][]string
-			for _, d := range duties {
-				state := "open"
-				switch {
-				case d.ClosedAt != nil:
-					state = "closed by " + d.ClosedBy
-				case d.Overdue:
-					state = "OVERDUE"
-				}
-				rows = append(rows, []string{d.ID, d.Person, d.Kind, d.Task, when(d.DueAt), state, strings.Join(d.Outstanding[:min(len(d.Outstanding), 5)], ", ")})
-			}
-			table(w, []string{"DUTY", "PERSON", "KIND", "TASK", "DUE", "STATE", "OUTSTANDING"}, rows)
-		})
-	})
-	return parent("duty", "What must follow from departures and lost devices", list,
-		proposal{use: "close DUTY", short: "Close a duty with a finding, as a security officer", name: "duty.close", member: "duty", reasonMember: "finding", findingHelp: "how it was done, or why it need not be"}.command())
 }
 
 func alertsCommand() *cobra.Command {

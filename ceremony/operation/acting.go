@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/access"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -33,6 +34,14 @@ func act(env Env, tx *store.Tx, in Input, reason string) acting {
 // foresee is the acting of an operation that is being judged.
 func foresee(in Input, reason string) acting {
 	return acting{principal: in.Requester, ceremony: in.Ceremony, reason: reason, at: in.Now}
+}
+
+// asked is which person acts, with which of their keys; empty for a node.
+func (a acting) asked() access.Asked {
+	if a.principal.Kind != identity.Human {
+		return access.Asked{}
+	}
+	return access.Asked{AskedBy: a.principal.ID, AskedWith: a.principal.Credential}
 }
 
 // transition is a line of a version's history by this actor.

@@ -87,7 +87,7 @@ func (applicationEnrol) Execute(_ context.Context, env Env, tx *store.Tx, in Inp
 	}
 	a := act(env, tx, in, in.Reason)
 	app := p.application(in)
-	app.EnrolledAt = a.at
+	app.EnrolledAt, app.Asked = a.at, a.asked()
 	e := a.event("application.enrol", ledger.Target{Type: "application", ID: app.ID}, map[string]any{"owner": app.Owner,
 		"environment": app.Environment, "token_days": p.TokenDays, "grants": len(p.Grants)})
 	if err := a.put(tx, custodian.KindApplication, app.ID, app, e); err != nil {

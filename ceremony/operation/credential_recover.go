@@ -19,11 +19,15 @@ type credentialRecoverParams struct {
 	IdentityProof string `json:"identity_proof"`
 	// Keep are approval keys that were not lost; all others are revoked.
 	Keep []string `json:"keep"`
+	// KeepShareKey is why the share key on record is still in nobody else's hands. One of this and a new share key is
+	// given where there is one on record: it never stays unsaid.
+	KeepShareKey string `json:"keep_share_key"`
 	keyParams
 }
 
 // credentialRecover binds a known person to a new device before a witness: a new approval key, and a new share key
-// where that was lost too. Shares sealed to the lost one open a duty each.
+// unless the person says why the one on record stays. Shares sealed to a lost one open a duty each, and so does what was
+// made with lost approval keys.
 type credentialRecover struct{}
 
 func (credentialRecover) Name() string { return "credential.recover" }
@@ -33,6 +37,7 @@ type recovery struct {
 	personChange
 	keys   *broughtKeys
 	proof  string
+	kept   string // why the share key stays
 	lost   []string
 	duties []duty
 }
@@ -58,7 +63,10 @@ func (credentialRecover) read(view *store.View, in Input) (*recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recovery{personChange: *c, keys: keys, proof: p.IdentityProof}
+	if err := p.checkShareKey(c.before, keys); err != nil {
+		return nil, err
+	}
+	r := &recovery{personChange: *c, keys: keys, proof: p.IdentityProof, kept: p.KeepShareKey}
 	after := r.after
 	after.ApprovalKeys = after.Revoke(func(k people.Credential) bool {
 		gone := !slices.Contains(p.Keep, k.ID)
@@ -77,7 +85,26 @@ func (credentialRecover) read(view *store.View, in Input) (*recovery, error) {
 		}
 		after.ShareKey, after.ShareKeyID = keys.shareKey, keys.shareKeyID
 	}
+	r.duties = append(r.duties, leftBehind(view, c.before, r.lost, in)...)
 	return r, after.Validate()
+}
+
+// checkShareKey demands a choice about the share key: whoever lost a device has usually lost both keys on it.
+func (p *credentialRecoverParams) checkShareKey(before *people.Person, keys *broughtKeys) error {
+	if err := key.CheckText("keep_share_key", p.KeepShareKey, maxReason, true); err != nil {
+		return err
+	}
+	had, brought, kept := before.ShareKeyID != "", keys.shareKeyID != "", p.KeepShareKey != ""
+	switch {
+	case kept && brought:
+		return &custodian.InputError{Field: "keep_share_key", Problem: "given together with a new share key", Allowed: "one of keep_share_key and share_key"}
+	case kept && !had:
+		return &custodian.InputError{Field: "keep_share_key", Problem: before.ID + " has no share key that could stay", Allowed: "nothing"}
+	case had && !kept && !brought:
+		return &custodian.InputError{Field: "share_key", Problem: "not said whether the share key on record was lost too",
+			Allowed: "a new share key, or in keep_share_key why the one on record stays"}
+	}
+	return nil
 }
 
 func (o credentialRecover) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
@@ -86,6 +113,9 @@ func (o credentialRecover) Prepare(ctx context.Context, env Env, view *store.Vie
 		return Plan{}, err
 	}
 	lines := append([]Line{{Label: "identity proof", After: r.proof}}, r.keys.lines...)
+	if r.kept != "" {
+		lines = append(lines, Line{Label: "share key", Before: r.before.ShareKeyID, After: "STAYS: " + r.kept})
+	}
 	lines = append(lines, Line{Label: "approval keys", Before: strings.Join(r.lost, ", "), After: fmt.Sprintf("those revoked; %d may sign", len(r.after.Live()))})
 	for _, d := range r.duties {
 		lines = append(lines, d.line())
@@ -109,7 +139,7 @@ func (o credentialRecover) Execute(_ context.Context, env Env, tx *store.Tx, in 
 		return Result{}, err
 	}
 	e := a.event("credential.recover", ledger.Target{Type: "person", ID: r.after.ID},
-		r.keys.detail(map[string]any{"identity_proof": r.proof, "revoked": r.lost}))
+		r.keys.detail(map[string]any{"identity_proof": r.proof, "revoked": r.lost, "share_key_kept": r.kept}))
 	if err := a.put(tx, custodian.KindPerson, r.after.ID, r.after, e); err != nil {
 		return Result{}, err
 	}

@@ -18,7 +18,7 @@ type credentialRevokeParams struct {
 }
 
 // credentialRevoke takes an approval key back at once: one's own, or a security officer anybody's. What it signed in
-// ceremonies that are open counts no more. A new key takes a quorum.
+// ceremonies that are open counts no more; what was made with it alone opens duties. A new key takes a quorum.
 type credentialRevoke struct{}
 
 func (credentialRevoke) Name() string { return "credential.revoke" }
@@ -28,6 +28,7 @@ type revocation struct {
 	personChange
 	credential *people.Credential
 	reason     string
+	duties     []duty
 }
 
 func (credentialRevoke) read(view *store.View, in Input) (*revocation, error) {
@@ -52,7 +53,11 @@ func (credentialRevoke) read(view *store.View, in Input) (*revocation, error) {
 	}
 	after := *before
 	after.ApprovalKeys = before.Revoke(func(c people.Credential) bool { return c.ID == p.Credential }, in.Now, in.Requester.ID, reason)
-	return &revocation{personChange{before, &after, row}, credential, reason}, nil
+	r := &revocation{personChange: personChange{before, &after, row}, credential: credential, reason: reason}
+	if !credential.Revoked {
+		r.duties = leftBehind(view, before, []string{credential.ID}, in)
+	}
+	return r, nil
 }
 
 func (o credentialRevoke) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
@@ -65,6 +70,9 @@ func (o credentialRevoke) Prepare(ctx context.Context, env Env, view *store.View
 		Line{Label: "approval key", Before: r.credential.ID, After: "revoked"}, Line{Label: "reason", After: r.reason},
 		Line{Label: "approval keys", Before: fmt.Sprintf("%d may sign", len(r.before.Live())), After: fmt.Sprintf("%d may sign", left)})
 	plan.Quorum.Target.Owner = r.before.ID
+	for _, d := range r.duties {
+		plan.Lines = append(plan.Lines, d.line())
+	}
 	if r.credential.Revoked {
 		plan.Deny = append(plan.Deny, refusal("already_revoked", "the key is revoked already", "nothing to do"))
 		return plan, nil
@@ -82,6 +90,7 @@ func (o credentialRevoke) Prepare(ctx context.Context, env Env, view *store.View
 }
 
 func (o credentialRevoke) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
+	in.Now = tx.Now()
 	r, err := o.read(tx.View(), in)
 	if err != nil {
 		return Result{}, err
@@ -91,5 +100,9 @@ func (o credentialRevoke) Execute(_ context.Context, env Env, tx *store.Tx, in I
 	if err := a.put(tx, custodian.KindPerson, r.after.ID, r.after, e); err != nil {
 		return Result{}, err
 	}
-	return result(map[string]any{"person": r.after.ID, "credential": r.credential.ID, "revoked": true, "left": len(r.after.Live())}), nil
+	ids, err := openDuties(a, tx, r.duties)
+	if err != nil {
+		return Result{}, err
+	}
+	return result(map[string]any{"person": r.after.ID, "credential": r.credential.ID, "revoked": true, "left": len(r.after.Live()), "duties": ids}), nil
 }

@@ -9,11 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"conclave/custodian"
 	"conclave/custodian/access"
-	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -46,13 +43,9 @@ func followUps(view *store.View, p *people.Person, cause string, in Input, seen 
 	for _, k := range seen {
 		add(people.DutyCleartext, k.ID, people.ClockLeaving, "pci-dss-4.0.1:3.7.5", "replace key %s, whose cleartext %s saw", k.ID, p.ID).Version = k.Versions
 	}
-	for _, kind := range []struct {
-		kind    people.DutyKind
-		clock   time.Duration
-		control string
-		task    string
-	}{
+	for _, kind := range []dutyOfKind{
 		{people.DutyTokens, people.ClockAccess, "pci-dss-4.0.1:8.2.5", "revoke and replace tokens that were shown to %s"},
+		{people.DutyInvitations, people.ClockAccess, "pci-dss-4.0.1:8.2.5", "withdraw invitations that %s opened"},
 		{people.DutyGrants, people.ClockLeaving, "pci-dss-4.0.1:7.2.4", "look through the grants that %s asked for"},
 		{people.DutyKeys, people.ClockLeaving, "pci-dss-4.0.1:3.6.1.2", "give the keys that %s owns to somebody else (ownership.transfer)"},
 		{people.DutyApplications, people.ClockLeaving, "pci-dss-4.0.1:7.2.5", "give the applications that %s owns to somebody else (ownership.transfer)"},
@@ -66,6 +59,14 @@ func followUps(view *store.View, p *people.Person, cause string, in Input, seen 
 		}
 	}
 	return out
+}
+
+// dutyOfKind is a duty about everything of a kind that goes back to a person.
+type dutyOfKind struct {
+	kind    people.DutyKind
+	clock   time.Duration
+	control string
+	task    string
 }
 
 type addDuty func(kind people.DutyKind, subject string, clock time.Duration, control, format string, args ...any) *people.Duty
@@ -176,16 +177,8 @@ func Outstanding(view *store.View, d *people.Duty) []string {
 		out = outstandingShare(view, d)
 	case people.DutyCleartext:
 		out = outstandingKey(view, d)
-	case people.DutyTokens:
-		out = idsOf(view, custodian.KindToken, func(t *access.Token) (string, bool) {
-			live := t.RevokedAt == nil && t.Subject != d.Person && t.CreatedAt.Before(d.OpenedAt) && d.OpenedAt.Before(t.ExpiresAt)
-			return t.ID, live && requesterOf(view, t.CreatedBy) == d.Person
-		})
-	case people.DutyGrants:
-		out = idsOf(view, custodian.KindGrant, func(g *access.Grant) (string, bool) {
-			live := g.RevokedAt == nil && d.OpenedAt.Before(g.ExpiresAt)
-			return g.ID, live && requesterOf(view, g.CreatedBy) == d.Person
-		})
+	case people.DutyTokens, people.DutyInvitations, people.DutyGrants, people.DutyEnrolments:
+		out = outstandingAccess(view, d)
 	case people.DutyKeys:
 		out = idsOf(view, custodian.KindKey, func(k *key.Key) (string, bool) { return k.ID, k.Owner == d.Person })
 	case people.DutyApplications:
@@ -245,24 +238,6 @@ func outstandingKey(view *store.View, d *people.Duty) []string {
 		}
 	}
 	return nil
-}
-
-// requesterOf is the person who asked for a ceremony; "" where no row says so.
-func requesterOf(view *store.View, ceremony string) string {
-	row, err := view.Get(ceremonyKind, ceremony)
-	if err != nil {
-		return ""
-	}
-	var c struct {
-		Requester struct {
-			Kind identity.Kind `json:"kind"`
-			ID   string        `json:"id"`
-		} `json:"requester"`
-	}
-	if err := json.Unmarshal(row.Body, &c); err != nil || c.Requester.Kind != identity.Human {
-		return ""
-	}
-	return c.Requester.ID
 }
 
 // Duties lists duties, open ones first, those due soonest first.

@@ -53,7 +53,7 @@ func (grantAlter) read(view *store.View, in Input, at time.Time) (before, after 
 		after.CreatedAt = at.UTC().Truncate(time.Microsecond)
 		after.ExpiresAt = after.CreatedAt.Add(time.Duration(p.Days) * key.Day)
 	}
-	after.CreatedBy = in.Ceremony
+	after.CreatedBy, after.Asked = in.Ceremony, foresee(in, reason).asked()
 	return before, after, row, reason, after.Validate()
 }
 

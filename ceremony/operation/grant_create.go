@@ -26,7 +26,7 @@ type grantSpec struct {
 func (s grantSpec) grant(id, application string, a acting) *access.Grant {
 	from := a.at.UTC().Truncate(time.Microsecond)
 	return &access.Grant{ID: id, Application: application, Key: s.Key, Operations: s.Operations, Context: s.Context,
-		CreatedAt: from, ExpiresAt: from.Add(time.Duration(s.Days) * key.Day), CreatedBy: a.ceremony}
+		CreatedAt: from, ExpiresAt: from.Add(time.Duration(s.Days) * key.Day), CreatedBy: a.ceremony, Asked: a.asked()}
 }
 
 // check validates the spec for an application of an environment and returns its key. A key of another

@@ -71,7 +71,7 @@ func (invitationOpen) read(view *store.View, in Input) (*people.Invitation, erro
 	default:
 		p.Name = who.Name
 	}
-	return &people.Invitation{Person: p.Person, Name: p.Name, OpenedBy: in.Requester.ID, Ceremony: in.Ceremony, OpenedAt: in.Now,
+	return &people.Invitation{Person: p.Person, Name: p.Name, OpenedBy: in.Requester.ID, OpenedWith: foresee(in, "").asked().AskedWith, Ceremony: in.Ceremony, OpenedAt: in.Now,
 		ExpiresAt: in.Now.Add(time.Duration(p.Hours) * time.Hour), Status: people.InvitationOpen}, nil
 }
 

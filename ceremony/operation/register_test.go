@@ -177,7 +177,7 @@ func TestInvariant03_TheSubjectTakesNoPart(t *testing.T) {
 		"custodian.remove":   {"person": "demo-ada", "reason": "bored"},
 		"role.change":        {"person": "demo-ada", "roles": []string{"key-manager", "security-officer"}},
 		"credential.add":     {"person": "demo-ada", "approval_key": approval, "compared": "in-person"},
-		"credential.recover": {"person": "demo-ada", "approval_key": approval, "compared": "in-person", "identity_proof": "passport"},
+		"credential.recover": {"person": "demo-ada", "approval_key": approval, "compared": "in-person", "identity_proof": "passport", "keep_share_key": "on a card in the safe"},
 		"invitation.open":    {"person": "demo-ada"},
 	} {
 		require.Contains(t, r.denied(t, name, self, params), people.CodeExcludedSubject, name)
@@ -314,7 +314,7 @@ func TestCredentials(t *testing.T) {
 	require.Len(t, result["duties"], 1, "the share is sealed to the key that was lost")
 	for field, change := range map[string]any{"identity_proof": "", "keep": []string{"none"}} {
 		fresh, _ := publicKeys(t, newSigner(t, "demo-eve"))
-		bad := with(recover, "approval_key", fresh, field, change)
+		bad := with(with(recover, "approval_key", fresh, "keep_share_key", "on a card in the safe"), field, change)
 		delete(bad, "share_key")
 		_, err := r.prepare(t, "credential.recover", r.input(t, human("demo-ada"), bad))
 		require.Contains(t, fieldOf(t, err), field)

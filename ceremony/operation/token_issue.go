@@ -124,6 +124,7 @@ func (tokenIssue) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (R
 	if err != nil {
 		return Result{}, err
 	}
+	token.Asked = a.asked()
 	e := a.event("token.issue", ledger.Target{Type: "token", ID: token.ID}, map[string]any{"kind": token.Kind, "subject": token.Subject,
 		"expires_at": token.ExpiresAt.Format(time.RFC3339)})
 	if err := a.put(tx, custodian.KindToken, token.ID, token, e); err != nil {

@@ -16,10 +16,15 @@ const (
 	DutyShareKey DutyKind = "share-key"
 	// DutyCleartext: a key whose cleartext the person saw is replaced (PCI DSS 4.0.1, 3.7.5).
 	DutyCleartext DutyKind = "cleartext"
-	// DutyTokens: tokens whose secrets the person was shown are revoked.
+	// DutyTokens: tokens whose secrets the person was shown are revoked; with a subject, those made with that key.
 	DutyTokens DutyKind = "tokens"
-	// DutyGrants: grants that the person asked for are looked through.
+	// DutyInvitations: invitations that the person opened and that may still bring keys in are withdrawn; with a subject,
+	// those opened with that key.
+	DutyInvitations DutyKind = "invitations"
+	// DutyGrants: grants that the person asked for are looked through; with a subject, those asked for with that key.
 	DutyGrants DutyKind = "grants"
+	// DutyEnrolments: applications that were enrolled at the request of the key that is its subject are looked through.
+	DutyEnrolments DutyKind = "enrolments"
 	// DutyKeys, DutyApplications, DutyKeystores: what the person is answerable for goes to somebody else.
 	DutyKeys         DutyKind = "keys"
 	DutyApplications DutyKind = "applications"
@@ -36,6 +41,8 @@ const (
 	CauseLeaving   = "leaving" // suspended, since they are about to leave; ends where they come back
 	CauseRole      = "role"    // no custodian any more
 	CauseDevice    = "device"  // lost, or replaced
+	// CauseCredential: an approval key was taken back, and whoever had it may have left something behind.
+	CauseCredential = "credential"
 )
 
 // Clocks of duties (ceremony practice, loss, compromise, leaving; all ours but 3.7.5's cause).
@@ -44,6 +51,7 @@ const (
 	ClockTogether = 24 * time.Hour      // two or more holders of one set left together
 	ClockLeaving  = 30 * 24 * time.Hour // shares never seen in the clear, keys that were, ownership
 	ClockDevice   = 5 * 24 * time.Hour  // a share that is lost without a sign of exposure
+	ClockAsked    = 24 * time.Hour      // grants and applications that a key taken back asked for
 )
 
 // Duty is one line of what must follow. Row id: ID.
@@ -52,7 +60,8 @@ type Duty struct {
 	Kind   DutyKind `json:"kind"`
 	Person string   `json:"person"` // because of whom
 	Cause  string   `json:"cause"`
-	// Subject is the share (its register id) or the key that it is about; "" where it is about all of a kind.
+	// Subject is the share (its register id), the key or the approval key that it is about; "" where it is about all of a
+	// kind.
 	Subject string `json:"subject,omitempty"`
 	// Version is the newest version of the key when its cleartext was declared seen.
 	Version  uint32     `json:"version,omitempty"`
@@ -82,9 +91,9 @@ func (d *Duty) Validate() error {
 	return key.First([]error{
 		key.CheckID("id", d.ID),
 		key.CheckID("person", d.Person),
-		key.CheckOneOf("kind", d.Kind, DutyShare, DutyShareKey, DutyCleartext, DutyTokens, DutyGrants, DutyKeys, DutyApplications,
-			DutyKeystores, DutyBackups, DutyReports),
-		key.CheckOneOf("cause", d.Cause, CauseDeparture, CauseLeaving, CauseRole, CauseDevice),
+		key.CheckOneOf("kind", d.Kind, DutyShare, DutyShareKey, DutyCleartext, DutyTokens, DutyInvitations, DutyGrants, DutyEnrolments,
+			DutyKeys, DutyApplications, DutyKeystores, DutyBackups, DutyReports),
+		key.CheckOneOf("cause", d.Cause, CauseDeparture, CauseLeaving, CauseRole, CauseDevice, CauseCredential),
 		key.CheckText("task", d.Task, 300, false),
 		key.CheckText("finding", d.Finding, 500, true),
 	})

@@ -28,11 +28,13 @@ const (
 // Invitation lets one person hand in the public part of keys that they made on their own machine, once and in time.
 // It gives no power: a ceremony cites it. Row id: ID.
 type Invitation struct {
-	ID         string           `json:"id"`
-	Person     string           `json:"person"` // id that the invited has or is to have
-	Name       string           `json:"name"`
-	SecretHash []byte           `json:"secret_hash"` // SHA-256 of the secret, which exists with the invited alone
-	OpenedBy   string           `json:"opened_by"`   // person id
+	ID         string `json:"id"`
+	Person     string `json:"person"` // id that the invited has or is to have
+	Name       string `json:"name"`
+	SecretHash []byte `json:"secret_hash"` // SHA-256 of the secret, which exists with the invited alone
+	OpenedBy   string `json:"opened_by"`   // person id
+	// OpenedWith is the id of the approval key that OpenedBy asked with; "" in rows of before it was recorded.
+	OpenedWith string           `json:"opened_with,omitempty"`
 	Ceremony   string           `json:"ceremony"`
 	OpenedAt   time.Time        `json:"opened_at"`
 	ExpiresAt  time.Time        `json:"expires_at"`
