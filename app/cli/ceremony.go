@@ -179,6 +179,11 @@ func (s *session) propose(operation string, params any, reason string) error {
 	if err := s.connectPerson(); err != nil {
 		return err
 	}
+	return s.proposeAloud(operation, params, reason)
+}
+
+// proposeAloud is propose for a session that is connected already.
+func (s *session) proposeAloud(operation string, params any, reason string) error {
 	raw, err := json.Marshal(params)
 	if err != nil {
 		return fmt.Errorf("encoding params: %w", err)

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -20,40 +23,72 @@ func custodyCommand() *cobra.Command {
 			return []string{f.ID, fmt.Sprintf("%s/%d/%d", f.Set, f.Epoch, f.Index), f.Custodian, f.Kind, f.State, orDash(f.Site), orDash(f.Container), orDash(f.Serial),
 				orDash(f.Carrier), maybe(f.CheckedAt), orDash(f.Pending)}
 		})
-	log := register("Show the custody log", (*client.Client).CustodyLog,
+	log := register("Show the custody log, oldest entry first", custodyLog,
 		[]string{"ENTRY", "FORM", "ACTION", "WHO", "WITNESS", "OUT", "IN", "PURPOSE", "CEREMONY", "OLD BAG", "NEW BAG", "SEAL", "CONTAINER", "SITE", "STATE"},
 		func(e api.CustodyEntry) []string {
 			f := &e.Facts
+			seal := f.Seal
+			if f.Read != "" && f.Read != f.OldSerial {
+				seal += ", read " + f.Read
+			}
 			state := e.State
 			if e.Late {
 				state += ", second signature overdue"
 			}
 			return []string{e.ID, f.Form, f.Action, f.Who, f.Witness, maybe(f.OutAt), maybe(f.InAt), f.Purpose, orDash(f.Ceremony), orDash(f.OldSerial), orDash(f.NewSerial),
-				orDash(f.Seal), orDash(f.Container), orDash(f.Site), state}
+				orDash(seal), orDash(f.Container), orDash(f.Site), state}
 		})
 	log.Use = "log"
 	return parent("custody", "Physical forms of shares: register, bags, containers, custody log", list, log,
-		custodyStep("register", "Register a physical form of your share", custodyIdentity, custodyBag, custodyPlace),
-		custodyStep("seal", "Record that a form went into a bag with a new serial", custodyBag, custodyPlace),
-		custodyStep("send", "Record that a form left for another site", custodyRead, func(p *params) {
+		custodyRegister(),
+		custodyDone("seal", "Record that a form went into a bag with a new serial", custodyBag, custodyPlace),
+		custodyDone("send", "Record that a form left for another site", custodyRead, func(p *params) {
 			p.text("site", "site", "", "site that it goes to")
 			p.text("carrier", "carrier", "", "person who carries it; default: you")
 		}),
-		custodyStep("receive", "Record that a form arrived", custodyRead, custodyPlace),
-		custodyStep("open", "Record that a form was opened, for the ceremony named", custodyRead),
-		custodyStep("check", "Record that a form's bag was looked at", custodyRead),
-		custodyStep("lost", "Record that a form is lost"),
-		custodyStep("retire", "Record that a form is taken out of use"),
-		custodyStep("destroy", "Record that a form is destroyed"),
+		custodyDone("receive", "Record that a form arrived", custodyRead, custodyPlace),
+		must(custodyDone("open", "Record that a form was opened, for the ceremony named", custodyRead), "ceremony"),
+		custodyDone("check", "Record that a form's bag was looked at", custodyRead),
+		custodyDone("lost", "Record that a form is lost"),
+		custodyDone("retire", "Record that a form is taken out of use"),
+		custodyDone("destroy", "Record that a form is destroyed"),
 		countersign("countersign", true, "As the witness, sign an entry of the custody log: it counts from then on"),
 		countersign("dispute", false, "As the witness, say that an entry is not so: it does not count, and a finding is opened"))
 }
 
-func custodyIdentity(p *params) {
-	p.text("kind", "kind", "", "paper, paper-protected, token, smart-card, encrypted-file, or pin-letter: what opens one of them")
-	p.text("set", "set", "", "share set")
-	p.number("epoch", "epoch", "epoch of the share")
-	p.number("index", "index", "number of the share")
+// custodyLog is the log in the order in which things were done.
+func custodyLog(c *client.Client, ctx context.Context) ([]api.CustodyEntry, error) {
+	list, err := c.CustodyLog(ctx)
+	slices.SortStableFunc(list, func(a, b api.CustodyEntry) int {
+		if order := a.Facts.At.Compare(b.Facts.At); order != 0 {
+			return order
+		}
+		return a.RecordedAt.Compare(b.RecordedAt)
+	})
+	return list, err
+}
+
+// custodyRegister records a new form; which share it is of follows from the person and the set.
+func custodyRegister() *cobra.Command {
+	c, record := custodyStep("register", "Register a physical form of your share", custodyBag, custodyPlace)
+	kind := c.Flags().String("kind", "", "paper, paper-protected, token, smart-card, encrypted-file, or pin-letter: what opens one of them")
+	set := c.Flags().String("set", "", "share set; default: the only one that you hold a share of")
+	epoch := c.Flags().Uint32("epoch", 0, "epoch of the share; default: the one in force")
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		if err := s.connectPerson(); err != nil {
+			return err
+		}
+		of, err := s.onlySet(*set)
+		if err != nil {
+			return err
+		}
+		line, err := s.shareOf(of, *epoch)
+		if err != nil {
+			return err
+		}
+		return record(s, args[0], map[string]any{"kind": *kind, "set": line.Set, "epoch": line.Epoch, "index": line.Index})
+	})
+	return must(c, "kind")
 }
 
 func custodyBag(p *params) {
@@ -70,9 +105,21 @@ func custodyRead(p *params) {
 	p.text("seal", "seal", "", "how the seal was found: intact, damaged or missing")
 }
 
-// custodyStep records one thing done to a form.
-func custodyStep(step, short string, flags ...func(*params)) *cobra.Command {
-	c := &cobra.Command{
+// custodyDone is the command of one thing done to a form.
+func custodyDone(step, short string, flags ...func(*params)) *cobra.Command {
+	c, record := custodyStep(step, short, flags...)
+	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+		if err := s.connectPerson(); err != nil {
+			return err
+		}
+		return record(s, args[0], nil)
+	})
+	return c
+}
+
+// custodyStep is what the commands of the log have in common: their flags, and record, which proposes the entry with more beside them.
+func custodyStep(step, short string, flags ...func(*params)) (c *cobra.Command, record func(s *session, form string, more map[string]any) error) {
+	c = &cobra.Command{
 		Use: step + " FORM", Short: short, Args: exactly("FORM"),
 		Long: short + ".\nThe entry counts when the witness has signed it too (custody countersign).",
 	}
@@ -84,16 +131,16 @@ func custodyStep(step, short string, flags ...func(*params)) *cobra.Command {
 	p.text("purpose", "purpose", "", "what for")
 	p.text("ceremony", "ceremony", "", "ceremony that it serves")
 	p.time("at", "at", "when it was done; default: now")
-	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
+	return must(c, "witness", "purpose"), func(s *session, form string, more map[string]any) error {
 		params, err := p.collect()
 		if err != nil {
 			return err
 		}
-		params["form"], params["action"] = args[0], step
+		maps.Copy(params, more)
+		params["form"], params["action"] = form, step
 		purpose, _ := params["purpose"].(string)
-		return s.propose("custody.record", params, purpose)
-	})
-	return must(c, "witness", "purpose")
+		return s.proposeAloud("custody.record", params, purpose)
+	}
 }
 
 // countersign shows an entry, computes its digest from what it shows, and signs.
