@@ -181,6 +181,7 @@ type (
 	Version struct {
 		Version      uint32       `json:"version"`
 		State        string       `json:"state"`
+		Keystore     string       `json:"keystore"` // that it is in; those before a move stay where they are
 		CheckValue   string       `json:"check_value"`
 		Origin       string       `json:"origin"`           // generated, imported-components, imported-wrapped
 		Import       *Import      `json:"import,omitempty"` // how it came in, where it was made elsewhere

@@ -54,7 +54,21 @@ func keyCommand() *cobra.Command {
 			},
 			required: []string{"version", "application", "asset", "days"},
 		}.command(),
-		keyAlter(), keyReclassify(), keyExposure(), keyImport(), keyComponent())
+		keyMove(), keyAlter(), keyReclassify(), keyExposure(), keyImport(), keyComponent())
+}
+
+func keyMove() *cobra.Command {
+	return proposal{
+		use: "move KEY", short: "Propose that a key lives in another keystore from now on", name: "key.move", member: "key", reasonMember: "reason",
+		long: "Proposes to move a key: a version is made inside the other keystore and protects, earlier versions stay where\n" +
+			"they are and decrypt. No key leaves a keystore. What is under earlier versions is to be protected anew: a campaign\n" +
+			"is opened for each (campaign list). Where a key may live, policy place says.",
+		flags: func(p *params) {
+			p.text("to", "keystore", "", "keystore that it moves to")
+			p.number("rewrap-days", "rewrap_days", "days until what is under earlier versions is protected anew; default: 90")
+		},
+		required: []string{"to"},
+	}.command()
 }
 
 func keyAlter() *cobra.Command {
@@ -193,12 +207,12 @@ func writeVersions(w io.Writer, list []api.Version) {
 		if v.Copies != "" { // of a destroyed one: what is known of copies that hold it
 			state += ", " + v.Copies
 		}
-		rows = append(rows, []string{number(v.Version), state, v.Algorithm, v.CheckValue, originWords(&v), orDash(v.FIPSClaim), when(v.ActivationAt), day(v.OUPEnd), day(v.RUPEnd)})
+		rows = append(rows, []string{number(v.Version), state, v.Keystore, v.Algorithm, v.CheckValue, originWords(&v), orDash(v.FIPSClaim), when(v.ActivationAt), day(v.OUPEnd), day(v.RUPEnd)})
 		for _, t := range v.History {
 			history = append(history, []string{number(v.Version), when(t.At), t.ID, orDash(t.From), t.To, t.Actor, t.Ceremony, t.Reason})
 		}
 	}
-	table(w, []string{"VERSION", "STATE", "ALGORITHM", "CHECK VALUE", "ORIGIN", "FIPS CLAIM", "ACTIVATION", "PROTECTS UNTIL", "DECRYPTS UNTIL"}, rows)
+	table(w, []string{"VERSION", "STATE", "KEYSTORE", "ALGORITHM", "CHECK VALUE", "ORIGIN", "FIPS CLAIM", "ACTIVATION", "PROTECTS UNTIL", "DECRYPTS UNTIL"}, rows)
 	io.WriteString(w, "\n")
 	table(w, []string{"VERSION", "AT", "TRANSITION", "FROM", "TO", "BY", "CEREMONY", "REASON"}, history)
 }

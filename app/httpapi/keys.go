@@ -146,7 +146,7 @@ func (s *server) listVersions(x *exchange) error {
 
 func versionOf(v *key.Version) api.Version {
 	out := api.Version{
-		Version: v.Version, State: string(v.State), CheckValue: v.CheckValue, Origin: v.Origin(), Import: importOf(v.Import), Algorithm: v.AlgorithmName(),
+		Version: v.Version, State: string(v.State), Keystore: v.Keystore, CheckValue: v.CheckValue, Origin: v.Origin(), Import: importOf(v.Import), Algorithm: v.AlgorithmName(),
 		StrengthBits: v.StrengthBits, FIPSClaim: v.FIPSClaim, GeneratedAt: v.GeneratedAt, ActivationAt: v.ActivationAt,
 		OUPEnd: v.OUPEnd, RUPEnd: v.RUPEnd, History: []api.Transition{},
 	}

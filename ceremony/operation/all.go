@@ -56,6 +56,7 @@ func All() []Operation {
 		keyImport{},
 		keyImportConfirm{},
 		keyImportReject{},
+		keyMove{},
 		keyReclassify{},
 		keyResume{},
 		keyRotate{},

@@ -37,7 +37,7 @@ type Item struct {
 // people power, opens a keystore or answers with a secret is decided one at a time.
 func Batchable() []string {
 	return []string{"application.resume", "application.suspend", "asset.register", "asset.rewrap", "grant.alter", "grant.create", "grant.revoke",
-		"key.activate", "key.alter", "key.compromise", "key.create", "key.deactivate", "key.destroy", "key.reclassify", "key.resume", "key.rotate",
+		"key.activate", "key.alter", "key.compromise", "key.create", "key.deactivate", "key.destroy", "key.move", "key.reclassify", "key.resume", "key.rotate",
 		"key.suspend", "token.revoke"}
 }
 

@@ -196,15 +196,22 @@ func (o keyImport) Effect(ctx context.Context, env Env, in Input, effectID strin
 	if err != nil {
 		return Effect{}, err
 	}
-	return Effect{ID: effectID, Material: &material}, nil
+	return Effect{ID: effectID, Material: &material, Data: custodian.Detail(madeIn{i.key.Keystore})}, nil
 }
 
 func (o keyImport) Recover(ctx context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
-	keystore, err := o.keystore(env, in)
+	p, err := decode[keyImportParams](in)
 	if err != nil {
 		return Effect{}, false, err
 	}
-	return findMaterial(ctx, env, keystore, effectID)
+	if p.New != nil {
+		return findMaterial(ctx, env, p.New.Keystore, effectID)
+	}
+	k, err := keyRow(env.Custodian.View(), "key", p.Key)
+	if err != nil {
+		return Effect{}, false, err
+	}
+	return findMaterialOf(ctx, env, k, effectID)
 }
 
 // keystore of the key, by parameters and record alone.

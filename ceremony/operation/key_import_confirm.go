@@ -101,7 +101,10 @@ func (o keyImportConfirm) Execute(ctx context.Context, env Env, tx *store.Tx, in
 		out["not_activated"] = fmt.Sprintf("version %d of the key is suspended", current.Version)
 		return result(out), nil
 	}
-	return activateNow(ctx, env, tx, a, in, k, v, out)
+	if err := activateNow(ctx, env, tx, a, in, k, v, out); err != nil {
+		return Result{}, err
+	}
+	return result(out), nil
 }
 
 type keyImportRejectParams struct {

@@ -109,7 +109,7 @@ func (keyRotate) Recover(ctx context.Context, env Env, in Input, effectID string
 	if err != nil {
 		return Effect{}, false, err
 	}
-	return findMaterial(ctx, env, k.Keystore, effectID)
+	return findMaterialOf(ctx, env, k, effectID)
 }
 
 func (keyRotate) Complete(ctx context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error) {

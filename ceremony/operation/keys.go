@@ -1,11 +1,15 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
 	"conclave/custodian/key"
@@ -90,7 +94,12 @@ func makeMaterial(ctx context.Context, env Env, k *key.Key, version uint32, effe
 	if err != nil {
 		return Effect{}, fmt.Errorf("making %s in keystore %s: %w", key.VersionID(k.ID, version), k.Keystore, err)
 	}
-	return Effect{ID: effectID, Material: &material}, nil
+	return Effect{ID: effectID, Material: &material, Data: custodian.Detail(madeIn{k.Keystore})}, nil
+}
+
+// madeIn is where an effect made its material: by the time that it is taken back the key may live elsewhere.
+type madeIn struct {
+	Keystore string `json:"keystore"`
 }
 
 // findMaterial finds what makeMaterial made before a crash. A keystore that stores nothing holds none: what
@@ -107,13 +116,54 @@ func findMaterial(ctx context.Context, env Env, keystore, effectID string) (Effe
 	case err != nil:
 		return Effect{}, false, fmt.Errorf("looking for effect %s in keystore %s: %w", effectID, keystore, err)
 	}
-	return Effect{ID: effectID, Material: &material}, true, nil
+	return Effect{ID: effectID, Material: &material, Data: custodian.Detail(madeIn{keystore})}, true, nil
 }
 
-// destroyMaterial takes back material that could not be recorded.
+// findMaterialOf is findMaterial for a key that may have moved since the effect: in its keystore, and in those in which it
+// lived before.
+func findMaterialOf(ctx context.Context, env Env, k *key.Key, effectID string) (Effect, bool, error) {
+	view := env.Custodian.View()
+	versions, err := versionRows(view, k, 0)
+	if err != nil {
+		return Effect{}, false, err
+	}
+	searched := map[string]bool{}
+	for _, keystore := range append([]string{k.Keystore}, keystoresOf(versions)...) {
+		if searched[keystore] {
+			continue
+		}
+		searched[keystore] = true
+		if record, err := keystoreRow(view, "keystore", keystore); err != nil || record.Status != key.KeystoreRegistered {
+			continue // what was in a retired one is gone with it
+		}
+		if effect, found, err := findMaterial(ctx, env, keystore, effectID); found || err != nil {
+			return effect, found, err
+		}
+	}
+	return Effect{}, false, nil
+}
+
+// keystoresOf are those of versions, the newest first.
+func keystoresOf(versions []*key.Version) []string {
+	var out []string
+	for _, v := range slices.Backward(versions) {
+		out = append(out, v.Keystore)
+	}
+	return out
+}
+
+// destroyMaterial takes back material that could not be recorded, from where it was made; keystore where the effect does
+// not say.
 func destroyMaterial(ctx context.Context, env Env, keystore string, effect Effect) error {
 	if effect.Material == nil {
 		return nil
+	}
+	var made madeIn
+	if len(effect.Data) > 0 {
+		if err := json.Unmarshal(effect.Data, &made); err != nil {
+			return fmt.Errorf("reading where effect %s made its key: %w", effect.ID, err)
+		}
+		keystore = cmp.Or(made.Keystore, keystore)
 	}
 	driver, err := Current(env, keystore)
 	if err != nil {
@@ -255,19 +305,28 @@ func driverOf(env Env, view *store.View, keystore string) (hsm.Keystore, error) 
 // recordMade stores a version that was just made and, where its date has come and its guards let it, brings
 // it into use. A version whose guards refuse meanwhile stays in pre-activation and is taken up by the job.
 func recordMade(ctx context.Context, env Env, tx *store.Tx, in Input, kind string, k *key.Key, v *key.Version) (Result, error) {
-	record, err := keystoreRow(tx.View(), "keystore", v.Keystore)
+	out, err := recordVersion(ctx, env, tx, in, kind, k, v, madeDetail(v))
 	if err != nil {
 		return Result{}, err
+	}
+	return result(out), nil
+}
+
+// recordVersion is recordMade with the detail of its entry; what became of the version is for the caller to tell.
+func recordVersion(ctx context.Context, env Env, tx *store.Tx, in Input, kind string, k *key.Key, v *key.Version, detail map[string]any) (map[string]any, error) {
+	record, err := keystoreRow(tx.View(), "keystore", v.Keystore)
+	if err != nil {
+		return nil, err
 	}
 	driver, err := Driver(env, record)
 	if err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	if err := underRecord(driver, record, &v.Material); err != nil {
-		return Result{}, err
+		return nil, err
 	}
 	if record.Status != key.KeystoreRegistered { // retired while it was made
-		return Result{}, fmt.Errorf("keystore %s is %s", record.ID, record.Status)
+		return nil, fmt.Errorf("keystore %s is %s", record.ID, record.Status)
 	}
 	a := act(env, tx, in, in.Reason)
 	k.Versions = v.Version
@@ -275,34 +334,34 @@ func recordMade(ctx context.Context, env Env, tx *store.Tx, in Input, kind strin
 		k.Current = v.Version
 	}
 	if err := tx.Put(custodian.KindKey, k.ID, k); err != nil {
-		return Result{}, err
+		return nil, err
 	}
-	if err := a.put(tx, custodian.KindKeyVersion, key.VersionID(k.ID, v.Version), v, a.event(kind, keyEventTarget(v), madeDetail(v))); err != nil {
-		return Result{}, err
+	if err := a.put(tx, custodian.KindKeyVersion, key.VersionID(k.ID, v.Version), v, a.event(kind, keyEventTarget(v), detail)); err != nil {
+		return nil, err
 	}
 	out := map[string]any{"key": k.ID, "version": v.Version, "state": string(v.State), "check_value": v.CheckValue}
 	if v.ActivationAt.After(a.at) {
-		return result(out), nil
+		return out, nil
 	}
-	return activateNow(ctx, env, tx, a, in, k, v, out)
+	return out, activateNow(ctx, env, tx, a, in, k, v, out)
 }
 
 // activateNow brings a version into use whose time has come, and says in out what became of it: what keeps it from being
 // active is no reason to lose what was made.
-func activateNow(ctx context.Context, env Env, tx *store.Tx, a acting, in Input, k *key.Key, v *key.Version, out map[string]any) (Result, error) {
+func activateNow(ctx context.Context, env Env, tx *store.Tx, a acting, in Input, k *key.Key, v *key.Version, out map[string]any) error {
 	facts, err := activationFacts(ctx, env, tx.View(), k, in)
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	active, err := bringIntoUse(a, tx, k, v, facts)
 	var refused *key.TransitionError
 	if errors.As(err, &refused) {
 		out["not_activated"] = refused.Error()
-		return result(out), nil
+		return nil
 	}
 	if err != nil {
-		return Result{}, err
+		return err
 	}
 	out["state"] = string(active.State)
-	return result(out), nil
+	return nil
 }

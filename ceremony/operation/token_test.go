@@ -70,6 +70,26 @@ func TestTokenThroughItsLife(t *testing.T) {
 	require.Equal(t, 0, ks.FIPSLevel, "SoftHSM claims nothing")
 	require.NotContains(t, ks.Capabilities.Specs, hsm.RSAOAEP3072)
 	require.True(t, ks.Capabilities.StoresKeys)
+	r.takeOver(t)
+	r.vaulted(t, vaultKey)
+	require.Equal(t, hsm.AlgorithmWrappedAES256GCM, r.version(t, vaultKey, 1).Algorithm)
+	before, err := r.use(t, vaultKey)
+	require.NoError(t, err)
+
+	r.reissue(t, map[string]any{"set": vaultSet})
+	c := r.cutover(t)
+	require.Equal(t, ceremony.Completed, c.State, c.Outcome)
+	require.NoError(t, r.keystore.Deactivate(t.Context()))
+	require.ErrorIs(t, r.keystore.Activate(t.Context(), r.combineOf(t, 1, 1, 2, 3)), hsm.ErrActivationSecret, "the old shares")
+	require.NoError(t, r.keystore.Activate(t.Context(), r.combineOf(t, 2, 1, 2, 3)))
+	used, err := r.Use(t.Context(), r.App, custodian.Use{Operation: access.Decrypt, Ciphertext: before})
+	require.NoError(t, err)
+	require.Len(t, used.Plaintext, 32)
+}
+
+// takeOver has holders confirm their shares of a registered token, and initialises it.
+func (r *sharesRig) takeOver(t *testing.T) {
+	t.Helper()
 	for i := range 5 {
 		r.confirm(t, vaultSet, 1, i+1)
 	}
@@ -82,7 +102,7 @@ func TestTokenThroughItsLife(t *testing.T) {
 	r.bringAll(t, c.ID, vaultSet, 1, 1, 2, 3)
 	c = r.attend(t, c.ID)
 	require.Equal(t, ceremony.Completed, c.State, c.Outcome)
-	ks = row[key.Keystore](t, r.rig, custodian.KindKeystore, vault)
+	ks := row[key.Keystore](t, r.rig, custodian.KindKeystore, vault)
 	require.True(t, ks.Initialised())
 	require.Equal(t, c.ID, ks.Token.InitialisedBy)
 	again, err := r.prepare(t, "keystore.initialise", r.input(t, human("demo-ada"), map[string]any{"keystore": vault}))
@@ -92,18 +112,4 @@ func TestTokenThroughItsLife(t *testing.T) {
 	r.keystore, err = r.Keystore(vault)
 	require.NoError(t, err)
 	require.True(t, r.keystore.Active())
-	r.vaulted(t, vaultKey)
-	require.Equal(t, hsm.AlgorithmWrappedAES256GCM, r.version(t, vaultKey, 1).Algorithm)
-	before, err := r.use(t, vaultKey)
-	require.NoError(t, err)
-
-	r.reissue(t, map[string]any{"set": vaultSet})
-	c = r.cutover(t)
-	require.Equal(t, ceremony.Completed, c.State, c.Outcome)
-	require.NoError(t, r.keystore.Deactivate(t.Context()))
-	require.ErrorIs(t, r.keystore.Activate(t.Context(), r.combineOf(t, 1, 1, 2, 3)), hsm.ErrActivationSecret, "the old shares")
-	require.NoError(t, r.keystore.Activate(t.Context(), r.combineOf(t, 2, 1, 2, 3)))
-	used, err := r.Use(t.Context(), r.App, custodian.Use{Operation: access.Decrypt, Ciphertext: before})
-	require.NoError(t, err)
-	require.Len(t, used.Plaintext, 32)
 }

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -144,7 +145,7 @@ func (ev *Events) keep(e *ledger.Entry) {
 
 // checkValue reads the check value from the detail of an entry that records a key's making.
 func checkValue(e *ledger.Entry) string {
-	if e.Type != "key.create" && e.Type != "key.rotate" && e.Type != "key.import" {
+	if !slices.Contains([]string{"key.create", "key.rotate", "key.move", "key.import"}, e.Type) {
 		return ""
 	}
 	var detail struct {

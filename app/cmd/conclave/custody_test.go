@@ -64,9 +64,13 @@ func (a *actor) acknowledge(ctx context.Context) error {
 	return err
 }
 
-// confirm signs the challenge of the person's own share of an epoch with it.
+// confirm signs the challenge of the person's own share of an epoch of the vault's set with it.
 func (a *actor) confirm(ctx context.Context, epoch uint32) error {
-	line, share, err := a.share(ctx, epoch)
+	return a.confirmOf(ctx, vaultShares, epoch)
+}
+
+func (a *actor) confirmOf(ctx context.Context, set string, epoch uint32) error {
+	line, share, err := a.share(ctx, set, epoch)
 	if err != nil {
 		return err
 	}
@@ -84,14 +88,14 @@ func (a *actor) confirm(ctx context.Context, epoch uint32) error {
 	return err
 }
 
-func (a *actor) share(ctx context.Context, epoch uint32) (api.Share, *shamir.Share, error) {
+func (a *actor) share(ctx context.Context, set string, epoch uint32) (api.Share, *shamir.Share, error) {
 	all, err := a.api.MyShares(ctx)
 	if err != nil {
 		return api.Share{}, nil, err
 	}
-	i := slices.IndexFunc(all, func(s api.Share) bool { return s.Set == vaultShares && s.Epoch == epoch })
+	i := slices.IndexFunc(all, func(s api.Share) bool { return s.Set == set && s.Epoch == epoch })
 	if i < 0 {
-		return api.Share{}, nil, fmt.Errorf("%s holds no share of epoch %d", a.id, epoch)
+		return api.Share{}, nil, fmt.Errorf("%s holds no share of epoch %d of %s", a.id, epoch, set)
 	}
 	share, err := a.signer.OpenShare(all[i].Sealed)
 	return all[i], share, err
@@ -136,7 +140,7 @@ func (a *actor) bring(ctx context.Context, ceremony string) (api.Ceremony, error
 	if err != nil {
 		return none, err
 	}
-	_, share, err := a.share(ctx, c.ShareEpoch)
+	_, share, err := a.share(ctx, c.ShareSet, c.ShareEpoch)
 	if err != nil {
 		return none, err
 	}
@@ -152,19 +156,25 @@ func (a *actor) bring(ctx context.Context, ceremony string) (api.Ceremony, error
 	return a.api.SubmitShare(ctx, ceremony, api.ShareSubmission{Envelope: envelope, Sealed: sealed})
 }
 
-// activation is the keystore's open activation ceremony, asked for where there is none.
+// activation is the vault's open activation ceremony, asked for where there is none.
 func (a *actor) activation(ctx context.Context) (api.Ceremony, error) {
+	return a.activationOf(ctx, vault)
+}
+
+func (a *actor) activationOf(ctx context.Context, keystore string) (api.Ceremony, error) {
 	for c, err := range a.api.Ceremonies(ctx, false) {
-		if err != nil || c.Operation == "keystore.activate" && c.State == "gathering" {
+		if err != nil || c.Operation == "keystore.activate" && c.State == "gathering" && c.Target.ID == keystore {
 			return c, err
 		}
 	}
-	p, err := a.api.Propose(ctx, "keystore.activate", map[string]any{"keystore": vault}, "start")
+	p, err := a.api.Propose(ctx, "keystore.activate", map[string]any{"keystore": keystore}, "start")
 	return p.Ceremony, err
 }
 
 // activate opens the vault with three shares.
-func (n *node) activate(ctx context.Context) error {
+func (n *node) activate(ctx context.Context) error { return n.open(ctx, vault) }
+
+func (n *node) open(ctx context.Context, keystore string) error {
 	var c api.Ceremony
 	for i, id := range []string{"ada", "ben", "cleo"} {
 		a, err := n.as(id)
@@ -172,7 +182,7 @@ func (n *node) activate(ctx context.Context) error {
 			return err
 		}
 		if i == 0 {
-			if c, err = a.activation(ctx); err != nil {
+			if c, err = a.activationOf(ctx, keystore); err != nil {
 				return fmt.Errorf("asking for the activation: %w", err)
 			}
 		}

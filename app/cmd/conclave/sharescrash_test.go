@@ -142,7 +142,7 @@ func confirmPending(t *testing.T, n *node, epoch uint32) {
 	for _, id := range []string{"ada", "ben", "cleo", "dan"} {
 		a, err := n.as(id)
 		require.NoError(t, err)
-		line, share, err := a.share(t.Context(), epoch)
+		line, share, err := a.share(t.Context(), vaultShares, epoch)
 		require.NoError(t, err)
 		share.Wipe()
 		if line.Status == "issued" {

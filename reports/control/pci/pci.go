@@ -85,7 +85,7 @@ func (s scoped) id() string { return key.VersionID(s.version.Value.Key, s.versio
 // origins are the entries that record the making of a version.
 func (s scoped) origins(ev *control.Evidence) []control.Event {
 	var out []control.Event
-	for _, e := range ev.Events.About(s.version.Value.Key, "key.create", "key.rotate", "key.import") {
+	for _, e := range ev.Events.About(s.version.Value.Key, "key.create", "key.rotate", "key.move", "key.import") {
 		if e.Version == s.version.Value.Version || (e.Version == 0 && e.Type == "key.create" && s.version.Value.Version == 1) {
 			out = append(out, e)
 		}

@@ -58,6 +58,6 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		Bad:    fmt.Sprintf("%s not shown to be strong.", of(t.Violating, t.Total, "key version")),
 		Empty:  "Keys for account data have no version that is not destroyed, and none was made in the period.",
 		Doubt:  "Some versions were made by a module without a validation claim, or elsewhere and imported. Was an approved generator used (SP 800-90A), and how is that shown?",
-		Unseen: ev.Events.Dropped("key.create", "key.rotate", "key.import"),
+		Unseen: ev.Events.Dropped("key.create", "key.rotate", "key.move", "key.import"),
 	})
 }

@@ -51,7 +51,7 @@ func addCryptoperiod(ev *control.Evidence, t *control.Table, k control.Record[ke
 	}
 	rotations := 0
 	proof := control.Proves(k.Ref)
-	for _, e := range ev.Events.About(k.Value.ID, "key.rotate", "key.import") {
+	for _, e := range ev.Events.About(k.Value.ID, "key.rotate", "key.move", "key.import") {
 		if ev.InPeriod(e.At) {
 			rotations++
 			proof = proof.And(e.Seq)

@@ -165,7 +165,7 @@ func owns(p people.Person, credential string) bool {
 
 // manualOperations change keys or who may use them; done by a person they rest on a ceremony.
 var manualOperations = []string{"key.create", "key.rotate", "key.activate", "key.resume", "key.compromise", "key.deactivate", "key.destroy",
-	"key.import", "key.export", "keystore.register", "keystore.activate", "grant.create", "application.enrol"}
+	"key.import", "key.export", "key.move", "keystore.register", "keystore.activate", "grant.create", "application.enrol"}
 
 // ofNodes are operations that a node also does by itself: by date, by schedule, or at genesis.
 var ofNodes = []string{"key.rotate", "key.activate", "key.deactivate", "keystore.register", "keystore.activate"}

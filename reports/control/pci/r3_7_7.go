@@ -31,7 +31,7 @@ func Substitution(_ context.Context, ev *control.Evidence) control.Result {
 			count(damaged.Violating, "sign"), of(t.Violating, t.Total, "key version")),
 		Empty:  "There is no key, so there is nothing that could have been swapped.",
 		Doubt:  "For some versions the ledger's record of their making names no check value. Which ceremony transcript shows it?",
-		Unseen: ev.Events.Dropped("integrity.violation", "key.create", "key.rotate", "key.import"),
+		Unseen: ev.Events.Dropped("integrity.violation", "key.create", "key.rotate", "key.move", "key.import"),
 	})
 }
 
