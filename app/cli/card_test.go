@@ -46,7 +46,7 @@ func TestShareCards(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	require.Contains(t, printed.out, card.Fingerprint(o.shares[0].Commitment))
-	require.Contains(t, printed.err, "conclave custody register alice-1 --kind paper-protected --set soft --epoch 1 --index 1")
+	require.Contains(t, printed.err, "conclave custody register alice-1 --kind paper-protected --set soft --epoch 1 --new-serial")
 	again := o.run("share", "card", "-o", o.path("card.pdf"), "--bare")
 	require.NotZero(t, again.code)
 	require.Contains(t, again.err, "exists and is left alone")

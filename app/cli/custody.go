@@ -68,15 +68,20 @@ func custodyLog(c *client.Client, ctx context.Context) ([]api.CustodyEntry, erro
 	return list, err
 }
 
-// custodyRegister records a new form; which share it is of follows from the person and the set.
+// custodyRegister records a new form; which share it is of follows from the person and the set. A named backup, who may
+// handle the holder's forms, names it.
 func custodyRegister() *cobra.Command {
 	c, record := custodyStep("register", "Register a physical form of your share", custodyBag, custodyPlace)
 	kind := c.Flags().String("kind", "", "paper, paper-protected, token, smart-card, encrypted-file, or pin-letter: what opens one of them")
 	set := c.Flags().String("set", "", "share set; default: the only one that you hold a share of")
 	epoch := c.Flags().Uint32("epoch", 0, "epoch of the share; default: the one in force")
+	index := c.Flags().Uint32("index", 0, "number of the share, where it is another's; default: your own")
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
 		if err := s.connectPerson(); err != nil {
 			return err
+		}
+		if *index != 0 {
+			return record(s, args[0], map[string]any{"kind": *kind, "set": *set, "epoch": *epoch, "index": *index})
 		}
 		of, err := s.onlySet(*set)
 		if err != nil {

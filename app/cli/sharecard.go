@@ -157,8 +157,8 @@ func (s *session) afterCard(named paper.Share, out string, bare bool) error {
 	s.say("Print it on a printer by cable: the printer and its queue see the share.%s", where)
 	s.say("Look whether it reads:  conclave share check-card --card -")
 	s.say("Put it into its bag before a witness, and record that; the witness signs too:")
-	s.say("  conclave custody register %s --kind %s --set %s --epoch %d --index %d --new-serial SERIAL --site SITE --container CONTAINER --witness WITNESS --purpose \"card printed\"",
-		form, kind, named.Set, named.Epoch, named.Index)
+	s.say("  conclave custody register %s --kind %s --set %s --epoch %d --new-serial SERIAL --site SITE --container CONTAINER --witness WITNESS --purpose \"card printed\"",
+		form, kind, named.Set, named.Epoch)
 	if out == fromTerminal {
 		return nil
 	}
