@@ -61,13 +61,9 @@ func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evid
 
 // observe reads the ledger once: the control plane up to the period, then every entry of the period.
 func observe(ctx context.Context, src Source, ev *control.Evidence) error {
-	first, err := firstAt(ctx, src, ev.From)
+	first, end, err := Range(ctx, src, ev.From, ev.To)
 	if err != nil {
-		return fmt.Errorf("finding the period's first entry: %w", err)
-	}
-	end, err := firstAt(ctx, src, ev.To)
-	if err != nil {
-		return fmt.Errorf("finding the period's last entry: %w", err)
+		return err
 	}
 	err = src.ControlEntries(ctx, first, func(e *ledger.Entry, _ []byte) error {
 		ev.Events.Before(e)

@@ -5,8 +5,11 @@ package reports
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian/ledger"
 	"conclave/reports/control"
@@ -29,6 +32,14 @@ type Source interface {
 	ControlEntries(ctx context.Context, to uint64, fn func(e *ledger.Entry, raw []byte) error) error
 	// Inclusion proves that an entry is in the log of the checkpoint (RFC 6962 section 2.1.1).
 	Inclusion(ctx context.Context, seq uint64) ([][32]byte, error)
+	// Consistency proves that the log of size newSize, at most the checkpoint's, begins with that of size oldSize
+	// (RFC 6962 section 2.1.2).
+	Consistency(ctx context.Context, oldSize, newSize uint64) ([][32]byte, error)
+	// Hashes reads hashes of the checkpoint's tree, authenticated by its root.
+	Hashes(ctx context.Context) tlog.HashReader
+	// Kept returns the newest checkpoint kept of at most a size and the oldest of at least one, as signed notes; nil
+	// where none is kept.
+	Kept(ctx context.Context, atMost, atLeast uint64) (before, after []byte, err error)
 }
 
 // Checkpoint is the signed state of the ledger that a report belongs to.
@@ -40,6 +51,17 @@ type Checkpoint struct {
 	// LogKeys are the note verifier keys that the source says sign checkpoints. Whoever trusts nobody takes
 	// them from a trust file instead.
 	LogKeys []string `json:"log_keys"`
+}
+
+// Range finds the entries of a period: first ≤ seq < end.
+func Range(ctx context.Context, src Source, from, to time.Time) (first, end uint64, err error) {
+	if first, err = firstAt(ctx, src, from); err != nil {
+		return 0, 0, fmt.Errorf("finding the period's first entry: %w", err)
+	}
+	if end, err = firstAt(ctx, src, to); err != nil {
+		return 0, 0, fmt.Errorf("finding the period's last entry: %w", err)
+	}
+	return first, end, nil
 }
 
 // firstAt finds the first entry that is not before an instant, by halving: entry times never go back.

@@ -9,6 +9,7 @@ import (
 	"iter"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian"
 	"conclave/custodian/ledger"
@@ -102,12 +103,35 @@ func (s *storeSource) ControlEntries(ctx context.Context, to uint64, fn func(e *
 
 func (s *storeSource) Inclusion(ctx context.Context, seq uint64) ([][32]byte, error) {
 	proof, err := s.store.Inclusion(ctx, seq, s.checkpoint.Size)
-	if err != nil {
-		return nil, err
-	}
+	return plain(proof), err
+}
+
+func (s *storeSource) Consistency(ctx context.Context, oldSize, newSize uint64) ([][32]byte, error) {
+	proof, err := s.store.Consistency(ctx, oldSize, newSize)
+	return plain(proof), err
+}
+
+// plain gives hashes their bare type.
+func plain(proof []tlog.Hash) [][32]byte {
 	out := make([][32]byte, len(proof))
 	for i, h := range proof {
 		out[i] = h
 	}
-	return out, nil
+	return out
+}
+
+func (s *storeSource) Hashes(ctx context.Context) tlog.HashReader {
+	return ledger.HashReader(ctx, s.store.Tree(), s.store)
+}
+
+func (s *storeSource) Kept(ctx context.Context, atMost, atLeast uint64) (before, after []byte, err error) {
+	before, err = s.store.CheckpointBefore(ctx, atMost)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, nil, err
+	}
+	after, err = s.store.CheckpointAt(ctx, atLeast)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, nil, err
+	}
+	return before, after, nil
 }

@@ -147,15 +147,25 @@ func (s *Store) Consistency(ctx context.Context, oldSize, newSize uint64) (tlog.
 }
 
 // CheckpointAt returns the oldest kept checkpoint of at least the given size, [ErrNotFound] when only the
-// newest one is that large: see [Store.Checkpoint].
+// newest one is that large: see [Store.Checkpoint]. Its signature is for the caller to check.
 func (s *Store) CheckpointAt(ctx context.Context, size uint64) ([]byte, error) {
+	return s.keptCheckpoint(ctx, "size >= ?", "size", size)
+}
+
+// CheckpointBefore returns the newest kept checkpoint of at most the given size, [ErrNotFound] when none is kept.
+// Its signature is for the caller to check.
+func (s *Store) CheckpointBefore(ctx context.Context, size uint64) ([]byte, error) {
+	return s.keptCheckpoint(ctx, "size <= ?", "size DESC", size)
+}
+
+func (s *Store) keptCheckpoint(ctx context.Context, where, order string, size uint64) ([]byte, error) {
 	var notes [][]byte
-	err := s.db.session(ctx, s.db.read).Table("ledger_checkpoints").Where("size >= ?", size).Order("size").Limit(1).Pluck("note", &notes).Error
+	err := s.db.session(ctx, s.db.read).Table("ledger_checkpoints").Where(where, number(size)).Order(order).Limit(1).Pluck("note", &notes).Error
 	if err != nil {
 		return nil, unavailable("reading checkpoints", err)
 	}
 	if len(notes) == 0 {
-		return nil, fmt.Errorf("checkpoint of size %d: %w", size, ErrNotFound)
+		return nil, fmt.Errorf("kept checkpoint of size %d: %w", size, ErrNotFound)
 	}
 	return notes[0], nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -31,11 +32,15 @@ type Identity struct {
 // Build writes the bundle of a report to w. The report must come from src, at src's checkpoint. Apart from an
 // ECDSA signature, which is random, the same report gives the same bytes.
 func Build(ctx context.Context, w io.Writer, src reports.Source, r *reports.Report, by Identity) error {
+	return build(ctx, w, src, r, by, theBounds())
+}
+
+func build(ctx context.Context, w io.Writer, src reports.Source, r *reports.Report, by Identity, limits bounds) error {
 	if r.Checkpoint.Note != src.Checkpoint().Note {
 		return errors.New("building bundle: the report is of another checkpoint than the source")
 	}
 	b := &builder{files: map[string][]byte{}}
-	if err := b.fill(ctx, src, r, by); err != nil {
+	if err := b.fill(ctx, src, r, by, limits); err != nil {
 		return fmt.Errorf("building bundle: %w", err)
 	}
 	manifest, err := canonical(b.manifest(r, by.Node))
@@ -76,7 +81,7 @@ func (b *builder) addJSON(name string, v any) error {
 	return b.add(name, data)
 }
 
-func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Report, by Identity) error {
+func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Report, by Identity, limits bounds) error {
 	catalogue, err := control.Load(r.Framework)
 	if err != nil {
 		return err
@@ -89,44 +94,55 @@ func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Repor
 	if err := render.HTML(&page, r); err != nil {
 		return err
 	}
+	rows, err := b.addRows(src, r)
+	if err != nil {
+		return err
+	}
 	return errors.Join(
 		b.add(fileReport, report),
 		b.add(filePage, page.Bytes()),
 		b.add(fileCheckpoint, []byte(r.Checkpoint.Note)),
 		b.addJSON(fileCatalogue, catalogue),
 		b.addJSON(fileKeys, Keys{LogKeys: r.Checkpoint.LogKeys, NodeKey: by.Key}),
-		b.addRows(src, r),
-		b.addEntries(ctx, src, r),
+		b.addEntries(ctx, src, r, rows),
+		b.addLedger(ctx, src, r, limits),
 	)
 }
 
-// addRows adds the authority rows that the report was read from.
-func (b *builder) addRows(src reports.Source, r *reports.Report) error {
+// addRows adds the authority rows that the report was read from, and those that show who signed what under which
+// policy.
+func (b *builder) addRows(src reports.Source, r *reports.Report) ([]control.Ref, error) {
 	wanted := map[control.Ref]bool{}
-	kinds := []string{}
-	for _, ref := range r.Rows() {
+	for _, ref := range append(r.Rows(), witnesses(src, r)...) {
 		wanted[ref] = true
-		if !slices.Contains(kinds, ref.Kind) {
-			kinds = append(kinds, ref.Kind)
-		}
 	}
+	var refs []control.Ref
 	index := RowIndex{Rows: []RowFile{}}
-	for _, kind := range kinds {
+	for _, kind := range kindsOf(wanted) {
 		for ref, body := range src.Rows(kind) {
 			if !wanted[ref] {
 				continue
 			}
+			refs = append(refs, ref)
 			row := RowFile{Kind: ref.Kind, ID: ref.ID, Revision: ref.Revision, Hash: ref.Hash, Seq: ref.Seq, Withheld: withheld(ref.Kind)}
 			if row.Withheld == "" {
 				row.File = rowFile(ref)
 				if err := b.add(row.File, body); err != nil {
-					return err
+					return nil, err
 				}
 			}
 			index.Rows = append(index.Rows, row)
 		}
 	}
-	return b.addJSON(fileRows, index)
+	return refs, b.addJSON(fileRows, index)
+}
+
+func kindsOf(refs map[control.Ref]bool) []string {
+	kinds := map[string]bool{}
+	for ref := range refs {
+		kinds[ref.Kind] = true
+	}
+	return slices.Sorted(maps.Keys(kinds))
 }
 
 var plainID = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*([./][a-z0-9_-]+)*$`)
@@ -140,49 +156,37 @@ func rowFile(ref control.Ref) string {
 	return "rows/" + ref.Kind + "/" + name + ".json"
 }
 
-// addEntries adds every entry that the report cites and, where it is not too long, the whole control plane,
-// which shows that the rows are the newest and that none was left out.
-func (b *builder) addEntries(ctx context.Context, src reports.Source, r *reports.Report) error {
-	put := func(e *ledger.Entry, raw []byte) error {
-		hashes, err := src.Inclusion(ctx, e.Seq)
-		if err != nil {
-			return fmt.Errorf("proving entry %d: %w", e.Seq, err)
-		}
-		return errors.Join(
-			b.add(entryFile(e.Seq), bytes.Clone(raw)),
-			b.add(proofFile(e.Seq), formatProof(e.Seq, hashes, []byte(r.Checkpoint.Note))))
-	}
+// addEntries adds every entry that the report cites or that wrote one of the rows, each with a proof of its own.
+func (b *builder) addEntries(ctx context.Context, src reports.Source, r *reports.Report, rows []control.Ref) error {
 	seqs := append([]uint64{0}, r.Cited()...)
-	for _, ref := range r.Rows() {
+	for _, ref := range rows {
 		seqs = append(seqs, ref.Seq)
 	}
 	slices.Sort(seqs)
 	for _, seq := range slices.Compact(seqs) {
-		e, raw, err := src.Entry(ctx, seq)
-		if err != nil {
-			return fmt.Errorf("reading entry %d: %w", seq, err)
-		}
-		if err := put(e, raw); err != nil {
+		if err := b.single(ctx, src, seq); err != nil {
 			return err
 		}
 	}
-	head, err := openCheckpoint([]byte(r.Checkpoint.Note), r.Instance.ID, r.Checkpoint.LogKeys)
-	if err != nil {
-		return err
-	}
-	if head.ControlCount > maxControl {
-		return nil // Verify says that the control plane is not complete
-	}
-	err = src.ControlEntries(ctx, r.Checkpoint.Size, func(e *ledger.Entry, raw []byte) error {
-		if _, have := b.files[entryFile(e.Seq)]; have {
-			return nil
-		}
-		return put(e, raw)
-	})
-	if err != nil {
-		return fmt.Errorf("reading the control plane: %w", err)
-	}
 	return nil
+}
+
+// single adds one entry and its proof, once.
+func (b *builder) single(ctx context.Context, src reports.Source, seq uint64) error {
+	if _, have := b.files[entryFile(seq)]; have {
+		return nil
+	}
+	_, raw, err := src.Entry(ctx, seq)
+	if err != nil {
+		return fmt.Errorf("reading entry %d: %w", seq, err)
+	}
+	hashes, err := src.Inclusion(ctx, seq)
+	if err != nil {
+		return fmt.Errorf("proving entry %d: %w", seq, err)
+	}
+	return errors.Join(
+		b.add(entryFile(seq), bytes.Clone(raw)),
+		b.add(proofFile(seq), formatProof(seq, hashes, []byte(src.Checkpoint().Note))))
 }
 
 func (b *builder) manifest(r *reports.Report, node string) Manifest {

@@ -12,7 +12,7 @@ import (
 )
 
 // Format names the layout of the archive; it changes when a file changes its meaning.
-const Format = "conclave-evidence-1"
+const Format = "conclave-evidence-2"
 
 // PayloadType is the DSSE payload type of the signature over the manifest.
 const PayloadType = "application/vnd.conclave.evidence-manifest+json"
@@ -27,7 +27,45 @@ const (
 	fileReport     = "report.json"
 	filePage       = "report.html"
 	fileRows       = "rows/index.json"
+
+	filePeriod       = "ledger/period.json"
+	fileStart        = "ledger/start"
+	fileEnd          = "ledger/end"
+	fileStartProof   = "ledger/start.hashes"
+	fileEndProof     = "ledger/end.hashes"
+	fileControlCover = "ledger/control.hashes"
+	filePeriodCover  = "ledger/period.hashes"
+	folderControl    = "ledger/control/"
+	folderPeriod     = "ledger/period/"
 )
+
+// What the files of the period hold of its entries.
+const (
+	formEntries  = "entries"  // the entries themselves
+	formLeaves   = "leaves"   // the hash of each
+	formSubtrees = "subtrees" // the hash of each complete subtree of 256, and of each entry before and after those
+)
+
+// subtreeHeight is that of a full C2SP tile.
+const subtreeHeight = ledger.TileHeight
+
+// Period says which entries of the ledger are the report's period, and how the bundle accounts for them.
+type Period struct {
+	First uint64 `json:"first"` // first ≤ seq < end are the entries whose time is in the period
+	End   uint64 `json:"end"`
+	Form  string `json:"form"`
+	// ControlFrom is the link number of the first control-plane entry in the bundle: 0, or what the start
+	// checkpoint says where an instance has too many.
+	ControlFrom uint64 `json:"control_from"`
+	// Start is the size of the checkpoint kept last before the period, After that of the one kept first at its end
+	// or later; 0: none but the bundle's own.
+	Start uint64 `json:"start"`
+	After uint64 `json:"after"`
+}
+
+func packed(folder string, n int, ending string) string {
+	return fmt.Sprintf("%s%06d.%s", folder, n, ending)
+}
 
 func entryFile(seq uint64) string { return fmt.Sprintf("entries/%012d.json", seq) }
 func proofFile(seq uint64) string { return fmt.Sprintf("proofs/%012d.tlog-proof", seq) }
@@ -39,10 +77,20 @@ const (
 	maxFile     = 64 << 20  // bytes of one file, unpacked
 	maxUnpacked = 512 << 20 // bytes of all files, unpacked
 	maxName     = 512
-	// maxControl is how many control-plane entries a bundle carries at most; an instance with more is proven by
-	// the cited entries only.
-	maxControl = 20_000
 )
+
+// bounds say when a bundle carries less of the ledger than all of it.
+type bounds struct {
+	control int    // control-plane entries from the beginning; with more, only those since the period's start checkpoint
+	entries uint64 // of the period, themselves
+	bytes   int    // of these
+	leaves  uint64 // of the period, by their hashes
+}
+
+// theBounds keep the largest bundle within what Verify reads.
+func theBounds() bounds {
+	return bounds{control: 200_000, entries: 100_000, bytes: 96 << 20, leaves: 1 << 20}
+}
 
 // What can be wrong with a bundle. The error that Verify returns wraps one of them, and a [*FileError] where
 // one file is at fault.
@@ -56,7 +104,12 @@ var (
 	ErrForeignInstance = errors.New("belongs to another instance")
 	ErrCheckpoint      = errors.New("checkpoint does not hold")
 	ErrProof           = errors.New("entry is not proven to be in the ledger")
+	ErrLeftOut         = errors.New("bundle does not account for every entry of the period")
+	ErrRollback        = errors.New("older than a checkpoint that is known")
+	ErrFork            = errors.New("checkpoints are of different logs")
 	ErrRow             = errors.New("row is not the one that the ledger binds")
+	ErrTranscript      = errors.New("ceremony is not signed as it says")
+	ErrPolicy          = errors.New("policy bundle is not the one of its digest")
 	ErrCitation        = errors.New("report cites what the bundle does not hold")
 )
 

@@ -13,6 +13,7 @@ import (
 
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
+	"conclave/custodian/people"
 	"conclave/reports"
 )
 
@@ -20,21 +21,25 @@ import (
 type Result struct {
 	Anchored bool     `json:"anchored"` // checked against a trust file
 	Checked  []string `json:"checked"`
-	// Complete: the bundle holds the whole control plane, so that the rows are known to be the newest.
-	Complete  bool            `json:"complete"`
-	Instance  string          `json:"instance"`
-	Mode      string          `json:"mode"`
-	Node      string          `json:"node"` // whose key signed
-	Framework string          `json:"framework"`
-	From      time.Time       `json:"from"`
-	To        time.Time       `json:"to"`
-	Size      uint64          `json:"size"` // of the checkpoint
-	Entries   int             `json:"entries"`
-	Rows      int             `json:"rows"`
-	Withheld  int             `json:"withheld"`
-	Files     int             `json:"files"`
-	Counts    map[string]int  `json:"counts"` // the report's verdicts
-	Report    *reports.Report `json:"-"`
+	// Complete: the bundle holds the control plane from genesis on, so that no row of it can be missed unseen.
+	Complete  bool      `json:"complete"`
+	Instance  string    `json:"instance"`
+	Mode      string    `json:"mode"`
+	Node      string    `json:"node"` // whose key signed
+	Framework string    `json:"framework"`
+	From      time.Time `json:"from"`
+	To        time.Time `json:"to"`
+	Size      uint64    `json:"size"` // of the checkpoint
+	Entries   int       `json:"entries"`
+	// PeriodEntries is how many entries the period has; all of them are accounted for.
+	PeriodEntries uint64          `json:"period_entries"`
+	Ceremonies    int             `json:"ceremonies"`
+	Signatures    int             `json:"signatures"` // under ceremonies
+	Rows          int             `json:"rows"`
+	Withheld      int             `json:"withheld"`
+	Files         int             `json:"files"`
+	Counts        map[string]int  `json:"counts"` // the report's verdicts
+	Report        *reports.Report `json:"-"`
 }
 
 // Words sums the result up in one line.
@@ -57,8 +62,9 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 		return nil, err
 	}
 	defer a.close()
-	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}}
-	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.controlPlane, v.rows, v.report}
+	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{}}
+	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.controlPlane, v.periodEntries, v.anchored,
+		v.rows, v.genesisFile, v.transcripts, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("verifying bundle: %w", err)
@@ -76,8 +82,24 @@ type verifier struct {
 	head     ledger.Head
 	note     []byte
 	entries  map[uint64]*ledger.Entry
-	newest   map[rowName]ledger.RowChange // whole control plane only
+	newest   map[rowName]ledger.RowChange // by the control-plane entries in the bundle
 	index    RowIndex
+
+	span               Period
+	least              ledger.Head    // the trust file's checkpoint; zero: none
+	continued          bool           // that the log continues it was shown
+	startHead, endHead ledger.Head    // of the checkpoints kept around the period; zero: none
+	counts             map[string]int // entries of the period by type; nil where they are not in the bundle
+	policies           map[string]bool
+	people             map[string]*people.Person
+}
+
+// logKeys are the keys that checkpoints are held to.
+func (v *verifier) logKeys() []string {
+	if v.trust != nil {
+		return v.trust.LogKeys
+	}
+	return v.keys.LogKeys
 }
 
 type rowName struct{ kind, id string }
@@ -184,11 +206,7 @@ func (v *verifier) checkpoint(context.Context) error {
 	if err != nil {
 		return err
 	}
-	keys := v.keys.LogKeys
-	if v.trust != nil {
-		keys = v.trust.LogKeys
-	}
-	if v.head, err = openCheckpoint(data, v.manifest.Instance, keys); err != nil {
+	if v.head, err = openCheckpoint(data, v.manifest.Instance, v.logKeys()); err != nil {
 		return fault(fileCheckpoint, err)
 	}
 	v.note = data
@@ -205,11 +223,11 @@ func (v *verifier) checkpoint(context.Context) error {
 	case err != nil:
 		return fmt.Errorf("reading the trust file's checkpoint: %w", err)
 	case pinned && least.Size > v.head.Size:
-		return faultf(fileCheckpoint, ErrCheckpoint, "it has %d entries, the trust file's has %d", v.head.Size, least.Size)
+		return faultf(fileCheckpoint, ErrRollback, "it has %d entries, the trust file's has %d: the bundle is of an older ledger", v.head.Size, least.Size)
 	case pinned && least.Size == v.head.Size && least.Root != v.head.Root:
-		return faultf(fileCheckpoint, ErrCheckpoint, "it has as many entries as the trust file's and another root: the log was forked")
+		return faultf(fileCheckpoint, ErrFork, "it has as many entries as the trust file's and another root")
 	case pinned:
-		v.say("The checkpoint is not older than the trust file's (%d entries); that it continues it is for conclave ledger verify to show.", least.Size)
+		v.least, v.continued = least, least.Size == v.head.Size
 	}
 	return nil
 }

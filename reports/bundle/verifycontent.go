@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -86,44 +85,6 @@ func (v *verifier) proof(seq uint64) error {
 	return nil
 }
 
-// controlPlane follows the chain of control-plane entries. Where the bundle has all of them, they say which
-// revision of every row is the newest.
-func (v *verifier) controlPlane(context.Context) error {
-	newest := map[rowName]ledger.RowChange{}
-	number, last := uint64(0), uint64(0)
-	for _, seq := range slices.Sorted(maps.Keys(v.entries)) {
-		e := v.entries[seq]
-		if e.Link == nil {
-			continue
-		}
-		if e.Link.Number != number || e.Link.Prev != last {
-			return v.partial(number, e.Link.Prev)
-		}
-		number, last = number+1, seq
-		for _, r := range e.Rows {
-			newest[rowName{r.Kind, r.ID}] = r
-		}
-	}
-	if number != v.head.ControlCount || last != v.head.ControlLast {
-		return v.partial(number, v.head.ControlLast)
-	}
-	v.newest, v.result.Complete = newest, true
-	v.say("The bundle holds all %d control-plane entries, in an unbroken chain up to the checkpoint.", number)
-	return nil
-}
-
-// partial is what a bundle without the whole control plane gets: refused where the format demands the whole of
-// it, so that nobody can leave out what changed a row since; otherwise said.
-func (v *verifier) partial(number, missing uint64) error {
-	if v.head.ControlCount <= maxControl {
-		return faultf(entryFile(missing), ErrMissing, "after %d of %d control-plane entries the chain is broken, and a bundle holds all of them up to %d",
-			number, v.head.ControlCount, maxControl)
-	}
-	v.say("The ledger has %d control-plane entries, more than a bundle carries (%d): that the rows are the newest, and that no row was left out, is NOT shown.",
-		v.head.ControlCount, maxControl)
-	return nil
-}
-
 // rows checks that every authority row is the one that a ledger entry wrote, and the newest where that is known.
 func (v *verifier) rows(context.Context) error {
 	data, err := v.archive.read(fileRows)
@@ -149,7 +110,7 @@ func (v *verifier) rows(context.Context) error {
 		}
 	}
 	v.result.Rows = len(v.index.Rows)
-	newest := "; whether they are the newest is not shown, as the control plane is not whole"
+	newest := "; no control-plane entry in the bundle changed one since"
 	if v.result.Complete {
 		newest = ", in its newest revision"
 	}
@@ -216,7 +177,9 @@ func (v *verifier) row(r RowFile) error {
 	if !bound {
 		return faultf(where, ErrRow, "entry %d does not bind %s %s with this hash", r.Seq, clip(r.Kind), clip(r.ID))
 	}
-	if v.newest != nil && !matches(v.newest[rowName{r.Kind, r.ID}], r) {
+	// Where the chain begins before the period only, a row that no entry in it wrote is older than all of them.
+	newest, known := v.newest[rowName{r.Kind, r.ID}]
+	if (known || v.result.Complete) && !matches(newest, r) {
 		return faultf(where, ErrRow, "a later entry changed %s %s", clip(r.Kind), clip(r.ID))
 	}
 	return nil
@@ -268,6 +231,9 @@ func (v *verifier) report(context.Context) error {
 		if why := contradiction(c.Result); why != "" {
 			return faultf(fileReport, ErrCitation, "control %s is %s and %s", clip(c.ID), clip(string(c.Result.Verdict)), why)
 		}
+	}
+	if err := v.counted(r.Entries); err != nil {
+		return err
 	}
 	for verdict, n := range r.Counts {
 		if counts[verdict] != n {

@@ -1,0 +1,85 @@
+package bundle
+
+import (
+	"slices"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"conclave/custodian"
+	"conclave/reports"
+	"conclave/reports/control"
+)
+
+// Kinds of rows that belong to sibling packages, which this one does not import.
+const (
+	kindCeremony = "ceremony"
+	kindScript   = "script_run"
+)
+
+// witnesses are the rows that show who signed what, under which policy, beside those that the report was read from:
+// the instance, its people with their public keys, every ceremony that the period touched, and the policy bundles
+// that were in force during it.
+func witnesses(src reports.Source, r *reports.Report) []control.Ref {
+	var out []control.Ref
+	take := func(kind string, wanted func(ref control.Ref, body []byte) bool) {
+		for ref, body := range src.Rows(kind) {
+			if wanted(ref, body) {
+				out = append(out, ref)
+			}
+		}
+	}
+	all := func(control.Ref, []byte) bool { return true }
+	take(string(custodian.KindInstance), all)
+	take(string(custodian.KindPerson), all)
+	ceremonies := map[string]bool{}
+	take(kindCeremony, func(ref control.Ref, body []byte) bool {
+		ceremonies[ref.ID] = touches(body, r.From, r.To)
+		return ceremonies[ref.ID]
+	})
+	take(kindScript, func(ref control.Ref, _ []byte) bool { return ceremonies[ref.ID] })
+	take(string(custodian.KindPolicy), all)
+	digests := inForce(src, r)
+	take(string(custodian.KindPolicyBundle), func(ref control.Ref, _ []byte) bool { return slices.Contains(digests, ref.ID) })
+	take(string(custodian.KindPolicyFiles), func(ref control.Ref, body []byte) bool {
+		var files custodian.PolicyFiles
+		return json.Unmarshal(body, &files) == nil && slices.Contains(digests, files.Digest)
+	})
+	return out
+}
+
+// touches says whether a ceremony was open in a period. One that cannot be read is taken along, for people to see.
+func touches(body []byte, from, to time.Time) bool {
+	var c control.Ceremony
+	if err := json.Unmarshal(body, &c); err != nil {
+		return true
+	}
+	return c.ProposedAt.Before(to) && (c.EndedAt == nil || !c.EndedAt.Before(from))
+}
+
+// inForce are the digests of the policy bundles that were in force at some time of the period.
+func inForce(src reports.Source, r *reports.Report) []string {
+	type term struct {
+		digest string
+		custodian.PolicyTerm
+	}
+	var terms []term
+	for ref, body := range src.Rows(string(custodian.KindPolicyBundle)) {
+		var b custodian.PolicyBundle
+		if err := json.Unmarshal(body, &b); err != nil {
+			continue
+		}
+		for _, t := range b.Terms {
+			terms = append(terms, term{ref.ID, t})
+		}
+	}
+	slices.SortFunc(terms, func(a, b term) int { return int(a.Number) - int(b.Number) })
+	var out []string
+	for i, t := range terms {
+		ended := i+1 < len(terms) && !terms[i+1].From.After(r.From)
+		if t.From.Before(r.To) && !ended {
+			out = append(out, t.digest)
+		}
+	}
+	return out
+}
