@@ -62,7 +62,9 @@ type Engine struct {
 	// components of keys brought so far, by ceremony and number; in memory only.
 	components map[string]map[int]*secret.Bytes
 	running    map[string]bool // effects under way in this process
-	beat       *heartbeat
+	// stalled says of effects that are not over why this process could not go on with them the last time.
+	stalled map[string]string
+	beat    *heartbeat
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
 	told       map[operation.Alert]bool // alerts already in the log
@@ -99,7 +101,7 @@ func New(cfg Config) (*Engine, error) {
 		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
-		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool),
+		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool), stalled: make(map[string]string),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
 		health: healthCache{turn: make(chan struct{}, 1)}, budget: newBudget(cfg.Clock, cfg.Allowance),

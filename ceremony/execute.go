@@ -320,6 +320,7 @@ func (e *Engine) effectuate(ctx context.Context, p identity.Principal, c *Ceremo
 	var overtaken error
 	for range maxEffects {
 		effect, err := op.Effect(ctx, e.environment(e.store.View()), in, c.EffectID, shares)
+		e.stall(c.ID, err)
 		if patient && errors.Is(err, hsm.ErrInactive) {
 			return nil, nil, err
 		}

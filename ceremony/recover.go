@@ -33,6 +33,28 @@ func (e *Engine) release(id string) {
 	delete(e.running, id)
 }
 
+// stall keeps why an effect waits for its keystore; with any other outcome of the try there is nothing to wait for.
+func (e *Engine) stall(id string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !hsm.Waits(err) {
+		delete(e.stalled, id)
+		return
+	}
+	if e.stalled[id] == "" {
+		e.log.Warn("a ceremony waits for its keystore and is tried again", "ceremony", id, "error", err)
+	}
+	e.stalled[id] = clipWhy(err)
+}
+
+// Stalled says why an executing ceremony is not over, as far as this process knows: its keystore does not serve. ""
+// where nothing is known to be in the way.
+func (e *Engine) Stalled(id string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stalled[id]
+}
+
 func (e *Engine) executor() string { return e.door.Node() + "/" + e.boot }
 
 // Recover looks after ceremonies whose effect a process that has ended left open: it adopts the effect,
@@ -114,6 +136,7 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 	p := e.self()
 	in := e.input(c, c.requester(), e.clock.Now(), c.Approvers)
 	effect, found, err := op.Recover(ctx, e.environment(e.store.View()), in, c.EffectID)
+	e.stall(id, err)
 	switch {
 	case hsm.Waits(err):
 		return err // its custodians have not opened it yet, or it does not answer: nothing can be said before

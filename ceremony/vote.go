@@ -15,6 +15,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/hsm/secret"
 )
 
@@ -202,8 +203,8 @@ func (e *Engine) proceed(ctx context.Context, p identity.Principal, c *Ceremony)
 		return c, nil
 	}
 	done, once, err := e.run(ctx, p, c.ID)
-	wipe(once)                                              // whoever completes the quorum is not who asked: nothing secret goes to them
-	if waitsForKeystore(err) || errors.Is(err, ErrQuorum) { // the vote counts all the same
+	wipe(once)                                                                // whoever completes the quorum is not who asked: nothing secret goes to them
+	if waitsForKeystore(err) || hsm.Waits(err) || errors.Is(err, ErrQuorum) { // the vote counts all the same
 		return e.Get(c.ID)
 	}
 	return done, err

@@ -259,6 +259,12 @@ type Device struct {
 
 // String names a device for people.
 func (d Device) String() string {
+	switch {
+	case d.Serial == "":
+		return fmt.Sprintf("token with label %q", d.Label)
+	case d.Label == "":
+		return fmt.Sprintf("token with serial number %q", d.Serial)
+	}
 	return fmt.Sprintf("token with label %q and serial number %q", d.Label, d.Serial)
 }
 
@@ -267,6 +273,9 @@ type Initialiser interface {
 	Keystore
 	// Device says which device it is.
 	Device() Device
+	// CheckInitialise says what is missing for Initialise, before people bring shares for it. It changes nothing and tries
+	// no PIN.
+	CheckInitialise(ctx context.Context) error
 	// Initialise erases the device and lets nothing but the activation secret open it, which is checked against the
 	// verifier (ErrActivationSecret). Whoever set it up loses their way in. Done again after it was cut short at any point
 	// it comes to the same end. The keystore is active afterwards.

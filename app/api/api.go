@@ -296,6 +296,20 @@ type (
 		ReadAtRest  string   `json:"read_at_rest"`
 		ReadInUse   string   `json:"read_in_use"`
 		GovRevision uint64   `json:"gov_revision"`
+		// Token is the device that it is; none where its driver speaks to none.
+		Token *Device `json:"token,omitempty"`
+	}
+	// Device is a token that is a keystore, as it was found when it was registered.
+	Device struct {
+		Module       string `json:"module"` // name in the nodes' configuration
+		Label        string `json:"label"`
+		Serial       string `json:"serial"`
+		Manufacturer string `json:"manufacturer,omitempty"`
+		Model        string `json:"model,omitempty"`
+		Firmware     string `json:"firmware,omitempty"`
+		// InitialisedAt and InitialisedBy say when and by which ceremony it was taken over; none: not yet.
+		InitialisedAt *time.Time `json:"initialised_at,omitempty"`
+		InitialisedBy string     `json:"initialised_by,omitempty"`
 	}
 	// Share is a custodian's own sealed share and what is needed to prove it.
 	Share struct {

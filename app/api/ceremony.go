@@ -52,6 +52,8 @@ type (
 		Standing *Standing `json:"standing,omitempty"`
 		// Review of what one person did alone, or of emergency access; not in lists.
 		Review *Review `json:"review,omitempty"`
+		// WaitsFor says why one that executes is not over, where this node knows: its keystore does not serve. Not in lists.
+		WaitsFor string `json:"waits_for,omitempty"`
 	}
 	// Standing is how a ceremony's votes count at this moment, by the people, roles and acknowledgements in force.
 	Standing struct {

@@ -15,7 +15,7 @@ func writeCeremony(w io.Writer, c *api.Ceremony) {
 	facts(w, "ceremony", c.ID, "operation", c.Operation+" (class "+c.Class+")", "state", stateWords(c),
 		"target", targetWords(c.Target), "requested by", requesterWords(c.Requester), "reason", c.Reason,
 		"about", strings.Join(c.Subjects, ", "), "led by", c.Administrator, "proposed", when(c.ProposedAt), "expires", when(c.ExpiresAt),
-		"approved", maybe(c.ApprovedAt), "review due by", maybe(c.ReviewBy), "ended", maybe(c.EndedAt), "outcome", c.Outcome, "cites", c.Cites,
+		"approved", maybe(c.ApprovedAt), "review due by", maybe(c.ReviewBy), "ended", maybe(c.EndedAt), "outcome", c.Outcome, "waits for", c.WaitsFor, "cites", c.Cites,
 		"policy", c.PolicyDigest, "ledger", ledgerWords(c),
 		"parameters", string(c.Params), "result", string(c.Result), "deviations", strings.Join(c.Deviations, "; "))
 	if len(c.Lines) > 0 {
@@ -97,6 +97,9 @@ func writeOutcome(w io.Writer, c *api.Ceremony) {
 		}
 	}
 	fmt.Fprintf(w, "Ceremony %s is %s; ledger %s.\n", clean(c.ID), clean(stateWords(c)), ledgerWords(c))
+	if c.WaitsFor != "" {
+		fmt.Fprintf(w, "It is tried again until its keystore serves: %s\n", clean(c.WaitsFor))
+	}
 	for _, d := range c.Deviations {
 		fmt.Fprintf(w, "Left out: %s\n", clean(d))
 	}

@@ -193,7 +193,7 @@ func TestCustodianKeyFile(t *testing.T) {
 // TestWireCeremony holds api.Ceremony to package ceremony's own JSON: a member of the former that the
 // latter lacks would always be empty.
 func TestWireCeremony(t *testing.T) {
-	members(t, reflect.TypeFor[api.Ceremony](), reflect.TypeFor[ceremony.Ceremony](), "standing", "review")
+	members(t, reflect.TypeFor[api.Ceremony](), reflect.TypeFor[ceremony.Ceremony](), "standing", "review", "waits_for")
 	members(t, reflect.TypeFor[api.Standing](), reflect.TypeFor[ceremony.Standing]())
 	members(t, reflect.TypeFor[api.Vote](), reflect.TypeFor[ceremony.Vote]())
 	members(t, reflect.TypeFor[api.Requester](), reflect.TypeFor[ceremony.Requester]())

@@ -175,6 +175,14 @@ func writeKeystore(w io.Writer, k api.Keystore) {
 		"certificate's sunset", k.CertificateUntil, "custody", k.Custody, "tenancy", k.Tenancy, "jurisdiction", k.Jurisdiction, "environment", k.Environment,
 		"location", k.Location, "controller", k.Controller, "share set", k.ShareSet, "makes", strings.Join(k.Makes, ", "),
 		"can read keys at rest", k.ReadAtRest, "can read keys in use", k.ReadInUse)
+	if t := k.Token; t != nil {
+		taken := "not yet (keystore initialise)"
+		if t.InitialisedAt != nil {
+			taken = when(*t.InitialisedAt) + ", ceremony " + t.InitialisedBy
+		}
+		facts(w, "token label", t.Label, "token serial number", t.Serial, "made by", strings.TrimSpace(t.Manufacturer+" "+t.Model), "firmware", t.Firmware,
+			"module", t.Module, "initialised", taken)
+	}
 	for _, b := range k.Beyond {
 		fmt.Fprintf(w, "NOT PROVED: %s\n", clean(b))
 	}

@@ -52,7 +52,11 @@ func writeKeystores(w io.Writer, list []api.Keystore) {
 		if k.ShareSet != "" {
 			shares = number(k.Threshold) + " of " + number(k.Total) + " (" + number(k.Confirmed) + " confirmed)"
 		}
-		rows = append(rows, []string{k.ID, k.Driver, yesNo(k.Active), k.FIPS, k.Jurisdiction, k.Environment, k.Custody, k.ShareSet, shares})
+		driver := k.Driver
+		if k.Token != nil {
+			driver += " " + k.Token.Serial
+		}
+		rows = append(rows, []string{k.ID, driver, yesNo(k.Active), k.FIPS, k.Jurisdiction, k.Environment, k.Custody, k.ShareSet, shares})
 	}
 	table(w, []string{"KEYSTORE", "DRIVER", "ACTIVE", "FIPS", "JURISDICTION", "ENVIRONMENT", "CUSTODY", "SHARE SET", "SHARES"}, rows)
 }

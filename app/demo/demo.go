@@ -34,7 +34,8 @@ type state struct {
 	TrustFile    string         `json:"trust_file"`
 	Custodians   []*cast.Member `json:"custodians"`
 	Others       []*cast.Member `json:"others"`
-	Told         bool           `json:"told"` // the whole story ran
+	Told         bool           `json:"told"`            // the whole story ran
+	Token        bool           `json:"token,omitempty"` // it has the chapter of the hardware security module
 	MadeAt       time.Time      `json:"made_at"`
 }
 
@@ -82,7 +83,8 @@ type demo struct {
 	out   io.Writer
 	state *state
 	cast.Cast
-	step int
+	step   int
+	module string // SoftHSM's; "" where it is not there
 }
 
 // tell opens a chapter of the story.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ import (
 // Command is `conclave demo`.
 func Command() *cobra.Command {
 	var dir, listen string
-	var reset, once bool
+	var reset, once, noYear bool
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "Make a demonstration instance, tell its story, and stay up",
@@ -35,7 +36,7 @@ func Command() *cobra.Command {
 			"step over the public API, and then keeps serving. A second run finds what the first one left and goes on.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return Run(cmd.Context(), cmd.OutOrStdout(), Options{Dir: dir, Listen: listen, Reset: reset, Once: once})
+			return Run(cmd.Context(), cmd.OutOrStdout(), Options{Dir: dir, Listen: listen, Reset: reset, Once: once, WithoutYear: noYear})
 		},
 	}
 	c.AddCommand(year.Command())
@@ -43,6 +44,7 @@ func Command() *cobra.Command {
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8443", "address to serve on; a taken port is replaced by a free one")
 	c.Flags().BoolVar(&reset, "reset", false, "start over: removes what an earlier demonstration made in the folder")
 	c.Flags().BoolVar(&once, "once", false, "end after the story instead of staying up")
+	c.Flags().BoolVar(&noYear, "without-year", false, "leave out the last chapter, a year in little; conclave demo year tells it whole")
 	return c
 }
 
@@ -52,6 +54,8 @@ type Options struct {
 	Listen string
 	Reset  bool
 	Once   bool
+	// WithoutYear leaves out the last chapter.
+	WithoutYear bool
 }
 
 // Run makes or finds the demonstration, tells its story where it has not been told, and serves until ctx ends.
@@ -70,7 +74,12 @@ func Run(ctx context.Context, out io.Writer, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(config.Sources{Flags: map[string]string{"data_dir": d.data, "listen": address, "mode": string(custodian.Development)}})
+	flags, err := d.findHSM()
+	if err != nil {
+		return err
+	}
+	maps.Copy(flags, map[string]string{"data_dir": d.data, "listen": address, "mode": string(custodian.Development)})
+	cfg, err := config.Load(config.Sources{Flags: flags})
 	if err != nil {
 		return err
 	}
@@ -120,7 +129,7 @@ func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
 	}
 	return d.serve(ctx, cfg, o, func(ctx context.Context) error {
 		d.state.TrustFile = made.TrustFile
-		if err := d.story(ctx); err != nil {
+		if err := d.story(ctx, o.WithoutYear); err != nil {
 			return fmt.Errorf("the story broke off: %w", err)
 		}
 		d.state.Told = true
@@ -131,13 +140,20 @@ func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
 
 // again goes on where an earlier run ended.
 func (d *demo) again(ctx context.Context, cfg *config.Config, o Options) error {
+	if d.state.Token && d.module == "" {
+		return fmt.Errorf("the demonstration in %s has a keystore in SoftHSM, which is gone: apt-get install softhsm2, or start over with --reset", d.dir)
+	}
 	fmt.Fprintf(d.out, "Conclave demonstration, found in %s (make reset, or --reset, starts over).\n", d.dir)
 	if err := cast.OpenKeys(d.state.everybody()); err != nil {
 		return err
 	}
 	return d.serve(ctx, cfg, o, func(ctx context.Context) error {
 		d.tell("The process was new, so its keystores were inactive: three of five brought their shares again.")
-		for _, keystore := range []string{vault, lab} {
+		keystores := []string{vault, lab}
+		if d.state.Token {
+			keystores = append(keystores, hsmKeystore)
+		}
+		for _, keystore := range keystores {
 			if err := d.Activate(ctx, keystore, nil, holders()[:threshold]...); err != nil {
 				return err
 			}

@@ -21,10 +21,13 @@ const (
 
 // story is the first run, chapter by chapter. Each chapter uses only what a user has: a key file or a token,
 // and the API.
-func (d *demo) story(ctx context.Context) error {
+func (d *demo) story(ctx context.Context, withoutYear bool) error {
 	chapters := []func(context.Context) error{
 		d.tellGenesis, d.tellDuties, d.tellActivation, d.tellAlone, d.tellPlacement, d.tellKey,
-		d.tellApplication, d.tellFile, d.tellRotation, d.tellSuspension, d.tellReport, d.tellTampering, d.tellYear,
+		d.tellApplication, d.tellFile, d.tellRotation, d.tellSuspension, d.tellToken, d.tellReport, d.tellTampering,
+	}
+	if !withoutYear {
+		chapters = append(chapters, d.tellYear)
 	}
 	for _, chapter := range chapters {
 		if err := chapter(ctx); err != nil {

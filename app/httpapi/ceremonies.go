@@ -85,6 +85,9 @@ func (s *server) getCeremony(x *exchange) error {
 
 func (s *server) view(c *ceremony.Ceremony) ceremonyView {
 	out := ceremonyView{Ceremony: c, Standing: s.engine.Standing(c)}
+	if c.State == ceremony.Executing || c.State == ceremony.Indeterminate {
+		out.WaitsFor = s.engine.Stalled(c.ID)
+	}
 	if r, ok := s.reviewOf(s.door.View(), c); ok {
 		out.Review = &r
 	}
@@ -96,6 +99,7 @@ type ceremonyView struct {
 	*ceremony.Ceremony
 	Standing *ceremony.Standing `json:"standing,omitempty"`
 	Review   *api.Review        `json:"review,omitempty"`
+	WaitsFor string             `json:"waits_for,omitempty"`
 }
 
 func (s *server) statement(x *exchange) error {

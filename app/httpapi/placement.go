@@ -154,6 +154,10 @@ func (s *server) placementFacts(k *key.Keystore, out *api.Keystore) {
 	for _, spec := range k.Capabilities.Makes() {
 		out.Makes = append(out.Makes, string(spec))
 	}
+	if t := k.Token; t != nil {
+		out.Token = &api.Device{Module: t.Module, Label: t.Device.Label, Serial: t.Device.Serial, Manufacturer: t.Device.Manufacturer, Model: t.Device.Model,
+			Firmware: t.Device.Firmware, InitialisedAt: t.InitialisedAt, InitialisedBy: t.InitialisedBy}
+	}
 	readers := k.Custody.Readers(k.Capabilities.StoresKeys)
 	out.ReadAtRest, out.ReadInUse = readers.AtRest, readers.InUse
 	if driver, err := s.door.Keystore(k.ID); err == nil {

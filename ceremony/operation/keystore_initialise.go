@@ -49,6 +49,26 @@ func (keystoreInitialise) Prepare(_ context.Context, env Env, view *store.View, 
 	return plan, nil
 }
 
+// Examine looks whether this node has what it takes: the device, and the first PIN of its security officer.
+func (keystoreInitialise) Examine(ctx context.Context, env Env, view *store.View, in Input) ([]policies.Reason, error) {
+	record, err := keystoreOf(view, in)
+	if err != nil || record.Token == nil || record.Initialised() { // what Prepare says is all there is to say
+		return nil, err
+	}
+	driver, err := Driver(env, record)
+	if err != nil {
+		return nil, err
+	}
+	device, ok := driver.(hsm.Initialiser)
+	if !ok {
+		return nil, fmt.Errorf("initialising keystore %s: %w", record.ID, hsm.ErrUnsupported)
+	}
+	if err := device.CheckInitialise(ctx); err != nil {
+		return []policies.Reason{refusal("not_prepared", err.Error(), "prepare it on node "+env.Custodian.Node()+" as docs/hsm.md says, and ask again")}, nil
+	}
+	return nil, nil
+}
+
 // deviceLines tell a token to those who decide about it.
 func deviceLines(d *hsm.Device) []Line {
 	lines := []Line{{Label: "token label", After: d.Label}, {Label: "token serial number", After: d.Serial}}

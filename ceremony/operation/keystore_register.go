@@ -158,6 +158,39 @@ func sameToken(view *store.View, id, module, serial string) error {
 	return nil
 }
 
+// Pin looks for the token and writes down which one it is, so that nobody is asked to approve what this node does not
+// find, and everybody signs for one device. It changes nothing in it.
+func (keystoreRegister) Pin(_ context.Context, env Env, view *store.View, in Input) ([]byte, error) {
+	p, err := decode[keystoreRegisterParams](in)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.check(view); err != nil {
+		return nil, err
+	}
+	if p.Token == nil {
+		return in.Params, nil
+	}
+	activation, verifier, err := newActivation(p.Driver)
+	if err != nil {
+		return nil, err
+	}
+	activation.Wipe() // nothing is opened with it: only a driver takes a verifier
+	record := p.record()
+	record.Verifier = verifier
+	driver, err := env.Drivers(record)
+	if err != nil {
+		return nil, &custodian.InputError{Field: "token", Problem: err.Error(), Allowed: "a token that this node finds now, by a module of its configuration"}
+	}
+	if device, ok := driver.(hsm.Initialiser); ok {
+		p.Token.Label, p.Token.Serial = device.Device().Label, device.Device().Serial
+	}
+	if err := sameToken(view, p.ID, p.Token.Module, p.Token.Serial); err != nil {
+		return nil, err
+	}
+	return custodian.Detail(p), nil
+}
+
 // registered is what the effect leaves for the record: nothing in it is secret.
 type registered struct {
 	Keystore key.Keystore    `json:"keystore"`
@@ -184,8 +217,8 @@ func (keystoreRegister) Effect(_ context.Context, env Env, in Input, effectID st
 	made := registered{Keystore: *p.record()}
 	made.Keystore.Verifier, made.Keystore.RegisteredBy = verifier, in.Ceremony
 	driver, err := env.Drivers(&made.Keystore)
-	if err != nil {
-		return Effect{}, fmt.Errorf("making the driver of keystore %s: %w", p.ID, err)
+	if err != nil { // not %w: a token that is away is not waited for, since nothing has been done that could be lost
+		return Effect{}, fmt.Errorf("making the driver of keystore %s: %v; propose it again", p.ID, err)
 	}
 	made.Keystore.SetFacts(driver)
 	if err := made.Keystore.Validate(); err != nil {

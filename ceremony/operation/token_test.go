@@ -63,6 +63,17 @@ func TestTokenThroughItsLife(t *testing.T) {
 		_, err := r.prepare(t, "keystore.register", r.input(t, human("demo-ada"), params))
 		require.ErrorContains(t, err, field)
 	}
+	register := func(label string) (*ceremony.Ceremony, error) {
+		params["token"] = map[string]any{"module": "softhsm", "label": label, "serial": ""}
+		c, _, err := r.engine.Propose(t.Context(), human("demo-ada"), ceremony.Proposal{Operation: "keystore.register", Params: custodian.Detail(params)})
+		return c, err
+	}
+	_, err := register("another")
+	require.ErrorContains(t, err, "no such token", "nobody is asked to approve what this node does not find")
+	require.ErrorContains(t, err, `there are "conclave"`)
+	asked, err := register("conclave")
+	require.NoError(t, err)
+	require.NotContains(t, string(asked.Params), `"serial":""`, "everybody signs for the device that was found")
 	params["token"] = map[string]any{"module": "softhsm", "label": "conclave", "serial": ""}
 	r.run(t, "keystore.register", human("demo-ada"), params)
 	ks := row[key.Keystore](t, r.rig, custodian.KindKeystore, vault)

@@ -245,6 +245,34 @@ func TestPINIsTriedOnce(t *testing.T) {
 	require.ErrorIs(t, k.Activate(t.Context(), activation), hsm.ErrActivationSecret)
 }
 
+// TestAnotherFirstPIN: what the file of the first PIN says is wrong costs one try, and nothing of what follows.
+func TestAnotherFirstPIN(t *testing.T) {
+	r := theRig(t)
+	cfg, activation := r.config(t, "first-pin")
+	k, err := pkcs11.New(cfg)
+	require.NoError(t, err)
+	require.NoError(t, k.CheckInitialise(t.Context()))
+	cfg.SOPINFile = filepath.Join(t.TempDir(), "so-pin")
+	k, err = pkcs11.New(cfg)
+	require.NoError(t, err)
+	require.ErrorContains(t, k.CheckInitialise(t.Context()), "pkcs11.so_pin_file")
+	require.NoError(t, os.WriteFile(cfg.SOPINFile, []byte("somebody else's\n"), 0o600))
+	require.NoError(t, k.CheckInitialise(t.Context()), "whether it is right is not tried")
+	err = k.Initialise(t.Context(), activation)
+	require.ErrorIs(t, err, hsm.ErrInvalid)
+	require.ErrorContains(t, err, "another PIN than the one in pkcs11.so_pin_file")
+	require.NoError(t, os.WriteFile(cfg.SOPINFile, []byte(firstSOPIN+"\n"), 0o600))
+	require.NoError(t, k.Initialise(t.Context(), activation))
+	require.NoError(t, k.Deactivate(t.Context()))
+	require.NoError(t, k.Activate(t.Context(), activation), "no PIN of these shares was ever refused")
+	require.NoError(t, k.Deactivate(t.Context()))
+
+	cfg.Token = hsm.Device{Label: "nowhere"}
+	_, err = pkcs11.New(cfg)
+	require.ErrorIs(t, err, hsm.ErrUnavailable)
+	require.ErrorContains(t, err, k.Device().Serial, "what is there instead is named")
+}
+
 // TestPINChangeIsFinished: a process that ended after the record had changed, at whatever step of changing the token's
 // PINs, leaves what the new shares finish; before the record has changed the old shares open the token.
 func TestPINChangeIsFinished(t *testing.T) {

@@ -33,10 +33,7 @@ func (k *Keystore) Initialise(ctx context.Context, activation *secret.Bytes) err
 	if k.Active() {
 		return fail(fmt.Errorf("it is in use: %w", hsm.ErrInvalid))
 	}
-	if k.cfg.SOPINFile == "" {
-		return fail(fmt.Errorf("pkcs11.so_pin_file: nothing, allowed is a file with the first PIN of the token's security officer: %w", hsm.ErrInvalid))
-	}
-	first, err := firstPIN(k.cfg.SOPINFile)
+	first, err := k.firstPIN()
 	if err != nil {
 		return fail(err)
 	}
@@ -46,15 +43,36 @@ func (k *Keystore) Initialise(ctx context.Context, activation *secret.Bytes) err
 		defer mine.Wipe()
 		return k.takeOver(ctx, own, mine)
 	})
+	if errors.Is(err, errPIN) {
+		err = fmt.Errorf("its security officer has another PIN than the one in pkcs11.so_pin_file, and than the one of these shares; each was tried once: %w: %w",
+			err, hsm.ErrInvalid)
+	}
 	if err != nil {
 		return fail(err)
 	}
 	return nil
 }
 
+// CheckInitialise implements hsm.Initialiser.
+func (k *Keystore) CheckInitialise(ctx context.Context) error {
+	fail := func(err error) error { return fmt.Errorf("token of keystore %q: %w", k.cfg.ID, err) }
+	first, err := k.firstPIN()
+	if err != nil {
+		return fail(err)
+	}
+	first.Wipe()
+	if _, _, err := k.discover(ctx); err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
 // firstPIN reads the file: one line.
-func firstPIN(path string) (*secret.Bytes, error) {
-	data, err := secret.ReadFile(path, maxSOPIN)
+func (k *Keystore) firstPIN() (*secret.Bytes, error) {
+	if k.cfg.SOPINFile == "" {
+		return nil, fmt.Errorf("pkcs11.so_pin_file: nothing, allowed is a file with the first PIN of the token's security officer: %w", hsm.ErrInvalid)
+	}
+	data, err := secret.ReadFile(k.cfg.SOPINFile, maxSOPIN)
 	if err != nil {
 		return nil, fmt.Errorf("pkcs11.so_pin_file: %w", err)
 	}

@@ -140,7 +140,7 @@ func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error
 		err = k.admit(activation)
 	}
 	if err == nil && !k.Active() {
-		err = k.enter(ctx, activation, k.logIn)
+		err = k.reject(k.enter(ctx, activation, k.logIn))
 	}
 	if err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.cfg.ID, err)
@@ -174,13 +174,18 @@ func (k *Keystore) enter(ctx context.Context, activation *secret.Bytes, in func(
 		}
 		return err
 	})
-	if errors.Is(err, errPIN) {
-		k.mu.Lock()
-		k.rejected = bytes.Clone(k.verifier)
-		k.mu.Unlock()
-		return fmt.Errorf("%w, which others must have changed; it is not tried again: %w", err, hsm.ErrActivationSecret)
-	}
 	return err
+}
+
+// reject remembers a secret whose PIN the token refused.
+func (k *Keystore) reject(err error) error {
+	if !errors.Is(err, errPIN) {
+		return err
+	}
+	k.mu.Lock()
+	k.rejected = bytes.Clone(k.verifier)
+	k.mu.Unlock()
+	return fmt.Errorf("%w, which others must have changed; it is not tried again: %w", err, hsm.ErrActivationSecret)
 }
 
 // opened makes a login the activation, unless nobody waits for it any more or somebody else was faster.
@@ -202,7 +207,7 @@ func (k *Keystore) opened(ctx context.Context, l link, own *secret.Bytes) error 
 		own.Wipe()
 		return nil
 	}
-	k.active = own
+	k.active, k.rejected = own, nil
 	return nil
 }
 

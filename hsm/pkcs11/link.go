@@ -22,6 +22,9 @@ var (
 	errNoToken = errors.New("no such token")
 )
 
+// mostNamed bounds the tokens that an error names instead of the one that was looked for.
+const mostNamed = 8
+
 // linked is the link, looked for where it is down, once for everybody who waits.
 func (t *token) linked(ctx context.Context) (link, error) {
 	for {
@@ -133,17 +136,25 @@ func (t *token) find(lib *pkcs11.Ctx) (slot uint, info pkcs11.TokenInfo, err err
 		return 0, info, err
 	}
 	fitting := 0
+	var others []string
 	for _, s := range slots {
 		i, err := lib.GetTokenInfo(s)
-		if err != nil || !t.fits(i) {
-			continue // an empty or broken one is not the one that is looked for
+		if err != nil || !t.fits(i) { // an empty or broken one is not the one that is looked for
+			if err == nil && i.Flags&pkcs11.CKF_TOKEN_INITIALIZED != 0 && len(others) < mostNamed {
+				others = append(others, fmt.Sprintf("%q (%s)", strings.TrimSpace(i.Label), strings.TrimSpace(i.SerialNumber)))
+			}
+			continue
 		}
 		fitting++
 		slot, info = s, i
 	}
 	switch {
 	case fitting == 0:
-		return 0, info, fmt.Errorf("%s: none among %d: %w: %w", t.cfg.Token, len(slots), errNoToken, hsm.ErrUnavailable)
+		there := "no token is there"
+		if len(others) > 0 {
+			there = "there are " + strings.Join(others, ", ")
+		}
+		return 0, info, fmt.Errorf("%s: %w; %s: %w", t.cfg.Token, errNoToken, there, hsm.ErrUnavailable)
 	case fitting > 1:
 		return 0, info, fmt.Errorf("%s: %d tokens fit; name the serial number of one: %w", t.cfg.Token, fitting, hsm.ErrInvalid)
 	}
