@@ -11,7 +11,6 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/backup"
 	"conclave/custodian/identity"
-	"conclave/custodian/jwk"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 )
@@ -130,7 +129,7 @@ func (e *Engine) oldest(c *backup.Copy) bool {
 // goes on until the next copy begins one, so that the two newest may have to be written. Of a ledger that was left behind
 // nothing happens any more.
 func (e *Engine) journal(ctx context.Context) error {
-	nodes, err := e.nodeKeys()
+	nodes, err := custodian.NodeKeys(e.store.View(), true) // any of them may have begun a segment
 	if err != nil {
 		return err
 	}
@@ -154,27 +153,6 @@ func segment(view *store.View, c *backup.Copy) string {
 		return backup.JournalFile(c.File, last.ID)
 	}
 	return backup.JournalFile(c.File, "")
-}
-
-// nodeKeys are the public keys of all nodes: any of them may have begun a segment.
-func (e *Engine) nodeKeys() ([]ledger.NodeKey, error) {
-	var out []ledger.NodeKey
-	for _, n := range store.All[custodian.Node](e.store.View(), custodian.KindNode) {
-		k, err := jwk.Parse(n.PublicKey)
-		if err != nil {
-			return nil, fmt.Errorf("key of node %s: %w", n.ID, err)
-		}
-		public, err := k.Public()
-		if err != nil {
-			return nil, fmt.Errorf("key of node %s: %w", n.ID, err)
-		}
-		pinned, err := ledger.NewNodeKey(n.ID, public)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, pinned)
-	}
-	return out, nil
 }
 
 // writeJournal brings one segment up to a control entry's number, or to the end of the ledger.

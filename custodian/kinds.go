@@ -75,12 +75,6 @@ type Instance struct {
 	Genesis      []byte `json:"genesis"`       // the file's exact bytes
 }
 
-// Node is one enrolled process identity. Row kind KindNode.
-type Node struct {
-	ID        string `json:"id"`
-	PublicKey []byte `json:"public_key"` // JWK of the node key that signs collector keys and transcripts
-}
-
 // Schema is how the store decodes the rows of this package, and which of them decide authorisation.
 func Schema() store.Schema {
 	return store.Schema{

@@ -471,6 +471,22 @@ type (
 	CancelRequest struct {
 		Reason string `json:"reason"`
 	}
+	// Node is a machine that serves the instance, or did.
+	Node struct {
+		ID            string     `json:"id"`
+		Key           string     `json:"key"` // RFC 7638 thumbprint of its public key
+		Fingerprint   string     `json:"fingerprint"`
+		Here          bool       `json:"here"` // it is the one that answers
+		EnrolledAt    *time.Time `json:"enrolled_at,omitempty"`
+		EnrolledBy    string     `json:"enrolled_by"` // ceremony, or "genesis"
+		RevokedAt     *time.Time `json:"revoked_at,omitempty"`
+		RevokedBy     string     `json:"revoked_by,omitempty"`
+		RevokedReason string     `json:"revoked_reason,omitempty"`
+	}
+	// NodeDocument is what a node signed: a list of nodes, or the keys of the instance for one of them.
+	NodeDocument struct {
+		Envelope json.RawMessage `json:"envelope"`
+	}
 	// Collector is the node's signed statement of its boot-time collector key.
 	Collector struct {
 		Envelope json.RawMessage `json:"envelope"` // DSSE by the node key over CollectorKey

@@ -71,7 +71,7 @@ func exitCode(err error) int {
 	case is(store.ErrLocked, store.ErrUnavailable, syscall.EADDRINUSE):
 		return ExitBusy
 	case errors.As(err, &setting), errors.As(err, &mismatch),
-		is(ErrMode, ErrNoInstance, ErrNotEnrolled, ErrNotEmpty, ErrKeyFile, ledger.ErrLogKey, store.ErrNewerSchema, store.ErrNotInitialised,
+		is(ErrMode, ErrNoInstance, ErrNotJoined, ErrNotEnrolled, custodian.ErrNodeRevoked, ErrNotEmpty, ErrKeyFile, ledger.ErrLogKey, store.ErrNewerSchema, store.ErrNotInitialised,
 			genesis.ErrFile, genesis.ErrUnsigned):
 		return ExitConfig
 	}
@@ -182,7 +182,7 @@ func Run(ctx context.Context, cfg *config.Config, logger *slog.Logger, version s
 	case <-ctx.Done():
 		logger.Info("stopping", "grace", cfg.Limits.ShutdownGrace)
 	case err = <-r.Failed():
-		logger.Error("stopping: a listener gave up", "error", err)
+		logger.Error("stopping", "error", err)
 	}
 	stop() // a second signal ends the process at once
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Limits.ShutdownGrace)

@@ -71,7 +71,7 @@ func commandLines(page string) []string {
 }
 
 func TestPagesNameCommandsThatExist(t *testing.T) {
-	program := cli.Root(append(boot.Commands("test"), demo.Command(), cli.RestoreCommand(boot.Restore))...)
+	program := cli.Root(append(boot.Commands("test"), demo.Command(), cli.RestoreCommand(boot.Restore), cli.NodeCommand(boot.NodeFiles()))...)
 	checked := 0
 	for path, text := range pages(t) {
 		for _, line := range commandLines(text) {

@@ -60,6 +60,9 @@ type service struct {
 // openService opens the ledger, compiles the policy bundle and wires what uses them.
 func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logger *slog.Logger, version string) (*service, error) {
 	keys, err := loadKeys(cfg)
+	if _, own := os.Lstat(cfg.NodeKeyFile()); errors.Is(err, fs.ErrNotExist) && own == nil {
+		return nil, fmt.Errorf("%s: %w: %w", cfg.DataDir, ErrNotJoined, err)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %w", cfg.DataDir, ErrNoInstance, err)
 	}
@@ -72,7 +75,7 @@ func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logge
 	// Compiling policy and replaying the ledger take the most of a start, so they run side by side.
 	compiled := compilePolicies(ctx)
 	sc := storeConfig(cfg, keys.log, clk, logger)
-	sc.Alert = s.alert
+	sc.Alert, sc.Permit = s.alert, s.permit
 	s.store, err = store.Open(ctx, sc)
 	bundle := <-compiled
 	if err != nil {
@@ -148,8 +151,20 @@ func (s *service) checkInstance() error {
 	if err != nil {
 		return fmt.Errorf("reading the node record: %w", err)
 	}
+	if err := node.Standing(); err != nil {
+		return err
+	}
 	if !bytes.Equal(node.PublicKey, s.node.jwk) {
 		return fmt.Errorf("node.id %q is enrolled with another key than %s: %w", s.cfg.Node.ID, s.cfg.NodeKeyFile(), ErrNotEnrolled)
+	}
+	return nil
+}
+
+// permit bars this process once its node is revoked. A row that is not to be believed bars nobody: whoever can edit rows
+// could else stop every node.
+func (s *service) permit(view *store.View) error {
+	if err := custodian.NodeStanding(view, s.cfg.Node.ID); errors.Is(err, custodian.ErrNodeRevoked) {
+		return err
 	}
 	return nil
 }
@@ -254,13 +269,17 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	errs := []error{s.store.Release(ctx, jobsLease, s.cfg.Node.ID)}
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.wipeKeystores(ctx), s.store.Close())
+}
+
+func (s *service) wipeKeystores(ctx context.Context) error {
+	var errs []error
 	for _, record := range s.keystores() {
 		if d, err := s.door.Keystore(record.ID); err == nil {
 			errs = append(errs, d.Deactivate(ctx))
 		}
 	}
-	return errors.Join(append(errs, s.store.Close())...)
+	return errors.Join(errs...)
 }
 
 // fips says what this process may claim about its cryptographic module: mode and version both count.

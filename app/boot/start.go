@@ -87,7 +87,7 @@ func start(ctx context.Context, cfg *config.Config, clk clock.Clock, logger *slo
 
 // serve sets an open service to work.
 func serve(ctx context.Context, s *service) (*Running, error) {
-	r := &Running{TrustFile: s.cfg.TrustFile(), Custodian: s.door, service: s, log: s.log, failed: make(chan error, 2), jobs: make(chan struct{})}
+	r := &Running{TrustFile: s.cfg.TrustFile(), Custodian: s.door, service: s, log: s.log, failed: make(chan error, 3), jobs: make(chan struct{})}
 	if err := r.begin(ctx); err != nil {
 		return nil, errors.Join(err, r.abandon(ctx))
 	}
@@ -131,7 +131,23 @@ func (r *Running) begin(ctx context.Context) error {
 		r.serve(probes, func() error { return probes.Serve(plain) })
 	}
 	r.background()
+	go r.watchStanding()
 	return nil
+}
+
+// watchStanding stops the service once its node is revoked: what its keystores hold is wiped at once.
+func (r *Running) watchStanding() {
+	select {
+	case <-r.jobs: // it ended otherwise
+		return
+	case <-r.service.store.Barred():
+	}
+	r.service.stopping.Store(true)
+	err := errors.Join(r.service.store.Standing(), r.service.wipeKeystores(context.Background()))
+	select {
+	case r.failed <- err:
+	default: // a listener gave up before
+	}
 }
 
 // background sets the jobs going.
@@ -186,7 +202,7 @@ func (r *Running) Close(ctx context.Context) error {
 	return r.closed
 }
 
-func (r *Running) close(ctx context.Context) error {
+func (r *Running) close(ctx context.Context) (err error) {
 	r.service.stopping.Store(true)
 	for _, server := range r.servers {
 		if err := server.Shutdown(ctx); err != nil {
@@ -200,7 +216,9 @@ func (r *Running) close(ctx context.Context) error {
 	// The caller's patience is for callers; what closes the ledger is short and must be done.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	err := r.service.recordNode(last, "node.stop", nil)
+	if r.service.store.Standing() == nil { // a revoked node records nothing
+		err = r.service.recordNode(last, "node.stop", nil)
+	}
 	return errors.Join(err, r.service.close(last))
 }
 

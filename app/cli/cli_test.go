@@ -16,6 +16,7 @@ import (
 	"conclave/app/api"
 	"conclave/app/cli"
 	"conclave/ceremony"
+	"conclave/ceremony/nodes"
 	"conclave/ceremony/quorum"
 	"conclave/custodian/people"
 	"conclave/policies"
@@ -49,9 +50,12 @@ func runWith(t *testing.T, stdin string, args ...string) result {
 func runHere(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	var out, errOut bytes.Buffer
-	code := cli.Run(t.Context(), cli.Root(), args, strings.NewReader(stdin), &out, &errOut)
+	code := cli.Run(t.Context(), root(), args, strings.NewReader(stdin), &out, &errOut)
 	return result{code, out.String(), errOut.String()}
 }
+
+// root has the commands of this package that need a part of the server's.
+func root() *cobra.Command { return cli.Root(cli.NodeCommand(nodes.Files{})) }
 
 func update() bool { return flag.Lookup("test.run") != nil && os.Getenv("UPDATE_GOLDEN") != "" }
 
@@ -86,7 +90,7 @@ func TestHelp(t *testing.T) {
 		}
 		return text
 	}
-	root := cli.Root()
+	root := root()
 	golden(t, "help/conclave.txt", help(root))
 	for _, c := range root.Commands() {
 		if c.Name() != "help" && c.Name() != "completion" {

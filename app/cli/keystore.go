@@ -127,11 +127,15 @@ func (s *session) closed(keystore string) error {
 // activation finds the keystore's open activation ceremony, or asks for one.
 func (s *session) activation(keystore string) (api.Ceremony, error) {
 	const operation = "keystore.activate"
+	status, err := s.client.Status(s.ctx) // each node asks for its own
+	if err != nil {
+		return api.Ceremony{}, err
+	}
 	for c, err := range s.client.Ceremonies(s.ctx, false) {
 		if err != nil {
 			return c, err
 		}
-		if c.Operation == operation && c.Target.ID == keystore {
+		if c.Operation == operation && c.Target.ID == keystore && c.Requester.ID == status.Node {
 			return c, nil
 		}
 	}

@@ -41,6 +41,24 @@ func (c *Client) Exposure(ctx context.Context, key string, version uint32, since
 	return get[api.Exposure](ctx, c, keyPath(key, "versions")+"/"+strconv.FormatUint(uint64(version), 10)+"/exposure", q)
 }
 
+// Nodes returns the register of nodes.
+func (c *Client) Nodes(ctx context.Context) ([]api.Node, error) {
+	return items[api.Node](ctx, c, "/v1/nodes")
+}
+
+// SignedNodes returns the list of enrolled nodes as the node that answers signed it: see package ceremony/nodes.
+func (c *Client) SignedNodes(ctx context.Context) ([]byte, error) {
+	out, err := get[api.NodeDocument](ctx, c, "/v1/nodes/signed", nil)
+	return out.Envelope, err
+}
+
+// JoinNode hands in an enrolled node's signed call and returns the signed answer, which is sealed to the call's key.
+func (c *Client) JoinNode(ctx context.Context, envelope []byte) ([]byte, error) {
+	var out api.NodeDocument
+	err := c.do(ctx, call{method: http.MethodPost, path: "/v1/nodes/join", body: api.NodeDocument{Envelope: envelope}}, &out)
+	return out.Envelope, err
+}
+
 // Keystores returns the register of keystores.
 func (c *Client) Keystores(ctx context.Context) ([]api.Keystore, error) {
 	return items[api.Keystore](ctx, c, "/v1/keystores")

@@ -123,6 +123,11 @@ func (x *exchange) run(r *route, limit, running int64) error {
 	if x.c.Request.URL.RawPath != "" {
 		return errNoRoute // escapes that ids never need: what one reader takes for a path, another may not
 	}
+	if r.kind != probe {
+		if err := x.s.store.Standing(); err != nil { // revoked: what this node knows is not its to tell any more
+			return err
+		}
+	}
 	caller, err := x.authenticate(r)
 	if err != nil {
 		return err

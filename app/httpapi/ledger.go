@@ -18,7 +18,16 @@ import (
 )
 
 func (s *server) checkpoint(x *exchange) error {
+	s.catchUp(x)
 	return x.write(http.StatusOK, typeText, s.store.Checkpoint())
+}
+
+// catchUp takes over what other replicas committed, so that whoever comes from one of them finds here at least what they
+// have seen there. Where the database does not answer what is known is told.
+func (s *server) catchUp(x *exchange) {
+	if err := s.store.Refresh(x.ctx()); err != nil {
+		s.log.Debug("looking for what other replicas committed", "request", x.id, "error", err)
+	}
 }
 
 // Bounds of one answer with entries.
@@ -129,6 +138,10 @@ func (s *server) consistency(x *exchange) error {
 		return err
 	}
 	head := s.door.View().Head().Size
+	if asked, err := strconv.ParseUint(q.Get("to"), 10, 63); err == nil && asked > head {
+		s.catchUp(x)
+		head = s.door.View().Head().Size
+	}
 	to, err := number(q, "to", head, 0, head)
 	if err != nil {
 		return err

@@ -91,6 +91,8 @@ func sentinels() []sentinel {
 		{store.ErrIdempotencyConflict, conflict, "conflict", "Idempotency key was used for another request", false},
 		{policies.ErrInput, bad, "invalid_field", "Policy input is malformed", true},
 		{policies.ErrPolicy, http.StatusForbidden, "policy_error", "Policy reached no decision", false},
+		{store.ErrBarred, unavailable, "node_revoked", "This node is revoked; others may serve", true},
+		{custodian.ErrNodeRevoked, http.StatusForbidden, "node_revoked", "The node is revoked", true},
 		{store.ErrEdited, unavailable, "integrity", "Record contradicts the ledger", false},
 		{store.ErrRollback, unavailable, "integrity", "Ledger was rolled back", false},
 		{store.ErrFork, unavailable, "integrity", "Ledger was forked", false},

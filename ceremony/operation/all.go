@@ -67,6 +67,8 @@ func All() []Operation {
 		keystoreInitialise{},
 		keystoreRegister{},
 		keystoreRetire{},
+		nodeEnrol{},
+		nodeRevoke{},
 		ownershipTransfer{},
 		policyActivate{},
 		policyRecover{},

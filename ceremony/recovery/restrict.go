@@ -35,6 +35,12 @@ func (r *run) restrictions(tx *store.Tx) (changes []change, notes []string, err 
 		if f.Kind == string(custodian.KindBackup) && f.ID == r.Session.Backup.ID {
 			continue // see restored
 		}
+		if f.Kind == string(custodian.KindNode) && f.ID == r.node {
+			if f.State != "" { // it could not start, and there is no other that has the keys
+				notes = append(notes, fmt.Sprintf("node %s was revoked after the backup, and the restored instance runs in its name: enrol another node, then revoke it", f.ID))
+			}
+			continue
+		}
 		applied, err := applied(tx.View(), f, act)
 		if err != nil {
 			return nil, nil, err

@@ -13,4 +13,8 @@ const (
 	TypeTranscript      = "application/vnd.conclave.transcript+json"   // by a node
 	TypeWrappingKey     = "application/vnd.conclave.wrapping-key+json" // importfile.WrappingKey, by a node
 	TypeSignOff         = "application/vnd.conclave.sign-off+json"     // script.Opinion
+	TypeEnrolment       = "application/vnd.conclave.enrolment+json"    // nodes.Request, by a node that is to be
+	TypeJoin            = "application/vnd.conclave.join+json"         // nodes.Join, by an enrolled node
+	TypeWelcome         = "application/vnd.conclave.welcome+json"      // nodes.Welcome, by a serving node
+	TypeNodes           = "application/vnd.conclave.nodes+json"        // nodes.List, by a serving node
 )

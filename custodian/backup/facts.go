@@ -78,6 +78,12 @@ const (
 // inForce is the row that names the policy bundle in force; its type is of a package above this one.
 type inForce interface{ BundleInForce() string }
 
+// revocable is the row of a node; its type is of a package above this one.
+type revocable interface {
+	Revoked() bool
+	Revoke(at time.Time, by, reason string) bool
+}
+
 // FactOf states what a row says; false for kinds that restrict nothing. value nil: the row was deleted.
 func FactOf(kind, id string, revision uint64, value any) (Fact, bool) {
 	f := Fact{Kind: kind, ID: id, Revision: revision}
@@ -101,6 +107,8 @@ func (f *Fact) ofAccess(value any) bool {
 		f.state(v.Status == people.InvitationUsed || v.Status == people.InvitationWithdrawn, string(v.Status))
 	case *access.Application:
 		f.state(v.Status != "active", v.Status)
+	case revocable:
+		f.state(v.Revoked(), factRevoked)
 	case *access.Token:
 		f.Until = &v.ExpiresAt
 		f.state(v.RevokedAt != nil, factRevoked)

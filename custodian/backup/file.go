@@ -73,7 +73,7 @@ func NewWriter(dst io.Writer, m Manifest, keys *Keys, signer dsse.Signer) (*Writ
 		return nil, fmt.Errorf("writing backup: %w", err)
 	}
 	w.sealer = &sealer{dst: w.out, aead: aead, manifest: sha256.Sum256(envelope), buf: make([]byte, 0, chunkBytes)}
-	encoded := keys.encode()
+	encoded := keys.Encode()
 	defer secret.Wipe(encoded)
 	if err := writeRecord(w.sealer, recordKeys, encoded); err != nil {
 		return nil, fmt.Errorf("writing backup: %w", err)
@@ -260,7 +260,7 @@ func (f *File) Decrypt(private *ecdsa.PrivateKey) (*Keys, error) {
 	if kind != recordKeys {
 		return nil, fmt.Errorf("%w: it does not begin with the node's keys", ErrAltered)
 	}
-	return decodeKeys(payload)
+	return DecodeKeys(payload)
 }
 
 // Next gives the next record, and io.EOF once everything was read and the file was found complete and genuine.

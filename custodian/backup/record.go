@@ -35,7 +35,8 @@ func (k *Keys) Wipe() {
 
 func (k *Keys) parts() []*[]byte { return []*[]byte{&k.Log, &k.Node, &k.Audit, &k.Challenge} }
 
-func (k *Keys) encode() []byte {
+// Encode writes the keys one after the other. The caller wipes the result.
+func (k *Keys) Encode() []byte {
 	var out []byte
 	for _, b := range k.parts() {
 		out = append(binary.BigEndian.AppendUint16(out, uint16(len(*b))), *b...)
@@ -43,7 +44,8 @@ func (k *Keys) encode() []byte {
 	return out
 }
 
-func decodeKeys(b []byte) (*Keys, error) {
+// DecodeKeys reads what Encode wrote.
+func DecodeKeys(b []byte) (*Keys, error) {
 	k := new(Keys)
 	for _, part := range k.parts() {
 		text, rest, err := sized16(b, maxKey)

@@ -55,6 +55,10 @@ func Restrict(value any, f Fact, act Act) (Applied, error) {
 			v.Status, v.SuspendedAt = "suspended", &act.At
 			return changed(v, "suspended (it was "+f.State+")"), nil
 		}
+	case revocable:
+		if f.State != "" && v.Revoke(act.At, act.Ceremony, "revoked before the recovery "+act.Ceremony) {
+			return changed(v, factRevoked), nil
+		}
 	case *access.Token:
 		return restrictUntil(v, f, act, &v.RevokedAt, &v.ExpiresAt), nil
 	case *access.Grant:

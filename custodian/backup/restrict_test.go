@@ -47,6 +47,10 @@ func TestInvariant08_WhatWasTakenDoesNotReturn(t *testing.T) {
 		require.Equal(t, ended, i.Status)
 	}
 
+	node := apply(t, &custodian.Node{ID: "n", RevokedAt: &at}, &custodian.Node{ID: "n"}).Next.(*custodian.Node)
+	require.ErrorIs(t, node.Standing(), custodian.ErrNodeRevoked)
+	require.Nil(t, apply(t, &custodian.Node{ID: "n"}, &custodian.Node{ID: "n", RevokedAt: &at}).Next, "what stands in the backup stands")
+
 	grant := func(context map[string]string) *access.Grant {
 		return &access.Grant{Operations: []access.Operation{access.Decrypt}, Context: context, ExpiresAt: at.Add(time.Hour)}
 	}

@@ -42,6 +42,9 @@ func (s *Store) catchUp(ctx context.Context, tx *sql.Tx, stored *storedHead) err
 	f.tree.TakeFullTiles() // stored by whoever finished them
 	s.snap.Store(&snapshot{view: view.moved(head, f.at), tree: f.tree, note: stored.note})
 	s.high.offer(p.count != old.ControlCount)
+	if p.count != old.ControlCount {
+		s.permit(s.View())
+	}
 	return nil
 }
 

@@ -167,7 +167,11 @@ func (c *committer) begin(ctx context.Context) (*writeTx, error) {
 		// The process lock makes us the only writer, and the head's update checks it once more.
 		return w, nil
 	}
-	if err := c.sync(ctx, w); err != nil {
+	err = c.sync(ctx, w)
+	if reason := c.s.halt.Load(); err == nil && reason != nil { // by what others committed
+		err = fmt.Errorf("ledger writing has stopped: %w", *reason)
+	}
+	if err != nil {
 		w.rollback()
 		return nil, err
 	}
@@ -219,6 +223,9 @@ func (c *committer) round(ctx context.Context, tx *writeTx, w *waiting) {
 		c.s.snap.Store(d.snapshot())
 	}
 	c.s.high.offer(d.control.count > 0)
+	if d.control.count > 0 {
+		c.s.permit(c.s.View())
+	}
 	for i, r := range w.control {
 		r.finish(c.receipts[i], nil)
 	}

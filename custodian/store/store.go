@@ -37,6 +37,10 @@ type Config struct {
 	// not wait for the store: it may be called by the committer.
 	Alert func(Violation)
 	Node  string // this node's id, written into entries that name none
+	// Permit says by a committed state whether this process may still write: an error bars it for good, see [ErrBarred].
+	// It is asked of every state that another process committed, before anything is written after it, and of every change
+	// of the control plane that this one did. It must be quick. Nil: nothing bars.
+	Permit func(*View) error
 }
 
 func (c *Config) check() error {
@@ -89,6 +93,8 @@ type Store struct {
 	// anchored: at start there was a mark to hold the ledger against.
 	anchored bool
 	com      committer
+	barring  sync.Once
+	barred   chan struct{} // closed once Permit has refused
 
 	closing sync.Once
 	stop    chan struct{}
@@ -134,7 +140,7 @@ func prepare(ctx context.Context, cfg Config, create bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
-	s := &Store{cfg: cfg, db: db, queue: newQueue(), stall: newStall(cfg.Clock), stop: make(chan struct{}), done: make(chan struct{})}
+	s := &Store{cfg: cfg, db: db, queue: newQueue(), stall: newStall(cfg.Clock), stop: make(chan struct{}), done: make(chan struct{}), barred: make(chan struct{})}
 	s.high = newHighWater(s)
 	s.com.s = s
 	return s, nil

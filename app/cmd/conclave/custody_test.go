@@ -161,9 +161,14 @@ func (a *actor) activation(ctx context.Context) (api.Ceremony, error) {
 	return a.activationOf(ctx, vault)
 }
 
+// activationOf is a keystore's, on the node that answers: each asks for itself.
 func (a *actor) activationOf(ctx context.Context, keystore string) (api.Ceremony, error) {
+	status, err := a.node.status(ctx)
+	if err != nil {
+		return api.Ceremony{}, err
+	}
 	for c, err := range a.api.Ceremonies(ctx, false) {
-		if err != nil || c.Operation == "keystore.activate" && c.State == "gathering" && c.Target.ID == keystore {
+		if err != nil || c.Operation == "keystore.activate" && c.State == "gathering" && c.Target.ID == keystore && c.Requester.ID == status.Node {
 			return c, err
 		}
 	}
@@ -240,31 +245,37 @@ func (w *workshop) makeWorking() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.stop()) }()
-	for _, p := range w.people[:holders] {
+	w.appToken, w.auditorToken, err = n.begin(ctx)
+	return err
+}
+
+// begin takes a fresh instance to work: duties accepted, shares confirmed, a key, an application, an auditor.
+func (n *node) begin(ctx context.Context) (appToken, auditorToken string, err error) {
+	for _, p := range shared.people[:holders] {
 		a, err := n.as(p.id)
 		if err != nil {
-			return err
+			return "", "", err
 		}
 		if err := errors.Join(a.acknowledge(ctx), a.confirm(ctx, 1)); err != nil {
-			return fmt.Errorf("%s beginning: %w", p.id, err)
+			return "", "", fmt.Errorf("%s beginning: %w", p.id, err)
 		}
 	}
 	if err := n.activate(ctx); err != nil {
-		return err
+		return "", "", err
 	}
 	enrol := map[string]any{"id": shop, "name": "Shop", "owner": "cleo", "environment": "production", "token_days": 90,
 		"grants": []map[string]any{{"key": cards, "operations": []string{"datakey", "encrypt", "decrypt", "rewrap"}, "days": 365}}}
 	if _, err := n.govern(ctx, "key.create", keyParams(cards)); err != nil {
-		return err
+		return "", "", err
 	}
 	if _, err := n.govern(ctx, "application.enrol", enrol); err != nil {
-		return err
+		return "", "", err
 	}
-	if w.appToken, err = n.token(ctx, "cleo", map[string]any{"application": shop, "days": 90}); err != nil {
-		return err
+	if appToken, err = n.token(ctx, "cleo", map[string]any{"application": shop, "days": 90}); err != nil {
+		return "", "", err
 	}
-	w.auditorToken, err = n.token(ctx, "ada", map[string]any{"auditor": "audrey", "days": 30})
-	return err
+	auditorToken, err = n.token(ctx, "ada", map[string]any{"auditor": "audrey", "days": 30})
+	return appToken, auditorToken, err
 }
 
 func (n *node) token(ctx context.Context, who string, params map[string]any) (string, error) {
@@ -306,7 +317,12 @@ func again(t *testing.T, n *node) *node {
 // was pinned at genesis. It returns every entry: sequence numbers without a gap are part of what is verified.
 func exported(t *testing.T, n *node) []*ledger.Entry {
 	t.Helper()
-	auditor, err := n.bearer(shared.auditorToken)
+	return exportedBy(t, n, shared.auditorToken, filepath.Join(shared.fresh, "trust.json"))
+}
+
+func exportedBy(t *testing.T, n *node, auditorToken, pinnedAt string) []*ledger.Entry {
+	t.Helper()
+	auditor, err := n.bearer(auditorToken)
 	require.NoError(t, err)
 	state := filepath.Join(filepath.Dir(n.dir), "seen")
 	head, note, err := auditor.CheckLedger(t.Context(), n.trust, state)
@@ -314,7 +330,7 @@ func exported(t *testing.T, n *node) []*ledger.Entry {
 	dir := filepath.Join(t.TempDir(), "copy")
 	require.NoError(t, ledger.ExportDir(t.Context(), dir, ledger.Export{Checkpoint: note, Origin: n.trust.Origin,
 		LogKeys: n.trust.LogKeys, Entries: auditor.EntrySource(head.Size)}))
-	pinned, err := ledger.LoadTrustFile(filepath.Join(shared.fresh, "trust.json"))
+	pinned, err := ledger.LoadTrustFile(pinnedAt)
 	require.NoError(t, err)
 	report, err := ledger.VerifyDir(t.Context(), dir, ledger.VerifyInput{Trust: pinned, Known: []ledger.Head{head}})
 	require.NoError(t, err)

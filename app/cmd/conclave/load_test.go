@@ -192,6 +192,11 @@ func (l *load) checkSealed(t *testing.T, n *node) {
 	t.Helper()
 	app, err := n.bearer(shared.appToken)
 	require.NoError(t, err)
+	l.openedBy(t, app)
+}
+
+func (l *load) openedBy(t *testing.T, app *client.Client) {
+	t.Helper()
 	for rest := l.sealed; len(rest) > 0; rest = rest[min(client.MaxBatch, len(rest)):] {
 		part := rest[:min(client.MaxBatch, len(rest))]
 		var ask []api.DecryptRequest

@@ -19,6 +19,6 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	root := cli.Root(append(boot.Commands(cli.Version()), demo.Command(), cli.RestoreCommand(boot.Restore))...)
+	root := cli.Root(append(boot.Commands(cli.Version()), demo.Command(), cli.RestoreCommand(boot.Restore), cli.NodeCommand(boot.NodeFiles()))...)
 	return cli.Run(ctx, root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

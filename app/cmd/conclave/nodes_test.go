@@ -1,0 +1,186 @@
+package main_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/app/client"
+	"conclave/ceremony/nodes"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store/storetest"
+)
+
+// cluster is an instance on PostgreSQL with several server processes.
+type cluster struct {
+	*terminal    // at the first node
+	dsn          string
+	first        string // data directory that init made
+	app, auditor string // tokens
+	acknowledged *load
+}
+
+// clustered makes the instance and takes it to work on its first node.
+func clustered(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{terminal: &terminal{t: t, dir: t.TempDir()}, dsn: storetest.Postgres(t), acknowledged: newLoad()}
+	c.first = filepath.Join(c.dir, "first")
+	signatures := filepath.Join(shared.root, "genesis")
+	require.NoError(t, shared.must("init", "--config", c.config("node-1"), "--genesis", filepath.Join(signatures, "genesis.yaml"), "--signatures", signatures, "--data-dir", c.first))
+	c.n = c.serve("node-1", c.first)
+	var err error
+	c.app, c.auditor, err = c.n.begin(t.Context())
+	require.NoError(t, err)
+	return c
+}
+
+// config writes the configuration of a node.
+func (c *cluster) config(id string) string {
+	path := c.path(id + ".yaml")
+	text := fmt.Sprintf("database: {driver: postgres, dsn: %q}\nnode: {id: %s}\n", c.dsn, id)
+	require.NoError(c.t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+func (c *cluster) serve(id, dir string) *node {
+	c.t.Helper()
+	return serve(c.t, dir, "--config", c.config(id))
+}
+
+// use makes data keys and ciphertexts on a node until it does not answer, at most so many times.
+func (c *cluster) use(n *node, times int) error {
+	app, err := n.bearer(c.app)
+	if err != nil {
+		return err
+	}
+	for range times {
+		if err := c.acknowledged.seal(c.t.Context(), app); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// opened decrypts on a node all that any of them acknowledged.
+func (c *cluster) opened(n *node) {
+	c.t.Helper()
+	app, err := n.bearer(c.app)
+	require.NoError(c.t, err)
+	c.acknowledged.openedBy(c.t, app)
+}
+
+// Machines are enrolled by a quorum that compares fingerprints, take the instance's keys from a node that serves, are
+// activated by their custodians, serve together and are revoked at once.
+func TestNodesServeOneInstance(t *testing.T) {
+	t.Parallel()
+	c := clustered(t)
+	dir := c.path("second")
+
+	var made nodes.Made
+	require.NoError(t, json.Unmarshal([]byte(c.done("node", "init", "--data-dir", dir, "--node-id", "node-2", "--output", "json")), &made))
+	c.fails(78, "not empty", "node", "init", "--data-dir", dir, "--node-id", "node-2")
+	require.Contains(t, refuses(t, 78, dir, "--config", c.config("node-2")), "conclave node join")
+	join := []string{"node", "join", "--data-dir", dir, "--node-id", "node-2"}
+	c.fails(1, "no enrolled node signed this", join...)
+
+	enrolled := c.govern("node", "enrol", made.Request, "--reason", "a second machine")
+	require.Contains(t, fmt.Sprint(enrolled.Lines), made.Fingerprint)
+	c.as("cleo").fails(1, "already_enrolled", "node", "enrol", made.Request, "--reason", "again")
+	c.done(join...)
+	c.done(join...) // as often as it takes
+
+	second := c.serve("node-2", dir)
+	status, problems := ready(t, second)
+	require.Equal(t, 503, status)
+	require.Contains(t, problems, "custodians must bring their shares")
+	outdated := c.as("ada") // with a trust file that knows the first node only
+	outdated.n, outdated.who = second, append(outdated.who, "--trust", filepath.Join(c.first, "trust.json"))
+	outdated.fails(1, "trust file pins", "ceremony", "bring", c.asks(second), "--yes")
+	second.trust = c.trust()
+	require.NoError(t, second.activate(t.Context()))
+
+	third := c.together(second)
+	c.revoked(third, dir, join)
+}
+
+// asks is the activation ceremony that a node asks for.
+func (c *cluster) asks(n *node) string {
+	c.t.Helper()
+	a, err := n.as("ada")
+	require.NoError(c.t, err)
+	open, err := a.activation(c.t.Context())
+	require.NoError(c.t, err)
+	return open.ID
+}
+
+// trust brings the first node's trust file up to date.
+func (c *cluster) trust() *ledger.TrustFile {
+	c.t.Helper()
+	out := c.path("fresh-trust.json")
+	c.done("node", "trust", "--out", out, "--yes")
+	fresh, err := ledger.LoadTrustFile(out)
+	require.NoError(c.t, err)
+	return fresh
+}
+
+// together has both nodes work at once, kills one of them in the middle, and starts it again.
+func (c *cluster) together(second *node) *node {
+	t := c.t
+	var group sync.WaitGroup
+	for _, n := range []*node{c.n, c.n, second, second} {
+		group.Go(func() {
+			if err := c.use(n, 150); err != nil && n == c.n {
+				t.Errorf("the node that was not killed: %v", err)
+			}
+		})
+	}
+	c.acknowledged.reach(t, 200)
+	second.kill()
+	group.Wait()
+	c.opened(c.n)
+
+	second = c.serve("node-2", second.dir)
+	second.trust = c.trust()
+	require.NoError(t, second.activate(t.Context()))
+	c.opened(second) // what the other made, and what it acknowledged itself before it was killed
+	require.NoError(t, c.use(second, 5))
+	c.acknowledged.checkLedger(t, exportedBy(t, second, c.auditor, filepath.Join(c.first, "trust.json")), 4)
+	return second
+}
+
+// revoked has one person revoke a node, at the other one.
+func (c *cluster) revoked(second *node, dir string, join []string) {
+	t := c.t
+	app, err := second.bearer(c.app)
+	require.NoError(t, err)
+	a := c.as("ada").propose("node", "revoke", "node-2", "--reason", "its disk was copied")
+	require.Equal(t, "completed", a.Ceremony.State)
+	err = c.acknowledged.seal(t.Context(), app) // with the very next commit
+	require.Error(t, err)
+	var p *client.Problem
+	if errors.As(err, &p) { // it may have stopped already
+		require.Equal(t, "node_revoked", p.Code)
+	}
+	<-second.exited
+	require.Equal(t, 78, second.code, second.logged())
+	require.Contains(t, second.logged(), "its disk was copied")
+	require.Contains(t, refuses(t, 78, dir, "--config", c.config("node-2")), "node is revoked")
+	c.fails(1, "node is revoked", join...)
+	require.NotContains(t, fmt.Sprint(c.trust().NodeKeys), "node-2")
+	c.as("ada").fails(1, "lock_out", "node", "revoke", "node-1", "--reason", "the last one")
+	require.Contains(t, c.as("ada").done("node", "list"), "its disk was copied")
+	require.NoError(t, c.use(c.n, 3))
+	c.opened(c.n)
+
+	c.govern("node", "enrol", filepath.Join(dir, "enrolment-request.json"), "--reason", "false alarm")
+	back := c.serve("node-2", dir)
+	require.Contains(t, strings.ToLower(fmt.Sprint(c.trust().NodeKeys)), "node-2")
+	require.NoError(t, back.stop())
+}
