@@ -94,6 +94,11 @@ func resign(t *testing.T, files map[string][]byte, by bundle.Identity) {
 	}
 	manifest, err := json.Marshal(m)
 	require.NoError(t, err)
+	signManifest(t, files, manifest, by)
+}
+
+func signManifest(t *testing.T, files map[string][]byte, manifest []byte, by bundle.Identity) {
+	t.Helper()
 	envelope, err := dsse.SignUpTo(by.Signer, bundle.PayloadType, manifest, 1<<20)
 	require.NoError(t, err)
 	files["MANIFEST.json"], files["MANIFEST.dsse.json"] = manifest, envelope

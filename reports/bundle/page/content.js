@@ -1,0 +1,141 @@
+// What the ledger binds: rows, signatures of people, policy bundles, and the report that rests on them.
+
+Object.assign(Verifier.prototype, {
+  async rows() {
+    this.index = (await this.json('rows/index.json')).rows;
+    const files = new Set(['rows/index.json']);
+    let withheld = 0;
+    for (const r of this.index) {
+      const where = r.file || 'rows/index.json';
+      if (!r.file && !r.withheld) throw new Fault('missing', where, r.kind + ' ' + clip(r.id) + ' has neither a file nor a reason');
+      if (!r.file) withheld++;
+      if (r.file && hex(await sha256(await this.a.read(r.file))) !== r.hash) throw new Fault('row', where, 'its SHA-256 is not the row\'s');
+      files.add(where);
+      const e = this.entries.get(r.seq);
+      if (!e) throw new Fault('missing', entryFile(r.seq), 'it wrote ' + r.kind + ' ' + clip(r.id));
+      const matches = c => c && c.kind === r.kind && c.id === r.id && c.rev === r.revision && c.hash === r.hash;
+      if (!(e.rows || []).some(matches)) throw new Fault('row', where, 'entry ' + r.seq + ' does not bind ' + r.kind + ' ' + clip(r.id) + ' with this hash');
+      const newest = this.newest.get(r.kind + ' ' + r.id);
+      if ((newest || this.complete) && !matches(newest)) throw new Fault('row', where, 'a later entry changed ' + r.kind + ' ' + clip(r.id));
+    }
+    for (const path of this.paths) if (path.startsWith('rows/') && !files.has(path)) throw new Fault('extra', path, 'no row of the index has it');
+    this.say('Each of ' + this.index.length + ' authority rows is bound by its hash to a ledger entry' + (this.complete ? ', in its newest revision.' : '.') +
+      ' The content of ' + withheld + ' of them is withheld, as it holds wrapped keys or sealed shares.');
+    if (!this.complete) return;
+    const read = new Set(this.index.map(r => r.kind + ' ' + r.id));
+    const passed = [...this.newest].filter(([name, c]) => c.hash && ['key', 'key_version', 'keystore', 'share_set'].includes(c.kind) && !read.has(name)).map(([name]) => name);
+    this.say(passed.length === 0 ? 'Every key, key version, keystore and share set that the ledger knows is among the rows.'
+      : 'The ledger knows ' + passed.length + ' keys, key versions, keystores or share sets that the report does not read: ' + clip(passed.sort().join(', ')));
+  },
+
+  async rowsOf(kind) {
+    const out = [];
+    for (const r of this.index) if (r.kind === kind && r.file) out.push([r, await this.json(r.file)]);
+    return out;
+  },
+
+  async genesis() {
+    const found = await this.rowsOf('instance');
+    if (found.length === 0) throw new Fault('missing', 'rows/index.json', 'no row of the instance');
+    const [row, instance] = found[0];
+    if (hex(await sha256(base64(instance.genesis, 'genesis'))) !== this.m.instance) throw new Fault('foreign', row.file, 'the SHA-256 of its genesis file is not the instance\'s id');
+    this.say('The genesis file in the bundle has the SHA-256 that names the instance.');
+  },
+
+  async transcripts() {
+    this.people = new Map((await this.rowsOf('person')).map(([, p]) => [p.id, p]));
+    let ceremonies = 0, signatures = 0;
+    for (const [row, c] of await this.rowsOf('ceremony')) {
+      try { signatures += await this.ceremony(c); } catch (e) {
+        if (e instanceof Fault) throw e;
+        throw new Fault('transcript', row.file, e.message);
+      }
+      ceremonies++;
+    }
+    this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly what the ceremony\'s row has; whoever is said to have approved has signed.');
+  },
+
+  async signedBy(envelope, type, person, credential) {
+    const p = this.people.get(person), e = openEnvelope(envelope);
+    if (!p) throw new Error('the bundle holds no row of ' + clip(person) + ', who signed');
+    if (e.type !== type) throw new Error('signature of ' + clip(person) + ': of another type');
+    const key = (p.approval_keys || []).find(k => k.id === e.keyid && (!credential || k.id === credential));
+    if (!key) throw new Error('signature of ' + clip(person) + ': the key is none of theirs');
+    if (!await e.check(key.key)) throw new Error('signature of ' + clip(person) + ': does not verify');
+    return JSON.parse(text(e.payload));
+  },
+
+  async ceremony(c) {
+    const requester = c.requester.kind === 'human' ? c.requester.id : c.requester.kind + ':' + c.requester.id;
+    const approved = new Set();
+    let count = 0;
+    if (c.proposal) {
+      const person = c.requester.kind === 'human' ? c.requester.id : c.requester.called_by;
+      const r = await this.signedBy(c.proposal, 'application/vnd.conclave.request+json', person);
+      if (r.instance !== this.m.instance || r.person !== person) throw new Error('request: it is of another instance or person');
+      count++;
+    }
+    for (const vote of c.votes || []) {
+      if (!vote.envelope) throw new Error('the vote of ' + clip(vote.person) + ' carries no signature');
+      const s = await this.signedBy(vote.envelope, 'application/vnd.conclave.statement+json', vote.person, vote.credential);
+      const pairs = {instance: [s.instance, this.m.instance], mode: [s.mode, this.m.mode], ceremony: [s.ceremony, c.id], operation: [s.operation, c.operation],
+        policy: [s.policy, c.policy_digest], requester: [s.requester, requester], signer: [s.signer, vote.person], decision: [s.decision, vote.decision],
+        nonce: [s.nonce, c.nonce], target: [s.target.type + ' ' + s.target.id, c.target.type + ' ' + c.target.id],
+        'target revision': [s.target.gov_revision, c.target.gov_revision || 0], checkpoint: [s.checkpoint.size + ' ' + s.checkpoint.root, c.checkpoint],
+        parameters: [canonical(s.params), canonical(c.params)]};
+      for (const [what, [signed, row]] of Object.entries(pairs)) if (signed !== row) throw new Error('statement of ' + clip(vote.person) + ': it covers another ' + what + ' than the ceremony has');
+      if (s.decision === 'approve') approved.add(vote.person);
+      count++;
+    }
+    for (const person of c.approvers || []) if (!approved.has(person)) throw new Error(clip(person) + ' is said to have approved it and has not signed');
+    return count;
+  },
+
+  async policies() {
+    const parts = await this.rowsOf('policy_files'), digests = this.index.filter(r => r.kind === 'policy_bundle').map(r => r.id);
+    for (const digest of digests) {
+      const files = Object.assign({}, ...parts.filter(([, p]) => p.digest === digest).map(([, p]) => p.files));
+      const framed = bytes => { const n = new Uint8Array(8); new DataView(n.buffer).setUint32(4, bytes.length); return concat(n, bytes); };
+      const names = Object.keys(files).filter(n => !n.endsWith('_test.rego')).sort();
+      const got = hex(await sha256(concat(...names.flatMap(n => [framed(utf8(n)), framed(utf8(files[n]))]))));
+      if (got !== digest) throw new Fault('policy', 'rows/index.json', 'the files of bundle ' + clip(digest) + ' have digest ' + got);
+    }
+    this.say('The bundle holds ' + digests.length + ' policy bundles, each whole by its digest.');
+    const absent = [...this.marks].filter(m => !digests.some(d => d.startsWith(m)));
+    if (absent.length > 0) this.say('Entries of the period were decided under policy bundles that are NOT in it: ' + clip(absent.join(', ')));
+  },
+
+  async report() {
+    const r = await this.json('report.json'), c = await this.json('catalogue.json'), m = this.m;
+    const bad = detail => { throw new Fault('citation', 'report.json', detail); };
+    await this.a.read('report.html');
+    if (r.instance.id !== m.instance || r.instance.mode !== m.mode || r.framework !== m.framework || r.from !== m.from || r.to !== m.to ||
+      r.checkpoint.size !== m.size || r.checkpoint.root !== m.root || r.checkpoint.note !== text(this.note)) bad('it is about another instance, period or checkpoint than the manifest');
+    if (c.framework !== r.framework || c.version !== r.catalogue_version || c.controls.length !== r.controls.length || c.controls.some((x, i) => x.id !== r.controls[i].id)) throw new Fault('citation', 'catalogue.json', 'the report judges another catalogue');
+    const key = x => [x.kind, x.id, x.revision, x.hash, x.seq].join(' '), have = new Set(this.index.map(key)), counts = {};
+    for (const control of r.controls) {
+      const {verdict, question, tables} = control.result;
+      counts[verdict] = (counts[verdict] || 0) + 1;
+      let violating = 0, attention = 0;
+      for (const t of tables || []) {
+        violating += t.violating; attention += t.attention;
+        for (const row of t.rows || []) {
+          if (row.state === 'violating') violating++;
+          if (row.state === 'attention') attention++;
+          for (const seq of row.ledger || []) if (!this.entries.has(seq)) bad('entry ' + seq);
+          for (const ref of row.rows || []) if (!have.has(key(ref))) bad(ref.kind + ' ' + clip(ref.id));
+        }
+      }
+      if ((violating > 0 && verdict !== 'violated') || (verdict === 'satisfied' && (attention > 0 || question))) bad('control ' + control.id + ' is ' + verdict + ' against its own rows');
+    }
+    for (const [verdict, n] of Object.entries(r.counts)) if ((counts[verdict] || 0) !== n) bad('its cover counts ' + n + ' controls as ' + verdict);
+    let total = 0;
+    for (const [type, n] of Object.entries(r.entries)) {
+      if (this.counts && this.counts.get(type) !== n) bad('it counts ' + n + ' entries of type ' + clip(type) + ', the period has ' + (this.counts.get(type) || 0));
+      total += n;
+    }
+    if (total !== this.p.end - this.p.first) bad('it counts ' + total + ' entries, the period has ' + (this.p.end - this.p.first));
+    this.say('The report judges ' + r.controls.length + ' controls of ' + r.framework + ', no verdict contradicts its rows, and it cites nothing that the bundle does not hold. Go by report.json: this page does not compare report.html with it.');
+    this.verdicts = r.counts;
+  },
+});

@@ -1,0 +1,82 @@
+// Signatures: C2SP signed notes by the log, DSSE envelopes by the node and by people.
+
+async function verifyRaw(jwk, message, signature) {
+  let key, algorithm;
+  try {
+    if (jwk.kty === 'OKP' && jwk.crv === 'Ed25519') {
+      algorithm = {name: 'Ed25519'};
+      key = await crypto.subtle.importKey('raw', base64url(jwk.x), algorithm, false, ['verify']);
+    } else if (jwk.kty === 'EC' && jwk.crv === 'P-256') {
+      algorithm = {name: 'ECDSA', hash: 'SHA-256'};
+      key = await crypto.subtle.importKey('jwk', {kty: 'EC', crv: 'P-256', x: jwk.x, y: jwk.y}, {name: 'ECDSA', namedCurve: 'P-256'}, false, ['verify']);
+    } else throw new Error('key of type ' + clip(jwk.kty) + ' is not allowed');
+  } catch (e) {
+    if (e.name === 'NotSupportedError') throw new Fault('browser', '', 'it knows no Ed25519; Chromium 137, Firefox 129, Safari 17 and newer do');
+    throw e;
+  }
+  return signature.length === 64 && crypto.subtle.verify(algorithm, key, signature, message);
+}
+
+// thumbprint is the key id by RFC 7638.
+async function thumbprint(jwk) {
+  const members = jwk.kty === 'OKP' ? {crv: jwk.crv, kty: jwk.kty, x: jwk.x} : {crv: jwk.crv, kty: jwk.kty, x: jwk.x, y: jwk.y};
+  return toBase64url(await sha256(utf8(canonical(members))));
+}
+
+// openEnvelope reads a DSSE envelope; check() says whether a key signed it.
+function openEnvelope(v) {
+  if (!v || !Array.isArray(v.signatures) || v.signatures.length !== 1) throw new Error('malformed envelope');
+  const payload = base64(v.payload, 'payload'), type = String(v.payloadType), s = v.signatures[0];
+  const message = concat(utf8('DSSEv1 ' + utf8(type).length + ' ' + type + ' ' + payload.length + ' '), payload);
+  return {type, payload, keyid: s.keyid, check: async jwk => await thumbprint(jwk) === s.keyid && verifyRaw(jwk, message, base64(s.sig, 'sig'))};
+}
+
+// noteKey reads a note verifier key: name+hash+base64(1 ‖ Ed25519 key).
+async function noteKey(line) {
+  const m = /^([^+\s]+)\+([0-9a-f]{8})\+(.+)$/.exec(line);
+  if (!m) throw new Error('malformed log key');
+  const key = base64(m[3], 'log key');
+  if (key[0] !== 1 || key.length !== 33) throw new Error('log key is not Ed25519');
+  const hash = (await sha256(concat(utf8(m[1] + '\n'), key))).subarray(0, 4);
+  if (hex(hash) !== m[2]) throw new Error('log key has another hash than it says');
+  return {name: m[1], hash, jwk: {kty: 'OKP', crv: 'Ed25519', x: toBase64url(key.subarray(1))}};
+}
+
+// openCheckpoint checks a checkpoint's form and that one of the log keys signed it.
+async function openCheckpoint(file, bytes, instance, keys) {
+  const bad = (kind, detail) => { throw new Fault(kind, file, detail); };
+  if (bytes.length > 65536) bad('checkpoint', 'too long');
+  let s;
+  try { s = text(bytes); } catch { bad('checkpoint', 'not UTF-8'); }
+  const cut = s.lastIndexOf('\n\n');
+  if (cut < 0) bad('signature', 'no signature');
+  const signed = s.slice(0, cut + 1), lines = signed.split('\n');
+  let known;
+  try { known = await Promise.all(keys.map(noteKey)); } catch (e) { bad('checkpoint', e.message); }
+  let good = false;
+  for (const line of s.slice(cut + 2).split('\n').filter(l => l !== '')) {
+    const m = /^— (\S+) (\S+)$/.exec(line);
+    if (!m) bad('checkpoint', 'malformed signature line');
+    let raw;
+    try { raw = base64(m[2], 'signature'); } catch (e) { bad('checkpoint', e.message); }
+    for (const k of known) {
+      if (k.name !== m[1] || !same(k.hash, raw.subarray(0, 4))) continue;
+      if (!await verifyRaw(k.jwk, utf8(signed), raw.subarray(4))) bad('signature', 'its signature does not verify');
+      good = true;
+    }
+  }
+  if (!good) bad('signature', 'no signature by a log key that is known');
+  const number = n => { if (!/^(0|[1-9]\d{0,15})$/.test(n)) bad('checkpoint', 'malformed number'); return Number(n); };
+  const words = (lines[3] || '').split(' ');
+  if (lines.length !== 5 || lines[4] !== '' || words.length !== 4 || words[0] !== 'authority') bad('checkpoint', 'not of this log\'s form');
+  if (lines[0] !== 'conclave/' + instance.slice(0, 32)) bad('checkpoint', 'of another log');
+  const head = {size: number(lines[1]), root: null, epoch: number(words[1]), controlCount: number(words[2]), controlLast: number(words[3])};
+  try { head.root = base64(lines[2], 'root'); } catch (e) { bad('checkpoint', e.message); }
+  if (head.root.length !== 32 || head.size === 0) bad('checkpoint', 'it covers no entry');
+  return head;
+}
+
+async function isSame(older, newer, path) {
+  return newer.epoch >= older.epoch && newer.controlCount >= older.controlCount &&
+    continues(path, older.size, older.root, newer.size, newer.root);
+}
