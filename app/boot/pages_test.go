@@ -94,7 +94,7 @@ func checkLine(program *cobra.Command, line string) string {
 	switch {
 	case problem != "":
 		return problem
-	case c.HasSubCommands() && len(arguments) > 0:
+	case c.HasSubCommands() && !c.Runnable() && len(arguments) > 0:
 		return c.CommandPath() + " has no " + arguments[0]
 	case len(arguments) > 0 && c.Args != nil && !strings.Contains(line, "'") && !strings.Contains(line, `"`):
 		if err := c.Args(c, arguments); err != nil {
