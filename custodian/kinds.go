@@ -28,6 +28,7 @@ const (
 	KindFinding     store.Kind = "finding"      // finding id
 	KindException   store.Kind = "exception"    // exception id
 	KindBreakGlass  store.Kind = "breakglass"   // id of the emergency access
+	KindAttestation store.Kind = "attestation"  // attestation id
 	KindClock       store.Kind = "clock"        // oversight.ClockRow
 	KindInvitation  store.Kind = "invitation"   // invitation id
 	KindActivity    store.Kind = "activity"     // person id
@@ -94,6 +95,7 @@ func Schema() store.Schema {
 		KindReview:      store.JSON[oversight.Review](false),
 		KindFinding:     store.JSON[oversight.Finding](false),
 		KindException:   store.JSON[oversight.Exception](false),
+		KindAttestation: store.JSON[oversight.Attestation](false),
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		KindInvitation:  store.JSON[people.Invitation](false),

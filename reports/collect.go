@@ -24,6 +24,8 @@ func rowKinds() []string {
 		string(custodian.KindPerson), string(custodian.KindShareSet), string(custodian.KindShare), string(custodian.KindApplication),
 		string(custodian.KindGrant), string(custodian.KindHold), string(custodian.KindReview), string(custodian.KindFinding),
 		string(custodian.KindException), string(custodian.KindDrift), string(custodian.KindBreakGlass), string(custodian.KindRetention), string(custodian.KindBackup), kindCeremony,
+		string(custodian.KindToken), string(custodian.KindActivity), string(custodian.KindDuty), string(custodian.KindAsset), string(custodian.KindShareForm),
+		string(custodian.KindCustody), string(custodian.KindDrill), string(custodian.KindBackupSchedule), string(custodian.KindPolicy), string(custodian.KindAttestation),
 	}
 }
 
@@ -52,7 +54,11 @@ func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evid
 		into(src, custodian.KindHold, &ev.Holds), into(src, custodian.KindReview, &ev.Reviews), into(src, custodian.KindFinding, &ev.Findings),
 		into(src, custodian.KindException, &ev.Exceptions), into(src, custodian.KindDrift, &ev.Drifts), into(src, custodian.KindBreakGlass, &ev.BreakGlass),
 		into(src, custodian.KindRetention, &ev.Retentions),
-		into(src, custodian.KindBackup, &ev.Backups), into(src, kindCeremony, &ev.Ceremonies)); err != nil {
+		into(src, custodian.KindBackup, &ev.Backups), into(src, kindCeremony, &ev.Ceremonies),
+		into(src, custodian.KindToken, &ev.Tokens), into(src, custodian.KindActivity, &ev.Activities), into(src, custodian.KindDuty, &ev.Duties),
+		into(src, custodian.KindAsset, &ev.Assets), into(src, custodian.KindShareForm, &ev.ShareForms), into(src, custodian.KindCustody, &ev.Custody),
+		into(src, custodian.KindDrill, &ev.Drills), into(src, custodian.KindBackupSchedule, &ev.Schedules), into(src, custodian.KindPolicy, &ev.Policies),
+		into(src, custodian.KindAttestation, &ev.Attestations)); err != nil {
 		return nil, err
 	}
 	ev.Events = control.NewEvents(ev.Versions)

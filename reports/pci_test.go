@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -113,11 +114,11 @@ func violations() []judged {
 		{"caller approves", "3.7.6", control.Violated, "approved what they had called for", func(h *history) {
 			h.Ceremonies[1]["requester"] = map[string]any{"kind": "node", "id": "node-1", "called_by": "dana"}
 		}},
-		{"direct on account data", "3.7.6", control.Violated, "done by one person on a key for account data", func(h *history) {
+		{"direct on account data", "3.7.6", control.Violated, "done by one person on one of the keys for account data", func(h *history) {
 			h.Ceremonies[3]["class"] = "D"
 			h.Ceremonies[3]["target"] = map[string]any{"type": "grant", "id": "g1"}
 		}},
-		{"direct enrolment with a grant on account data", "3.7.6", control.Violated, "done by one person on a key for account data", func(h *history) {
+		{"direct enrolment with a grant on account data", "3.7.6", control.Violated, "done by one person on one of the keys for account data", func(h *history) {
 			h.Ceremonies[2]["class"] = "D"
 			h.Grants[0].CreatedBy = "cer-enrol"
 		}},
@@ -209,7 +210,9 @@ func TestEveryControlHasAViolatingCase(t *testing.T) {
 	catalogue, err := control.Load("pci-dss-4.0.1")
 	require.NoError(t, err)
 	for _, c := range catalogue.Controls {
-		require.True(t, seen[c.ID], c.ID)
+		if strings.HasPrefix(c.ID, "3.6") || strings.HasPrefix(c.ID, "3.7") { // the others: TestEveryEvaluator…
+			require.True(t, seen[c.ID], c.ID)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package reports
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,7 +17,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/reports/control"
-	"conclave/reports/control/pci"
+	"conclave/reports/control/judge"
 )
 
 // Format names the report's JSON; it changes when a member changes its meaning.
@@ -77,6 +78,10 @@ func retention(ev *control.Evidence) []Retention {
 type Judgement struct {
 	control.Control
 	Result control.Result `json:"result"`
+	// Conclusion is the verdict in the words of the framework's assessors, with what people signed about it taken in.
+	Conclusion string `json:"conclusion"`
+	// Attested says that the conclusion rests on people's word and not on the verdict alone.
+	Attested bool `json:"attested"`
 }
 
 // Development says that the report is about an instance made for trying out; every page of it says so.
@@ -155,6 +160,7 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 	if err != nil {
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}
+	ev.Framework, ev.Scope = catalogue.Framework, catalogue.Scope
 	r := &Report{
 		Format: Format, Instance: ev.Instance, Framework: catalogue.Framework, FrameworkName: catalogue.Name,
 		CatalogueVersion: catalogue.Version, From: ev.From, To: ev.To, AsOf: ev.Now, GeneratedAt: now.UTC(),
@@ -163,17 +169,13 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 	for _, v := range control.Verdicts() {
 		r.Counts[string(v)] = 0
 	}
-	for _, c := range catalogue.Controls {
-		evaluate, ok := evaluators[c.ID]
-		if !ok {
-			return nil, fmt.Errorf("control %s of %s has no evaluator", c.ID, catalogue.Framework)
-		}
+	for i, c := range catalogue.Controls {
 		if err := ctx.Err(); err != nil {
 			return nil, fmt.Errorf("judging control %s: %w", c.ID, err)
 		}
-		result := doubtDamaged(evaluate(ctx, ev), ev.Damaged)
+		result := doubtDamaged(evaluators[i](ctx, ev), ev.Damaged)
 		r.Counts[string(result.Verdict)]++
-		r.Controls = append(r.Controls, Judgement{Control: c, Result: result})
+		r.Controls = append(r.Controls, conclude(ev, catalogue, Judgement{Control: c, Result: result}))
 	}
 	return r, nil
 }
@@ -193,20 +195,23 @@ func doubtDamaged(r control.Result, damaged []control.Ref) control.Result {
 	return r
 }
 
-// framework finds the catalogue and evaluators of a framework.
-func framework(name string) (*control.Catalogue, map[string]control.Evaluator, error) {
-	known, err := control.Frameworks()
-	if err != nil {
-		return nil, nil, err
-	}
-	if name != pci.Framework {
-		return nil, nil, &custodian.InputError{Field: "framework", Problem: fmt.Sprintf("%q is unknown", clip(name)), Allowed: strings.Join(known, ", ")}
-	}
+// framework finds the catalogue of a framework, and the evaluator of each of its controls.
+func framework(name string) (*control.Catalogue, []control.Evaluator, error) {
 	catalogue, err := control.Load(name)
+	var unknown *control.UnknownFrameworkError
+	if errors.As(err, &unknown) {
+		return nil, nil, &custodian.InputError{Field: "framework", Problem: fmt.Sprintf("%q is unknown", clip(name)), Allowed: strings.Join(unknown.Known, ", ")}
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return catalogue, pci.Evaluators(), nil
+	evaluators := make([]control.Evaluator, len(catalogue.Controls))
+	for i, c := range catalogue.Controls {
+		if evaluators[i], err = judge.For(c); err != nil {
+			return nil, nil, fmt.Errorf("catalogue %s: %w", name, err)
+		}
+	}
+	return catalogue, evaluators, nil
 }
 
 func checkPeriod(from, to, now time.Time) error {

@@ -33,12 +33,15 @@ func TestAGoodInstance(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, map[string]control.Verdict{
+	got := verdicts(r)
+	for id, want := range map[string]control.Verdict{
 		"3.6.1": control.NeedsHuman, "3.6.1.1": control.Satisfied, "3.6.1.2": control.Satisfied, "3.6.1.3": control.Satisfied, "3.6.1.4": control.NeedsHuman,
 		"3.7.1": control.Satisfied, "3.7.2": control.Satisfied, "3.7.3": control.NeedsHuman, "3.7.4": control.Satisfied, "3.7.5": control.Satisfied,
 		"3.7.6": control.Satisfied, "3.7.7": control.Satisfied, "3.7.8": control.Satisfied, "3.7.9": control.NeedsHuman,
-	}, verdicts(r))
-	require.Equal(t, 10, r.Counts["satisfied"])
+	} {
+		require.Equal(t, want, got[id], id)
+	}
+	require.Len(t, got, 64)
 	require.Equal(t, 0, r.Counts["violated"])
 	require.Equal(t, 5, r.Entries["key.use.datakey"])
 }

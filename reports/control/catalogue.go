@@ -2,25 +2,30 @@ package control
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed catalogue/*.yaml
+//go:embed catalogue/*.yaml evaluators.yaml
 var embedded embed.FS
 
 // Catalogue is the controls of one framework, as data.
 type Catalogue struct {
-	Framework string    `yaml:"framework" json:"framework"`
-	Name      string    `yaml:"name" json:"name"`
-	Version   string    `yaml:"version" json:"version"` // of this data, a date
-	Controls  []Control `yaml:"controls" json:"controls"`
+	Framework string `yaml:"framework" json:"framework"`
+	Name      string `yaml:"name" json:"name"`
+	Version   string `yaml:"version" json:"version"` // of this data, a date
+	Scope     Scope  `yaml:"scope" json:"scope"`     // which keys it is about
+	// Words are the verdicts as the framework's assessors say them, by verdict, and [Compensated].
+	Words    map[string]string `yaml:"words" json:"words"`
+	Controls []Control         `yaml:"controls" json:"controls"`
 }
 
 // Control is one requirement in our own words.
@@ -37,6 +42,59 @@ type Control struct {
 	Retention     string       `yaml:"retention" json:"retention"`
 	Verification  Verification `yaml:"verification" json:"verification"`
 	Note          string       `yaml:"note" json:"note,omitempty"`
+	// Evaluator names what judges it; several controls may share one. What a control leaves out of evidence, pass_rule
+	// and judged is that of its evaluator.
+	Evaluator string `yaml:"evaluator" json:"evaluator"`
+	// Question is put to a person besides what the evaluator asks: no program can judge that part.
+	Question string `yaml:"question" json:"question,omitempty"`
+	// Shows names registers whose rows help whoever answers.
+	Shows []string `yaml:"shows" json:"shows,omitempty"`
+}
+
+// Compensated is the word for a control that is met by something else in its place.
+const Compensated = "compensated"
+
+// Method is how an evaluator judges, in words. Controls that share it share these.
+type Method struct {
+	Name     string  `yaml:"name"`
+	Evidence Sources `yaml:"evidence"`
+	PassRule string  `yaml:"pass_rule"`
+	Judged   string  `yaml:"judged"`
+}
+
+// Methods reads how every evaluator judges.
+func Methods() ([]Method, error) {
+	data, err := embedded.ReadFile("evaluators.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("reading evaluators: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	var out []Method
+	if err := dec.Decode(&out); err != nil {
+		return nil, fmt.Errorf("parsing evaluators: %w", err)
+	}
+	return out, nil
+}
+
+// inherit fills in what a control leaves to its evaluator.
+func (c *Catalogue) inherit(methods []Method) error {
+	for i := range c.Controls {
+		k := &c.Controls[i]
+		at := slices.IndexFunc(methods, func(m Method) bool { return m.Name == k.Evaluator })
+		if at < 0 {
+			return fmt.Errorf("control %s: evaluator: %q is unknown", k.ID, k.Evaluator)
+		}
+		m := methods[at]
+		k.PassRule, k.Judged, k.Evidence.Query = cmp.Or(k.PassRule, m.PassRule), cmp.Or(k.Judged, m.Judged), cmp.Or(k.Evidence.Query, m.Evidence.Query)
+		if len(k.Evidence.Events) == 0 {
+			k.Evidence.Events = m.Evidence.Events
+		}
+		if len(k.Evidence.State) == 0 {
+			k.Evidence.State = m.Evidence.State
+		}
+	}
+	return nil
 }
 
 // Sources is what a control is judged by.
@@ -89,7 +147,11 @@ func Load(framework string) (*Catalogue, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading catalogue: %w", err)
 		}
-		c, err := ParseCatalogue(data)
+		methods, err := Methods()
+		if err != nil {
+			return nil, err
+		}
+		c, err := parseCatalogue(data, methods)
 		if err != nil {
 			return nil, fmt.Errorf("catalogue %s: %w", name, err)
 		}
@@ -107,6 +169,14 @@ const maxCatalogue = 1 << 20
 // ParseCatalogue reads a catalogue strictly: unknown members, a second document, empty required members,
 // repeated ids and unknown verification levels are errors that name the control and the member.
 func ParseCatalogue(data []byte) (*Catalogue, error) {
+	methods, err := Methods()
+	if err != nil {
+		return nil, err
+	}
+	return parseCatalogue(data, methods)
+}
+
+func parseCatalogue(data []byte, methods []Method) (*Catalogue, error) {
 	if len(data) > maxCatalogue {
 		return nil, fmt.Errorf("catalogue has %d bytes, at most %d are allowed", len(data), maxCatalogue)
 	}
@@ -119,6 +189,9 @@ func ParseCatalogue(data []byte) (*Catalogue, error) {
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return nil, errors.New("parsing catalogue: more than one document")
 	}
+	if err := c.inherit(methods); err != nil {
+		return nil, err
+	}
 	return &c, c.check()
 }
 
@@ -130,8 +203,15 @@ func (c *Catalogue) check() error {
 		return errors.New("name: empty")
 	case c.Version == "":
 		return errors.New("version: empty")
+	case !c.Scope.Known():
+		return fmt.Errorf("scope: %q; allowed: account-data, ephi, every-key", c.Scope)
 	case len(c.Controls) == 0:
 		return errors.New("controls: none")
+	}
+	for _, v := range append(Verdicts(), Compensated) {
+		if c.Words[string(v)] == "" {
+			return fmt.Errorf("words: none for %s", v)
+		}
 	}
 	seen := map[string]bool{}
 	for i, k := range c.Controls {

@@ -7,21 +7,36 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/reports/control"
-	"conclave/reports/control/pci"
+	"conclave/reports/control/judge"
 )
 
-func TestCatalogueAndEvaluatorsAgree(t *testing.T) {
+func TestCataloguesAndEvaluatorsAgree(t *testing.T) {
 	t.Parallel()
-	c, err := control.Load(pci.Framework)
+	frameworks, err := control.Frameworks()
 	require.NoError(t, err)
-	evaluators := pci.Evaluators()
-	require.Len(t, evaluators, len(c.Controls))
-	for _, k := range c.Controls {
-		require.Contains(t, evaluators, k.ID)
-		for _, text := range []string{k.PassRule, k.AppliesWhen, k.Evidence.Query} {
-			require.False(t, strings.HasSuffix(strings.TrimSpace(text), "."), "%s: %q is a clause, the page ends it", k.ID, text)
+	require.Equal(t, []string{"hipaa-security-rule", "nist-800-53r5", "nist-800-57", "pci-dss-4.0.1"}, frameworks)
+	used := map[string]bool{}
+	for _, name := range frameworks {
+		c, err := control.Load(name)
+		require.NoError(t, err)
+		for _, k := range c.Controls {
+			_, err := judge.For(k)
+			require.NoError(t, err)
+			used[k.Evaluator] = true
+			for _, text := range []string{k.PassRule, k.AppliesWhen, k.Evidence.Query} {
+				require.False(t, strings.HasSuffix(strings.TrimSpace(text), "."), "%s: %q is a clause, the page ends it", k.ID, text)
+			}
+			require.True(t, k.Question == "" || strings.HasSuffix(k.Question, "?"), "%s: %q", k.ID, k.Question)
 		}
 	}
+	methods, err := control.Methods()
+	require.NoError(t, err)
+	var names []string
+	for _, m := range methods {
+		names = append(names, m.Name)
+		require.True(t, used[m.Name], "%s judges no control", m.Name)
+	}
+	require.ElementsMatch(t, judge.Names(), names)
 }
 
 func TestUnknownFramework(t *testing.T) {
@@ -29,14 +44,16 @@ func TestUnknownFramework(t *testing.T) {
 	_, err := control.Load("iso-27001")
 	var unknown *control.UnknownFrameworkError
 	require.ErrorAs(t, err, &unknown)
-	require.Contains(t, err.Error(), pci.Framework)
+	require.Contains(t, err.Error(), "pci-dss-4.0.1")
 }
 
 const minimal = `framework: f
 name: n
 version: v
+scope: every-key
+words: {satisfied: a, violated: b, needs a human: c, no evidence: d, not applicable: e, compensated: f}
 controls:
-  - {id: "1", title: t, status: s, applies_when: a, what_it_demands: w, evidence: {events: [], state: [], query: q}, pass_rule: p, judged: j, fail_examples: [x], retention: r, verification: {level: memory, source: s}}
+  - {id: "1", title: t, evaluator: question, status: s, applies_when: a, what_it_demands: w, evidence: {events: [], state: [], query: q}, pass_rule: p, judged: j, fail_examples: [x], retention: r, verification: {level: memory, source: s}}
 `
 
 func TestCataloguesAreReadStrictly(t *testing.T) {
@@ -49,7 +66,10 @@ func TestCataloguesAreReadStrictly(t *testing.T) {
 		"unknown level":   {strings.Replace(minimal, "level: memory", "level: sure", 1), "verification.level"},
 		"twice":           {minimal + strings.SplitAfter(minimal, "controls:\n")[1], "listed twice"},
 		"second document": {minimal + "---\nframework: g\n", "more than one document"},
-		"no controls":     {"framework: f\nname: n\nversion: v\n", "controls: none"},
+		"no controls":     {strings.Split(minimal, "controls:")[0], "controls: none"},
+		"no scope":        {strings.Replace(minimal, "every-key", "all", 1), "scope"},
+		"no words":        {strings.Replace(minimal, "violated: b, ", "", 1), "words: none for violated"},
+		"no evaluator":    {strings.Replace(minimal, "evaluator: question", "evaluator: hope", 1), "evaluator"},
 		"not YAML":        {"\t{", "parsing catalogue"},
 		"empty":           {"", "parsing catalogue"},
 		"repeated member": {strings.Replace(minimal, "name: n", "name: n\nname: m", 1), "name"},

@@ -68,6 +68,8 @@ type Events struct {
 	uses    map[string]*Use
 	limits  map[string]limit
 	unread  int
+	tallies map[string]map[Doer]*Tally
+	lacking map[string]*Lack
 }
 
 type limit struct {
@@ -79,7 +81,7 @@ type limit struct {
 func NewEvents(versions []Record[key.Version]) *Events {
 	ev := &Events{
 		byType: map[string][]Event{}, dropped: map[string]int{}, counts: map[string]int{},
-		uses: map[string]*Use{}, limits: map[string]limit{},
+		uses: map[string]*Use{}, limits: map[string]limit{}, tallies: map[string]map[Doer]*Tally{}, lacking: map[string]*Lack{},
 	}
 	for _, v := range versions {
 		ev.limits[key.VersionID(v.Value.Key, v.Value.Version)] = limit{end: v.Value.OUPEnd, inactive: append(beforeActive(v.Value), Inactive(v.Value)...)}
@@ -107,6 +109,8 @@ func (ev *Events) Before(e *ledger.Entry) {
 // Observe takes in one entry of the period.
 func (ev *Events) Observe(e *ledger.Entry) {
 	ev.counts[e.Type]++
+	ev.fields(e)
+	ev.tally(e)
 	switch {
 	case strings.HasPrefix(e.Type, usePrefix):
 		ev.use(e)

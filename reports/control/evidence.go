@@ -88,8 +88,11 @@ type Ceremony struct {
 // Lists are in order of id. Evaluators do not change it.
 type Evidence struct {
 	Instance Instance
-	From, To time.Time // the period: From ≤ event < To
-	Now      time.Time // the instant as of which state is judged: the earlier of To and the checkpoint's time
+	// Framework is the one that is judged; statements of people name it.
+	Framework string
+	Scope     Scope     // which keys the framework that is judged is about
+	From, To  time.Time // the period: From ≤ event < To
+	Now       time.Time // the instant as of which state is judged: the earlier of To and the checkpoint's time
 
 	Keys         []Record[key.Key]
 	Versions     []Record[key.Version]
@@ -108,22 +111,27 @@ type Evidence struct {
 	BreakGlass   []Record[oversight.BreakGlass]
 	Retentions   []Record[oversight.Retention]
 	Backups      []Record[backup.Copy]
+	Tokens       []Record[access.Token]
+	Activities   []Record[people.Activity]
+	Duties       []Record[people.Duty]
+	Assets       []Record[key.Asset]
+	ShareForms   []Record[people.ShareForm]
+	Custody      []Record[people.CustodyEntry]
+	Drills       []Record[people.Drill]
+	Schedules    []Record[backup.Schedule]
+	Policies     []Record[custodian.PolicyInForce] // one: which bundle is in force
+	Attestations []Record[oversight.Attestation]
 	// Damaged rows contradict the ledger; they were left out of the lists above.
 	Damaged []Ref
 
 	Events *Events
 }
 
-// AccountData says that a key protects what PCI DSS calls account data.
-func AccountData(k key.Key) bool {
-	return k.Classification == key.CardholderData || slices.Contains(k.Frameworks, "pci-dss")
-}
-
-// ScopedKeys lists the keys for account data that existed at Now.
+// ScopedKeys lists the keys in scope that existed at Now.
 func (ev *Evidence) ScopedKeys() []Record[key.Key] {
 	var out []Record[key.Key]
 	for _, k := range ev.Keys {
-		if AccountData(k.Value) && !k.Value.CreatedAt.After(ev.Now) {
+		if ev.Scope.Covers(k.Value) && !k.Value.CreatedAt.After(ev.Now) {
 			out = append(out, k)
 		}
 	}

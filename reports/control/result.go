@@ -95,6 +95,9 @@ func (t *Table) Note(state State, remark string, proof Proof, cells ...string) {
 	t.add(Row{Cells: cells, State: state, Why: remark, Ledger: proof.sequences(), Rows: proof.Rows})
 }
 
+// AddRow adds a row as it is.
+func (t *Table) AddRow(row Row) { t.add(row) }
+
 func (t *Table) add(row Row) {
 	t.Total++
 	switch row.State {

@@ -1,4 +1,4 @@
-package pci
+package judge
 
 import (
 	"context"
@@ -49,9 +49,9 @@ func DualControl(_ context.Context, ev *control.Evidence) control.Result {
 	alone, reviews := unceremonious(ev), reviewTable(ev)
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{governed, attended, alone, reviews, single},
-		Good: fmt.Sprintf("%s and %s completed in the period, each by as many different people as demanded; no key operation lacks its ceremony, whatever one person did alone was reviewed by another in time or still has time, and apart from protective restrictions nothing about a key for account data was decided by one person alone.",
+		Good: fmt.Sprintf("%s and %s completed in the period, each by as many different people as demanded; no key operation lacks its ceremony, whatever one person did alone was reviewed by another in time or still has time, and apart from protective restrictions nothing about the keys in scope was decided by one person alone.",
 			count(governed.Total, "governed operation"), count(attended.Total, "attended operation")),
-		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony; %s on keys for account data by one person; %s not as demanded.", of(governed.Violating, governed.Total, "governed operation"),
+		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony; %s on keys in scope by one person; %s not as demanded.", of(governed.Violating, governed.Total, "governed operation"),
 			of(attended.Violating, attended.Total, "attended operation"), count(alone.Violating, "key operation"),
 			count(single.Violating, "operation"), count(reviews.Violating, "review")),
 		Empty: "No governed or attended operation was completed in the period, so dual control is not shown at work.",
@@ -130,18 +130,18 @@ func addSingle(ev *control.Evidence, t *control.Table, c control.Record[control.
 	class := map[string]string{"P": "protective: restricts at once", "A": "rests on an earlier decision", "D": "direct"}[c.Value.Class]
 	var f control.Faults
 	f.Check(class != "", fmt.Sprintf("class %q is unknown", c.Value.Class))
-	f.Check(c.Value.Class != "D" || !aboutAccountData(ev, c.Value), "done by one person on a key for account data")
+	f.Check(c.Value.Class != "D" || !aboutScope(ev, c.Value), "done by one person on one of the "+ev.Scope.Keys())
 	f.Check(c.Value.Class != "A" || c.Value.Cites != "", "no earlier decision is cited")
 	t.Add(control.Info, f, control.Proves(c.Ref).And(span(c)...), c.Value.ID, c.Value.Operation, class, c.Value.Target.ID, c.Value.Requester.ID,
 		control.Time(*c.Value.EndedAt))
 }
 
-// aboutAccountData says whether a ceremony's target is a key for account data, or a grant on one, or whether it
+// aboutScope says whether a ceremony's target is a key for account data, or a grant on one, or whether it
 // made such a grant.
-func aboutAccountData(ev *control.Evidence, c control.Ceremony) bool {
+func aboutScope(ev *control.Evidence, c control.Ceremony) bool {
 	of := func(id string) bool {
 		k := ev.Key(id)
-		return k != nil && control.AccountData(k.Value)
+		return k != nil && ev.Scope.Covers(k.Value)
 	}
 	return (c.Target.Type == "key" && of(c.Target.ID)) || slices.ContainsFunc(ev.Grants, func(g control.Record[access.Grant]) bool {
 		mine := g.Value.CreatedBy == c.ID || (c.Target.Type == "grant" && g.Value.ID == c.Target.ID)

@@ -1,4 +1,4 @@
-package pci
+package judge
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func Procedures(ctx context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{t},
 		Good:   "No program can read the written procedures. The requirements that show them at work are not violated.",
 		Bad:    fmt.Sprintf("The procedures do not work as demanded: %s violated.", of(t.Violating, t.Total, "requirement")),
-		Question: "Which document holds the procedures that guard keys for stored account data against disclosure and misuse, which version of it is in force, " +
+		Question: "Which document holds the procedures that guard keys against disclosure and misuse, which version of it is in force, " +
 			"who approved it and when, and does it provide for the fewest custodians, strong and separate key-encrypting keys, and the fewest places and forms?",
 	})
 }

@@ -1,6 +1,6 @@
-// Package pci judges the controls of PCI DSS 4.0.1 that the catalogue holds, one file a requirement. The
+// Package judge holds the evaluators: each judges one matter, and controls of several frameworks may share it. The
 // rules are the catalogue's pass rules; numbers that the standard does not set are named and marked as ours.
-package pci
+package judge
 
 import (
 	"fmt"
@@ -13,32 +13,9 @@ import (
 	"conclave/reports/control"
 )
 
-// Framework is the catalogue that these evaluators belong to.
-const Framework = "pci-dss-4.0.1"
-
-// Evaluators are the evaluators by control id.
-func Evaluators() map[string]control.Evaluator {
-	return map[string]control.Evaluator{
-		"3.6.1":   Procedures,
-		"3.6.1.1": Architecture,
-		"3.6.1.2": PermittedForms,
-		"3.6.1.3": FewestCustodians,
-		"3.6.1.4": FewestPlaces,
-		"3.7.1":   Generation,
-		"3.7.2":   Distribution,
-		"3.7.3":   Storage,
-		"3.7.4":   Cryptoperiods,
-		"3.7.5":   Retirement,
-		"3.7.6":   DualControl,
-		"3.7.7":   Substitution,
-		"3.7.8":   Acknowledgement,
-		"3.7.9":   CustomerGuidance,
-	}
-}
-
 const day = 24 * time.Hour
 
-// outOfScope is the result of a control about keys for account data where there is none: not applicable where
+// outOfScope is the result of a control about keys in scope where there is none: not applicable where
 // other keys show that the instance is in use, no evidence where there is no key at all.
 func outOfScope(ev *control.Evidence) (control.Result, bool) {
 	if len(ev.ScopedKeys()) > 0 {
@@ -49,19 +26,19 @@ func outOfScope(ev *control.Evidence) (control.Result, bool) {
 	}
 	return control.Result{
 		Verdict: control.NotApplicable,
-		Summary: fmt.Sprintf("None of the %s is classified cardholder-data or lists pci-dss among its frameworks. If one of them protects account data, its classification is wrong and this verdict with it.",
-			count(len(ev.Keys), "key")),
+		Summary: fmt.Sprintf("None of the %s %s. If one of them should, its classification is wrong and this verdict with it.",
+			count(len(ev.Keys), "key"), ev.Scope.Marked()),
 	}, true
 }
 
-// scoped is one version of a key for account data.
+// scoped is one version of a key in scope.
 type scoped struct {
 	key     control.Record[key.Key]
 	version control.Record[key.Version]
 	state   key.State // as of the report
 }
 
-// versions lists the versions of keys for account data; destroyed ones on request only.
+// versions lists the versions of keys in scope; destroyed ones on request only.
 func versions(ev *control.Evidence, destroyed bool) []scoped {
 	return versionsOf(ev, ev.ScopedKeys(), destroyed)
 }
@@ -120,7 +97,21 @@ func count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %ss", n, noun)
+	return fmt.Sprintf("%d %s", n, plural(noun))
+}
+
+func plural(noun string) string {
+	switch {
+	case noun == "person":
+		return "people"
+	case strings.HasSuffix(noun, " person"):
+		return strings.TrimSuffix(noun, "person") + "people"
+	case strings.HasSuffix(noun, "y") && !strings.HasSuffix(noun, "ey"):
+		return strings.TrimSuffix(noun, "y") + "ies"
+	case strings.HasSuffix(noun, "s"):
+		return noun + "es"
+	}
+	return noun + "s"
 }
 
 func of(n, total int, noun string) string { return fmt.Sprintf("%d of %s", n, count(total, noun)) }

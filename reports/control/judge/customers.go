@@ -1,4 +1,4 @@
-package pci
+package judge
 
 import (
 	"context"
@@ -12,13 +12,13 @@ func CustomerGuidance(_ context.Context, ev *control.Evidence) control.Result {
 	if r, out := outOfScope(ev); out {
 		return r
 	}
-	t := control.NewTable("Applications that may use keys for account data",
+	t := control.NewTable("Applications that may use "+ev.Scope.Keys(),
 		control.Column{Name: "application", Type: control.ID}, control.Column{Name: "name", Type: control.Text},
 		control.Column{Name: "owner", Type: control.ID}, control.Column{Name: "key", Type: control.ID},
 		control.Column{Name: "operations", Type: control.Text}, control.Column{Name: "until", Type: control.Instant})
 	for _, g := range ev.Grants {
 		k := ev.Key(g.Value.Key)
-		if k == nil || !control.AccountData(k.Value) || g.Value.CreatedAt.After(ev.Now) ||
+		if k == nil || !ev.Scope.Covers(k.Value) || g.Value.CreatedAt.After(ev.Now) ||
 			!g.Value.ExpiresAt.After(ev.Now) || (g.Value.RevokedAt != nil && !g.Value.RevokedAt.After(ev.Now)) {
 			continue
 		}
@@ -38,8 +38,8 @@ func CustomerGuidance(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	r := control.Result{
 		Verdict: control.NeedsHuman,
-		Summary: fmt.Sprintf("The service cannot tell which application belongs to a customer. %s may use keys for account data.", count(t.Total, "grant")),
-		Question: "Do you provide services to others, and does any customer of yours hold or share a key for account data? If so: which guidance on moving, keeping and renewing " +
+		Summary: fmt.Sprintf("The service cannot tell which application belongs to a customer. %s may use %s.", count(t.Total, "grant"), ev.Scope.Keys()),
+		Question: "Do you provide services to others, and does any customer of yours hold or share such a key? If so: which guidance on moving, keeping and renewing " +
 			"the keys does each of them have, in which version, and when did they receive it?",
 	}
 	if t.Total > 0 {

@@ -1,4 +1,4 @@
-package pci
+package judge
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
 			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), count(accepted.Violating, "accepted risk"),
 			of(drifted.Violating, drifted.Total, "place")),
 		Doubt:  "Risks about where these keys live are accepted for a time, or their keystores are no longer what they were. Are the compensating measures in place, and do they suffice?",
-		Empty:  "Keys for account data have no version that is not destroyed.",
+		Empty:  ev.Scope.Title() + " have no version that is not destroyed.",
 		Unseen: ev.Events.Dropped("key.export"),
 	})
 }

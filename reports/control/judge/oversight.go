@@ -1,4 +1,4 @@
-package pci
+package judge
 
 import (
 	"fmt"
@@ -64,7 +64,7 @@ func tookPart(c control.Ceremony, person string) bool {
 
 // exceptionTable lists accepted risks in force about where keys for account data live.
 func exceptionTable(ev *control.Evidence) *control.Table {
-	t := control.NewTable("Accepted risks about where keys for account data live",
+	t := control.NewTable("Accepted risks about where "+ev.Scope.Keys()+" live",
 		control.Column{Name: "exception", Type: control.ID}, control.Column{Name: "rule", Type: control.Text},
 		control.Column{Name: "key", Type: control.ID}, control.Column{Name: "keystore", Type: control.ID},
 		control.Column{Name: "compensating measures", Type: control.Text}, control.Column{Name: "owner", Type: control.ID},
@@ -105,7 +105,7 @@ func concerns(ev *control.Evidence, x oversight.Exception) bool {
 
 // holdTable lists versions of keys for account data that were destroyed while a legal hold was set on them.
 func holdTable(ev *control.Evidence) *control.Table {
-	t := control.NewTable("Legal holds on keys for account data, and what was destroyed under them",
+	t := control.NewTable("Legal holds on "+ev.Scope.Keys()+", and what was destroyed under them",
 		control.Column{Name: "hold", Type: control.ID}, control.Column{Name: "on", Type: control.Text},
 		control.Column{Name: "matter", Type: control.Text}, control.Column{Name: "set", Type: control.Instant}, control.Column{Name: "lifted", Type: control.Instant})
 	for _, h := range ev.Holds {

@@ -1,0 +1,428 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"conclave/custodian/backup"
+	"conclave/custodian/key"
+	"conclave/custodian/oversight"
+	"conclave/reports/control"
+)
+
+// Bounds on the record (ours; PCI DSS 4.0.1 has "promptly" in 10.3.3 and twelve months in 10.5.1).
+const (
+	copyWithin   = 24 * time.Hour // age of the newest copy on another system
+	burst        = 10             // failed sign-ins from one source that somebody is to look at
+	answerWithin = 24 * time.Hour // from a failure to what settles it
+)
+
+// recorded judges whether what a control wants logged is: each type named by it, in the period. An entry is committed
+// before its call is answered, so that whatever happened is there; a type without entries did not happen.
+func recorded(c control.Control) control.Evaluator {
+	return func(_ context.Context, ev *control.Evidence) control.Result {
+		t := table("Entries of the period, by type", "type", "entries|integer")
+		counts := ev.Events.Counts()
+		for _, name := range slices.Sorted(maps.Keys(counts)) {
+			if slices.ContainsFunc(c.Evidence.Events, func(p string) bool { return matches(p, name) }) {
+				t.Note(control.OK, "", control.Proof{Ledger: examples(ev, name)}, name, control.Int(counts[name]))
+			}
+		}
+		signs := damage(ev)
+		return control.Conclude(control.Finding{
+			Tables: []*control.Table{signs, t},
+			Good:   fmt.Sprintf("%s of what is to be logged occurred in the period and is on record; the ledger shows no sign of being edited.", count(t.Total, "type")),
+			Bad:    "The record shows signs of having been edited.",
+			Empty:  "Nothing of what is to be logged occurred in the period, so logging is not shown at work.",
+			Unseen: ev.Events.Dropped("integrity.violation"),
+		})
+	}
+}
+
+// matches: "key.use.*" stands for every type that begins so.
+func matches(pattern, name string) bool {
+	if prefix, any := strings.CutSuffix(pattern, "*"); any {
+		return strings.HasPrefix(name, prefix)
+	}
+	return pattern == name
+}
+
+// examples are the first and the last kept entry of a type in the period.
+func examples(ev *control.Evidence, kind string) []uint64 {
+	var out []uint64
+	for _, e := range ev.Events.Of(kind) {
+		if ev.InPeriod(e.At) {
+			out = append(out, e.Seq)
+		}
+	}
+	if len(out) > 2 {
+		out = []uint64{out[0], out[len(out)-1]}
+	}
+	return out
+}
+
+// recordFields judges whether each entry of the period says who, what, when, with what outcome, from where, on what.
+func recordFields(_ context.Context, ev *control.Evidence) control.Result {
+	total := 0
+	for _, n := range ev.Events.Counts() {
+		total += n
+	}
+	t := table("Fields of every entry of the period", "field", "entries with it|integer", "entries without it|integer")
+	for _, field := range []string{"user", "type of event", "date and time", "success or failure", "origination", "what was affected"} {
+		if total == 0 {
+			break
+		}
+		l := ev.Events.Lacking()[field]
+		if l == nil {
+			t.Note(control.OK, "", control.Proof{}, field, control.Int(total), "0")
+			continue
+		}
+		t.Add(control.OK, control.Faults{"missing in " + count(l.Count, "entry")}, control.Proof{Ledger: l.Seqs}, field, control.Int(total-l.Count), control.Int(l.Count))
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   fmt.Sprintf("All of %d entries of the period were read, and each has all six fields.", total),
+		Bad:    "Some entries of the period lack a field.",
+		Empty:  "The period has no entry.",
+	})
+}
+
+// readers shows who read the record, and judges whether each is somebody who may.
+func readers(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("Who read the record in the period", "reader|id", "kind", "what", "times|integer", "refused|integer", "last|time")
+	for _, kind := range []string{"ledger.read", "report.create", "decision.explain"} {
+		doers := ev.Events.Doers(kind)
+		for _, who := range sortedDoers(doers) {
+			tally := doers[who]
+			var f control.Faults
+			proof := control.Proof{Ledger: []uint64{tally.First, tally.Last}}
+			if p := ev.Person(who.ID); p != nil {
+				proof.Rows = append(proof.Rows, p.Ref)
+			} else {
+				f.Check(tally.Allowed == 0 || !oneOf(who.Kind, "human", "auditor"), "nobody in the register")
+				f.Check(tally.Allowed == 0 || who.Kind != "application", "an application read the record")
+			}
+			t.Add(control.OK, f, proof, who.ID, who.Kind, kind, control.Int(tally.Allowed), control.Int(tally.Denied), control.Time(tally.LastAt))
+		}
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   fmt.Sprintf("%s on record; every reader is in the register, and the roles that policy names are the only ones let in.", count(t.Total, "reader")),
+		Bad:    fmt.Sprintf("%s who should not have read the record.", of(t.Violating, t.Total, "reader")),
+		Empty:  "Nobody read the record in the period.",
+	})
+}
+
+func sortedDoers(doers map[control.Doer]*control.Tally) []control.Doer {
+	return slices.SortedFunc(maps.Keys(doers), func(a, b control.Doer) int {
+		return strings.Compare(a.Kind+"\x00"+a.ID+"\x00"+a.What, b.Kind+"\x00"+b.ID+"\x00"+b.What)
+	})
+}
+
+// logIntegrity judges whether the record is as it was written. That rows are compared with the ledger at each start, and
+// every half minute after that, is what would notice; the bundle lets anybody check the ledger itself.
+func logIntegrity(_ context.Context, ev *control.Evidence) control.Result {
+	signs := damage(ev)
+	starts := table("Comparisons of all rows with the ledger", "at|time", "node|id", "what")
+	for _, e := range ev.Events.Of("node.start") {
+		if ev.InPeriod(e.At) {
+			starts.Note(control.OK, "", control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), e.Actor, "start of the node")
+		}
+	}
+	here := table("This report's own comparison", "entries|integer", "rows that contradict the ledger|integer")
+	if n := total(ev); n > 0 {
+		here.Note(control.OK, "", control.Proof{}, control.Int(n), control.Int(len(ev.Damaged)))
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{signs, here, starts},
+		Good:   "No row contradicts the ledger, and no violation was recorded in the period. An edited entry would not hash to the signed root.",
+		Bad:    fmt.Sprintf("%s of an edited record.", count(signs.Violating, "sign")),
+		Empty:  "The period has no entry.",
+		Unseen: ev.Events.Dropped("integrity.violation"),
+	})
+}
+
+func total(ev *control.Evidence) int {
+	n := 0
+	for _, c := range ev.Events.Counts() {
+		n += c
+	}
+	return n
+}
+
+// backups judges whether the record and the keys exist a second time, lately, and opened by a quorum only.
+func backups(_ context.Context, ev *control.Evidence) control.Result {
+	plans := table("Schedules of backups", "schedule|id", "every (minutes)|integer", "directory", "kept|integer", "opened by shares of|id", "newest copy|time", "entries in it|integer")
+	for _, s := range ev.Schedules {
+		if s.Value.CreatedAt.After(ev.Now) {
+			continue
+		}
+		addSchedule(ev, plans, s)
+	}
+	missing := table("What is missing", "what")
+	if plans.Total == 0 && len(ev.Keys) > 0 {
+		missing.Add(control.OK, control.Faults{"no backup is scheduled"}, control.Proof{}, "a copy on another system")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{missing, plans},
+		Good:   "Copies are made on schedule, the newest within the last day or its schedule, encrypted to a key that exists only as shares.",
+		Bad:    "No copy exists elsewhere that is young enough.",
+		Empty:  "There is nothing to copy.",
+		Doubt:  "Is each directory above on another system than the service, with other administrators, and can what lies there not be overwritten?",
+	})
+}
+
+func addSchedule(ev *control.Evidence, t *control.Table, s control.Record[backup.Schedule]) {
+	proof := control.Proves(s.Ref)
+	var newest control.Record[backup.Copy]
+	for _, c := range ev.Backups {
+		if c.Value.Schedule == s.Value.ID && !c.Value.At.After(ev.Now) && c.Value.At.After(newest.Value.At) && c.Value.Status != backup.CopyDeleted {
+			newest = c
+		}
+	}
+	var f control.Faults
+	within := max(copyWithin, 2*time.Duration(s.Value.EveryMinutes)*time.Minute)
+	if newest.Ref.ID == "" {
+		f.Check(ev.Now.Sub(s.Value.CreatedAt) <= within, "no copy was made by it")
+	} else {
+		proof.Rows = append(proof.Rows, newest.Ref)
+		f.Check(ev.Now.Sub(newest.Value.At) <= within, "its newest copy is too old")
+	}
+	t.Add(control.Attention, f, proof, s.Value.ID, control.Int(s.Value.EveryMinutes), s.Value.Directory, control.Int(s.Value.Keep),
+		fmt.Sprintf("%s, epoch %d", s.Value.ShareSet, s.Value.Epoch), control.Time(newest.Value.At), control.Int(newest.Value.Size))
+}
+
+// reviewed judges a review that is due at an interval: daily of the log for PCI DSS, at the interval that a risk analysis
+// sets for others. The control's title says of what.
+func reviewed(c control.Control) control.Evaluator {
+	within := 24*time.Hour + 24*time.Hour // each day, within a day of its end
+	switch {
+	case strings.HasPrefix(c.ID, "164."):
+		within = 7 * day // "regularly" has no number; ours
+	case c.ID == "10.4.2.1", c.ID == "7.2.5.1":
+		within = accessReviewIn
+	case strings.HasPrefix(c.ID, "12.3."), c.ID == "AU-2":
+		within = 366 * day
+	}
+	return func(_ context.Context, ev *control.Evidence) control.Result {
+		t := reviewsOf(ev, c.ID, within, strings.ToLower(c.Title[:1])+c.Title[1:], oldest(ev))
+		days := uncovered(ev, c.ID, within)
+		return control.Conclude(control.Finding{
+			Tables: []*control.Table{days, t},
+			Good:   "Every stretch of the period was reviewed by a named person, who signed.",
+			Bad:    fmt.Sprintf("No signed review within %d days, or days of the period that no review covers.", int(within/day)),
+			Empty:  "There is nothing to review.",
+			Doubt:  "The first review is not due yet. Who makes it, and when?",
+		})
+	}
+}
+
+// uncovered lists the stretches of the period, longer than the interval, that no signed review covers.
+func uncovered(ev *control.Evidence, id string, within time.Duration) *control.Table {
+	t := table("Stretches of the period that no review covers", "from|time", "to|time", "days|integer")
+	var spans []oversight.Attestation
+	for _, a := range ev.Attestations {
+		if v := a.Value; v.Kind == oversight.AttestReview && v.Serves(ev.Framework, id) && v.CoversFrom != nil && !v.SignedAt.After(ev.Now) && !withdrawn(v, ev.Now) {
+			spans = append(spans, v)
+		}
+	}
+	if len(spans) == 0 {
+		return t
+	}
+	slices.SortFunc(spans, func(a, b oversight.Attestation) int { return a.CoversFrom.Compare(*b.CoversFrom) })
+	at := ev.From
+	if first := oldest(ev); first.After(at) {
+		at = first
+	}
+	gap := func(until time.Time) {
+		if until.Sub(at) > within {
+			t.Add(control.OK, control.Faults{"nobody reviewed it"}, control.Proof{}, control.Time(at), control.Time(until), control.Int(int(until.Sub(at)/day)))
+		}
+	}
+	for _, s := range spans {
+		if s.CoversFrom.After(at) {
+			gap(*s.CoversFrom)
+		}
+		if s.CoversTo.After(at) {
+			at = *s.CoversTo
+		}
+	}
+	gap(ev.Now)
+	return t
+}
+
+// findings judges whether what was found has an owner and an outcome in time.
+func findings(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("Findings", "finding|id", "title", "source", "about", "owner|id", "opened|time", "due|time", "closed|time", "closed by|id", "evidence")
+	for _, x := range ev.Findings {
+		v := x.Value
+		if v.OpenedAt.After(ev.Now) {
+			continue
+		}
+		closed := time.Time{}
+		if v.ClosedAt != nil && !v.ClosedAt.After(ev.Now) {
+			closed = *v.ClosedAt
+		}
+		if !closed.IsZero() && closed.Before(ev.From) {
+			continue
+		}
+		var f control.Faults
+		f.Check(v.Owner != "", "nobody owns it")
+		f.Check(!closed.IsZero() || !ev.Now.After(v.DueAt), "open past its date")
+		f.Check(closed.IsZero() || v.ClosedBy != v.Owner, "its owner closed it")
+		f.Check(closed.IsZero() || v.Evidence != "", "closed without evidence")
+		t.Add(control.OK, f, control.Proves(x.Ref), v.ID, v.Title, string(v.Source), v.About.String(), v.Owner, control.Time(v.OpenedAt), control.Time(v.DueAt),
+			control.Time(closed), v.ClosedBy, v.Evidence)
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   fmt.Sprintf("%s open in the period, each with an owner and a date; none is late, and whatever is closed was closed by another, with evidence.", count(t.Total, "finding")),
+		Bad:    fmt.Sprintf("%s late, without an owner, or closed by it.", of(t.Violating, t.Total, "finding")),
+		Empty:  "No finding was open in the period, so it is not shown what becomes of one.",
+	})
+}
+
+// retention judges whether the record is kept as long as it must be, and all of it is at hand.
+func retention(_ context.Context, ev *control.Evidence) control.Result {
+	hipaa := slices.ContainsFunc(ev.Keys, func(k control.Record[key.Key]) bool { return oversight.HIPAA(&k.Value) })
+	t := table("How long records are kept", "class|id", "days|integer", "at hand (days)|integer", "least that is demanded|integer", "decided by|id")
+	for _, class := range oversight.Classes() {
+		r := oversight.DefaultRetention(class)
+		proof := control.Proof{}
+		for _, g := range ev.Retentions {
+			if g.Value.Class == class && !g.Value.ChangedAt.After(ev.Now) {
+				r, proof = g.Value, control.Proves(g.Ref)
+			}
+		}
+		now := r.Effective(hipaa)
+		var f control.Faults
+		f.Check(now.Days >= oversight.Least(hipaa), "kept too short")
+		f.Check(now.ImmediateDays >= oversight.LeastImmediate, "too little of it is at hand")
+		by := r.ChangedBy
+		if by == "" {
+			by = "the default"
+		}
+		t.Add(control.OK, f, proof, string(class), control.Int(now.Days), control.Int(now.ImmediateDays), control.Int(oversight.Least(hipaa)), by)
+	}
+	first := table("How far back the record reaches", "first entry", "at|time")
+	for _, e := range ev.Events.Of("genesis") {
+		first.Note(control.OK, "", control.Proof{Ledger: []uint64{e.Seq}}, "genesis", control.Time(e.At))
+	}
+	if first.Total == 0 {
+		first.Note(control.Attention, "", control.Proof{}, "not in this database", "")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t, first},
+		Good:   "Records are kept at least as long as demanded, and the ledger reaches back to its first entry without a restore.",
+		Bad:    "Records are kept too short.",
+		Doubt:  "The ledger's first entry is not in the database. Where are its archived segments, and how long does it take to read them?",
+	})
+}
+
+// clock judges whether time in the record can be relied on.
+func clock(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("What happened to the clock in the period", "at|time", "what", "node|id", "confirmed by ceremony|id")
+	disagreed := 0
+	for _, kind := range []string{"clock.disagrees", "clock.agrees", "clock.confirm"} {
+		for _, e := range ev.Events.Of(kind) {
+			if !ev.InPeriod(e.At) {
+				continue
+			}
+			state := control.OK
+			if kind == "clock.disagrees" {
+				disagreed++
+				state = control.Attention
+			}
+			var f control.Faults
+			f.Check(kind != "clock.confirm" || ev.Ceremony(e.Ceremony) != nil, "no ceremony stands behind it")
+			t.Add(state, f, control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), kind, e.Actor, e.Ceremony)
+		}
+	}
+	order := table("Order of time in the record", "entries of the period|integer", "form")
+	if n := total(ev); n > 0 {
+		order.Note(control.OK, "no entry is older than the one before it", control.Proof{}, control.Int(n), "UTC, microseconds")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t, order},
+		Good:   "Time in the record is UTC and never goes back; the clock of each node is held against the record and against monotonic time, and a change of it stops executions until a quorum has confirmed it.",
+		Bad:    "A change of the clock was not decided on.",
+		Empty:  "The period has no entry.",
+		Doubt:  fmt.Sprintf("The clock disagreed with the record %d times. What was the cause each time, and was it changed by somebody who may?", disagreed),
+		Unseen: ev.Events.Dropped("clock.disagrees", "clock.agrees", "clock.confirm"),
+	})
+}
+
+// failureKinds are entries that say that a safeguard failed, with those that say that it works again.
+var failureKinds = map[string]string{"integrity.violation": "finding.close", "clock.disagrees": "clock.agrees", "placement.drift": "placement.settled", "quorum.worse": "quorum.better"}
+
+// failures judges whether failures of safeguards were noticed and settled.
+func failures(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("Failures of safeguards in the period", "at|time", "what", "about|id", "settled|time", "by")
+	for _, kind := range slices.Sorted(maps.Keys(failureKinds)) {
+		for _, e := range ev.Events.Of(kind) {
+			if ev.InPeriod(e.At) {
+				addFailure(ev, t, e, failureKinds[kind])
+			}
+		}
+	}
+	watch := table("What would notice", "watch", "every")
+	if total(ev) > 0 {
+		watch.Note(control.OK, "", control.Proof{}, "comparison of all rows with the ledger", "30 s, and at each start")
+		watch.Note(control.OK, "", control.Proof{}, "clock against the record; quorum health; placement", "2 s")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t, watch},
+		Good:   fmt.Sprintf("%s recorded in the period, each settled or within its time.", count(t.Total, "failure")),
+		Bad:    fmt.Sprintf("%s not settled within a day.", of(t.Violating, t.Total, "failure")),
+		Empty:  "The period has no entry.",
+		Doubt:  "Some failures are not settled yet. For each: what was the cause, what was done meanwhile, was the risk weighed anew, and what keeps it from coming back?",
+		Unseen: ev.Events.Dropped(slices.Sorted(maps.Keys(failureKinds))...),
+	})
+}
+
+func addFailure(ev *control.Evidence, t *control.Table, e control.Event, answer string) {
+	var settled control.Event
+	for _, a := range ev.Events.Of(answer) {
+		if a.At.After(e.At) && !a.At.After(ev.Now) && (a.Target == e.Target || answer != "placement.settled") {
+			settled = a
+			break
+		}
+	}
+	proof := control.Proof{Ledger: []uint64{e.Seq}}
+	if settled.Type != "" {
+		proof = proof.And(settled.Seq)
+		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, e.Target, control.Time(settled.At), settled.Type)
+		return
+	}
+	var f control.Faults
+	f.Check(ev.Now.Sub(e.At) <= answerWithin, "not settled")
+	t.Add(control.Attention, f, proof, control.Time(e.At), e.Type, e.Target, "", "")
+}
+
+// signInFailures shows who failed to prove who they are, and how often.
+func signInFailures(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("Failed sign-ins in the period, by source", "source|id", "entries|integer", "first|time", "last|time")
+	doers := ev.Events.Doers("auth.failure")
+	for _, who := range sortedDoers(doers) {
+		tally := doers[who]
+		n := tally.Allowed + tally.Denied
+		state := control.OK
+		if n >= burst {
+			state = control.Attention
+		}
+		t.Note(state, "", control.Proof{Ledger: []uint64{tally.First, tally.Last}}, who.ID, control.Int(n), control.Time(tally.FirstAt), control.Time(tally.LastAt))
+	}
+	if t.Total == 0 && total(ev) > 0 {
+		t.Note(control.OK, "", control.Proof{}, "none", "0", "", "")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   "Failed sign-ins are on record by source, gathered to at most one entry a second; no source failed ten times or more.",
+		Empty:  "The period has no entry.",
+		Doubt:  "Some sources failed ten times or more. Who was it, was an alert raised, and what came of it?",
+	})
+}

@@ -1,0 +1,31 @@
+package judge
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"conclave/reports/control"
+)
+
+// table starts a table whose columns are given as "name" for text or "name|type".
+func table(title string, columns ...string) *control.Table {
+	out := make([]control.Column, len(columns))
+	for i, c := range columns {
+		name, kind, _ := strings.Cut(c, "|")
+		out[i] = control.Column{Name: name, Type: cmp.Or(control.ColumnType(kind), control.Text)}
+	}
+	return control.NewTable(title, out...)
+}
+
+// words joins values of any string type, sorted and without repetitions.
+func words[T ~string](values []T) string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return list(out)
+}
+
+// unlike holds where values differ from all of those given.
+func oneOf[T comparable](v T, allowed ...T) bool { return slices.Contains(allowed, v) }
