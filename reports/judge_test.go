@@ -64,7 +64,7 @@ func broken(h *history) {
 	h.People[4].Roles = append(h.People[4].Roles, people.RoleAuditor)
 	left := fixture.Days(5)
 	h.People[3].Status, h.People[3].LeftAt = people.StatusLeft, &left
-	h.People[1].ApprovalKeys[0].ID = "cred-ada"
+	h.People[1].ApprovalKeys[0].ID = h.People[0].ApprovalKeys[0].ID
 	h.People[2].ApprovalKeys[0].Alg = "password"
 	h.Applications[0].Status = "suspended"
 	apps := h.Applications[0]

@@ -64,6 +64,26 @@ type (
 		ClosedBy string     `json:"closed_by,omitempty"`
 		Evidence string     `json:"evidence,omitempty"`
 	}
+	// Attestation is what people signed about controls, for a time.
+	Attestation struct {
+		ID          string     `json:"id"`
+		Kind        string     `json:"kind"` // answer, review, document, compensating, override, declared-key, declared-form, declared-history
+		Controls    []string   `json:"controls,omitempty"`
+		Outcome     string     `json:"outcome,omitempty"`
+		Statement   string     `json:"statement"`
+		Reference   string     `json:"reference,omitempty"`
+		SHA256      string     `json:"sha256,omitempty"`
+		CoversFrom  *time.Time `json:"covers_from,omitempty"`
+		CoversTo    *time.Time `json:"covers_to,omitempty"`
+		Signer      string     `json:"signer"`
+		SignedAt    time.Time  `json:"signed_at"`
+		ExpiresAt   time.Time  `json:"expires_at"`
+		Ceremony    string     `json:"ceremony"`
+		WithdrawnAt *time.Time `json:"withdrawn_at,omitempty"`
+		WithdrawnBy string     `json:"withdrawn_by,omitempty"`
+		InForce     bool       `json:"in_force"`
+	}
+
 	Exception struct {
 		ID           string     `json:"id"`
 		Rule         string     `json:"rule"`

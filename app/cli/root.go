@@ -76,6 +76,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 		assetCommand(),
 		campaignCommand(),
 		policyCommand(),
+		auditCommand(),
 		exceptionCommand(),
 	)
 	group(root, "data",

@@ -136,6 +136,11 @@ func (c *Client) Exceptions(ctx context.Context) ([]api.Exception, error) {
 	return items[api.Exception](ctx, c, "/v1/exceptions")
 }
 
+// Attestations returns what people signed about controls.
+func (c *Client) Attestations(ctx context.Context) ([]api.Attestation, error) {
+	return items[api.Attestation](ctx, c, "/v1/attestations")
+}
+
 // BreakGlass returns emergency access, open and ended.
 func (c *Client) BreakGlass(ctx context.Context) ([]api.BreakGlass, error) {
 	return items[api.BreakGlass](ctx, c, "/v1/breakglass")

@@ -111,6 +111,17 @@ func (s *server) listExceptions(x *exchange) error {
 	})
 }
 
+func (s *server) listAttestations(x *exchange) error {
+	if err := x.authorise(readOversight, "attestation", ""); err != nil {
+		return err
+	}
+	return page(x, custodian.KindAttestation, func(_ *store.View, a *oversight.Attestation) (api.Attestation, bool) {
+		return api.Attestation{ID: a.ID, Kind: string(a.Kind), Controls: a.Controls, Outcome: string(a.Outcome), Statement: a.Statement, Reference: a.Reference,
+			SHA256: a.SHA256, CoversFrom: a.CoversFrom, CoversTo: a.CoversTo, Signer: a.Signer, SignedAt: a.SignedAt, ExpiresAt: a.ExpiresAt, Ceremony: a.Ceremony,
+			WithdrawnAt: a.WithdrawnAt, WithdrawnBy: a.WithdrawnBy, InForce: a.InForce(s.clock.Now())}, true
+	})
+}
+
 func (s *server) listBreakGlass(x *exchange) error {
 	if err := x.authorise(readOversight, "breakglass", ""); err != nil {
 		return err

@@ -85,6 +85,7 @@ func (s *server) routes() []route {
 		get("/v1/reviews", s.listReviews),
 		get("/v1/findings", s.listFindings),
 		get("/v1/exceptions", s.listExceptions),
+		get("/v1/attestations", s.listAttestations),
 		get("/v1/breakglass", s.listBreakGlass),
 		get("/v1/templates", s.listTemplates),
 		get("/v1/assets", s.listAssets),

@@ -419,3 +419,35 @@ func TestEmergencyAccessThroughTheEngine(t *testing.T) {
 		require.NotContains(t, f.About.ID, c.ID)
 	}
 }
+
+// What people sign about controls: one person's word at once, a compensating control by a quorum, both for a time.
+func TestStatementsAboutControls(t *testing.T) {
+	r := newEngineRig(t)
+	word := map[string]any{"id": "a-clock", "kind": "answer", "controls": []string{"pci-dss-4.0.1:10.6.2"}, "outcome": "met", "statement": "two time servers in the basement", "days": 90}
+	for field, bad := range map[string]map[string]any{"kind": {"kind": "override"}, "days": {"days": 366}, "controls": {"controls": []string{}}, "controls[0]": {"controls": []string{"10.6.2"}},
+		"outcome": {"outcome": ""}, "statement": {"statement": ""}, "sha256": {"sha256": "abc"}, "covers_to": {"covers_from": r.Clock.Now().Add(-time.Hour)}} {
+		p := map[string]any{}
+		for k, v := range word {
+			p[k] = v
+		}
+		for k, v := range bad {
+			p[k] = v
+		}
+		_, err := r.prepare(t, "attestation.sign", r.input(t, human("demo-cleo"), p))
+		require.Equal(t, field, fieldOf(t, err))
+	}
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-cleo", "attestation.sign", word).State, "one person's word")
+	a := row[oversight.Attestation](t, r.rig, custodian.KindAttestation, "a-clock")
+	require.Equal(t, "demo-cleo", a.Signer)
+	require.True(t, a.InForce(r.Clock.Now()))
+	require.False(t, a.InForce(a.ExpiresAt))
+
+	instead := map[string]any{"id": "c-clock", "kind": "compensating", "controls": []string{"pci-dss-4.0.1:10.6.2"}, "statement": "a GPS receiver at each host", "days": 365}
+	require.Equal(t, ceremony.Proposed, r.propose(t, "demo-cleo", "attestation.decide", instead).State, "nobody decides that alone")
+	instead["id"] = "c-clock-2"
+	require.Equal(t, ceremony.Completed, r.govern(t, "demo-cleo", "attestation.decide", instead).State)
+
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-cleo", "attestation.withdraw", map[string]any{"attestation": "a-clock", "reason": "moved out"}).State)
+	require.False(t, row[oversight.Attestation](t, r.rig, custodian.KindAttestation, "a-clock").InForce(r.Clock.Now()))
+	require.Contains(t, r.refused(t, "demo-cleo", "attestation.withdraw", map[string]any{"attestation": "a-clock", "reason": "again"}), "not_in_force")
+}
