@@ -12,6 +12,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/search"
 	"conclave/custodian/store"
 	"conclave/custodian/usage"
 	"conclave/hsm"
@@ -25,6 +26,7 @@ const (
 	refreshEvery = time.Second
 	purgeEvery   = time.Hour
 	usageEvery   = 10 * time.Second // how far counted usage may be behind
+	searchEvery  = 10 * time.Second // how far the index of the ledger may be behind
 	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
 	alertBacklog = 256
 	jobsLease    = "jobs"
@@ -56,6 +58,9 @@ func (s *service) run(ctx context.Context) {
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	group.Go(func() {
 		s.every(ctx, usageEvery, "usage", func(ctx context.Context) error { return usage.Count(ctx, s.store) })
+	})
+	group.Go(func() {
+		s.every(ctx, searchEvery, "search", func(ctx context.Context) error { return search.Index(ctx, s.store) })
 	})
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })

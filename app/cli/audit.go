@@ -134,7 +134,7 @@ func newFile(path string, fill func(io.Writer) error) error {
 }
 
 func ledgerCommand() *cobra.Command {
-	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerAcceptRecovery())
+	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerSearch(), ledgerAcceptRecovery())
 }
 
 func ledgerVerify() *cobra.Command {
