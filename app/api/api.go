@@ -327,6 +327,8 @@ type (
 		ID             string     `json:"id"`
 		Name           string     `json:"name"`
 		StaffNumber    string     `json:"staff_number,omitempty"`
+		Organisation   string     `json:"organisation,omitempty"`
+		Until          *time.Time `json:"until,omitempty"` // when an engagement ends by itself
 		Roles          []string   `json:"roles"`
 		Groups         []string   `json:"groups,omitempty"`
 		Team           string     `json:"team"`

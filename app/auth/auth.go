@@ -164,7 +164,7 @@ func (a *Authenticator) token(r *http.Request, text string) (Caller, error) {
 		return a.refuse(r, tokenRefusal(err))
 	}
 	p := identity.Principal{Kind: identity.Kind(row.Kind), ID: row.Subject, Credential: row.ID, Origin: Origin(r)}
-	if why, err := subject(view, p); err != nil {
+	if why, err := subject(view, p, a.clock.Now()); err != nil {
 		return a.broken(r, err)
 	} else if why != nil {
 		return a.refuse(r, why)
@@ -187,7 +187,7 @@ func tokenRefusal(err error) *Refusal {
 }
 
 // subject says why whom a token stands for may not come in, nil when they may.
-func subject(view *store.View, p identity.Principal) (*Refusal, error) {
+func subject(view *store.View, p identity.Principal, now time.Time) (*Refusal, error) {
 	switch p.Kind {
 	case identity.Application:
 		app, err := store.Peek[access.Application](view, custodian.KindApplication, p.ID)
@@ -210,6 +210,9 @@ func subject(view *store.View, p identity.Principal) (*Refusal, error) {
 		}
 		if who.Status != people.StatusActive {
 			return refusal("person_not_active", "the person is not active"), nil
+		}
+		if who.Ended(now) {
+			return refusal("engagement_ended", "the person's engagement has ended"), nil
 		}
 		if !who.Has(people.RoleAuditor) {
 			return refusal("person_no_auditor", "the person is not an auditor any more"), nil
@@ -248,6 +251,8 @@ func (a *Authenticator) signed(r *http.Request, header string) (Caller, error) {
 	switch {
 	case who.Status != people.StatusActive:
 		return a.refuse(r, refusal("person_not_active", "the person is not active"))
+	case who.Ended(now):
+		return a.refuse(r, refusal("engagement_ended", "your engagement has ended"))
 	case credential.Revoked:
 		return a.refuse(r, refusal("credential_revoked", "the approval key is revoked"))
 	case request.IssuedAt.Before(a.start):

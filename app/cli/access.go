@@ -157,7 +157,11 @@ func personCommand() *cobra.Command {
 	list := register("List people", (*client.Client).People,
 		[]string{"PERSON", "NAME", "ROLES", "TEAM", "SITE", "MANAGER", "BACKUP", "STATUS", "KEYS", "ACKNOWLEDGED", "UNTIL", "LAST ACTIVE"},
 		func(p api.Person) []string {
-			return []string{p.ID, p.Name, strings.Join(p.Roles, ", "), p.Team, p.Site, p.Manager, p.Backup, p.Status, number(len(p.ApprovalKeyIDs)),
+			status := p.Status
+			if p.Until != nil {
+				status += ", ends " + when(*p.Until)
+			}
+			return []string{p.ID, p.Name, strings.Join(p.Roles, ", "), p.Team, p.Site, p.Manager, p.Backup, status, number(len(p.ApprovalKeyIDs)),
 				maybe(p.AcknowledgedAt), maybe(p.AckExpiresAt), maybe(p.LastActiveAt)}
 		})
 	return parent("person", "People: list, show, suspend, resume", list, personShow(),

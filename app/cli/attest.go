@@ -15,8 +15,9 @@ import (
 )
 
 func auditCommand() *cobra.Command {
-	return parent("audit", "Evidence: what people sign about controls", statementsCommand(), attestCommand(), decideCommand(),
-		proposal{use: "withdraw ATTESTATION", short: "End a signed statement at once; it stays on record", name: "attestation.withdraw", member: "attestation", reasonMember: "reason"}.command())
+	withdraw := proposal{use: "withdraw ATTESTATION", short: "End a signed statement at once; it stays on record", name: "attestation.withdraw", member: "attestation", reasonMember: "reason"}
+	return parent("audit", "Evidence: populations, samples, dossiers, and what people sign about controls",
+		append(workspaceCommands(), statementsCommand(), attestCommand(), decideCommand(), withdraw.command())...)
 }
 
 func statementsCommand() *cobra.Command {

@@ -124,6 +124,8 @@ func custodianAdd() *cobra.Command {
 	return withKeys(c, "custodian.add", "id", true, func(p *params) {
 		p.text("name", "name", "", "full name")
 		p.text("staff-number", "staff_number", "", "staff number")
+		p.text("organisation", "organisation", "", "whom an auditor from outside works for")
+		p.time("until", "until", "when the access of an auditor from outside ends by itself")
 		p.list("role", "roles", "role: custodian, security-officer, key-manager, key-owner, witness, auditor or administrator; repeat for more")
 		p.list("group", "groups", "group; repeat for more")
 		p.text("team", "team", "", "team")
@@ -140,6 +142,8 @@ func custodianAlter() *cobra.Command {
 		flags: func(p *params) {
 			p.change("name", "name", "full name")
 			p.change("staff-number", "staff_number", "staff number")
+			p.change("organisation", "organisation", "whom an auditor from outside works for")
+			p.time("until", "until", "when the access of an auditor from outside ends by itself")
 			p.change("team", "team", "team")
 			p.change("site", "site", "site")
 			p.change("manager", "manager", "person they report to, or a name outside the register")
@@ -327,7 +331,7 @@ func personShow() *cobra.Command {
 
 func writePerson(w io.Writer, p api.Person) {
 	facts(w, "person", p.ID, "name", p.Name, "staff number", p.StaffNumber, "roles", strings.Join(p.Roles, ", "), "groups", strings.Join(p.Groups, ", "),
-		"team", p.Team, "site", p.Site, "manager", p.Manager, "backup", p.Backup, "status", p.Status, "suspended", maybe(p.SuspendedAt),
+		"team", p.Team, "site", p.Site, "manager", p.Manager, "backup", p.Backup, "organisation", p.Organisation, "access ends", maybe(p.Until), "status", p.Status, "suspended", maybe(p.SuspendedAt),
 		"suspended because", p.SuspendedReason, "suspended by", p.SuspendedBy, "left", maybe(p.LeftAt), "left because", p.LeftReason,
 		"acknowledged", maybe(p.AcknowledgedAt), "acknowledged until", maybe(p.AckExpiresAt), "last active", maybe(p.LastActiveAt),
 		"added", when(p.AddedAt), "added by", p.AddedBy, "share key", p.ShareKeyID)

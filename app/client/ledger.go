@@ -110,6 +110,11 @@ func (c *Client) Report(ctx context.Context, framework string, from, to time.Tim
 		method: http.MethodPost, path: "/v1/reports", query: url.Values{"format": {string(format)}}, accept: accept,
 		body: api.ReportRequest{Framework: framework, From: from, To: to},
 	}
+	return c.receive(ctx, r, w)
+}
+
+// receive writes an answer of any size up to maxReport.
+func (c *Client) receive(ctx context.Context, r call, w io.Writer) error {
 	return c.send(ctx, r, func(resp *http.Response) error {
 		n, err := io.Copy(w, io.LimitReader(resp.Body, maxReport+1))
 		if err != nil {
@@ -120,4 +125,14 @@ func (c *Client) Report(ctx context.Context, framework string, from, to time.Tim
 		}
 		return nil
 	})
+}
+
+// Audit asks the auditor's workspace for "populations", "members", a "sample" or a "dossier", or to "open" an evidence
+// number, and writes the answer: JSON, or a page where format is [ReportHTML], which a dossier has.
+func (c *Client) Audit(ctx context.Context, what string, in api.AuditRequest, format ReportFormat, w io.Writer) error {
+	accept := map[ReportFormat]string{ReportJSON: "application/json", ReportHTML: "text/html"}[format]
+	if accept == "" {
+		return fmt.Errorf("format: %q; allowed: %s, %s", format, ReportJSON, ReportHTML)
+	}
+	return c.receive(ctx, call{method: http.MethodPost, path: "/v1/audit/" + url.PathEscape(what), query: url.Values{"format": {string(format)}}, accept: accept, body: in}, w)
 }

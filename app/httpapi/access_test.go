@@ -32,6 +32,21 @@ func (e *edge) mint(t *testing.T, edit func(*access.Token)) string {
 	return out
 }
 
+// TestEngagementEnds: an auditor from outside sees evidence until the day, and nothing after it, by token and by key alike.
+func TestEngagementEnds(t *testing.T) {
+	e := newEdge(t, options{})
+	until := e.Clock.Now().Add(30 * time.Minute)
+	e.change(t, "demo-eve", func(p *people.Person) { p.Roles, p.Until = []people.Role{people.RoleAuditor}, &until })
+	require.Equal(t, http.StatusOK, e.audit(t, "/v1/ledger/entries").status)
+	require.Equal(t, http.StatusOK, e.as(t, "demo-eve", http.MethodGet, "/v1/ledger/entries", "").status)
+	e.Clock.Advance(30 * time.Minute)
+	a := e.audit(t, "/v1/ledger/entries")
+	require.Equal(t, http.StatusUnauthorized, a.status, "the token is good for an hour, the person is not")
+	a = e.as(t, "demo-eve", http.MethodGet, "/v1/ledger/entries", "")
+	require.Equal(t, http.StatusUnauthorized, a.status)
+	require.Contains(t, string(a.body), "engagement has ended")
+}
+
 func TestTokens(t *testing.T) {
 	e := newEdge(t, options{})
 	foreign := newEdge(t, options{})

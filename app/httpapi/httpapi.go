@@ -89,6 +89,7 @@ type Config struct {
 	Auth       *auth.Authenticator
 	Store      *store.Store
 	Reports    Reporter
+	Assessor   Assessor        // the auditor's workspace; none: it is 404
 	Ready      func() []string // why the service should not be used now; empty when it should
 	Version    string
 	FIPS       string // of the running binary, in words

@@ -33,7 +33,7 @@ func (s *server) getPerson(x *exchange) error {
 }
 
 func personOf(view *store.View, p *people.Person) api.Person {
-	out := api.Person{ID: p.ID, Name: p.Name, StaffNumber: p.StaffNumber, Roles: []string{}, Groups: p.Groups, Team: p.Team, Site: p.Site,
+	out := api.Person{ID: p.ID, Name: p.Name, StaffNumber: p.StaffNumber, Organisation: p.Organisation, Until: p.Until, Roles: []string{}, Groups: p.Groups, Team: p.Team, Site: p.Site,
 		Manager: p.Manager, Backup: p.Backup, Status: string(p.Status), ApprovalKeyIDs: []string{}, ShareKeyID: p.ShareKeyID, BackupShareKeyID: p.BackupShareKeyID,
 		AddedAt: p.AddedAt, AddedBy: p.AddedBy, SuspendedAt: p.SuspendedAt, SuspendedReason: p.SuspendedReason, SuspendedBy: p.SuspendedBy,
 		LeftAt: p.LeftAt, LeftReason: p.LeftReason}

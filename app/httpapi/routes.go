@@ -141,6 +141,11 @@ func (s *server) routes() []route {
 		get("/v1/ledger/search", s.searchLedger),
 		get("/v1/ledger/proof/inclusion", s.inclusion),
 		{http.MethodPost, "/v1/reports", known, report, s.report},
+		{http.MethodPost, "/v1/audit/populations", known, report, s.audit(AuditPopulations)},
+		{http.MethodPost, "/v1/audit/members", known, report, s.audit(AuditMembers)},
+		{http.MethodPost, "/v1/audit/sample", known, report, s.audit(AuditSample)},
+		{http.MethodPost, "/v1/audit/dossier", known, report, s.audit(AuditDossier)},
+		{http.MethodPost, "/v1/audit/open", known, report, s.audit(AuditOpen)},
 	}
 	return append(all, s.dataRoutes()...)
 }

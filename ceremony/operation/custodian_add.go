@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"conclave/custodian"
 	"conclave/custodian/ledger"
@@ -21,6 +22,9 @@ type custodianAddParams struct {
 	Site        string        `json:"site"`
 	Manager     string        `json:"manager"`
 	Backup      string        `json:"backup"`
+	// Organisation and Until are of auditors from outside.
+	Organisation string     `json:"organisation"`
+	Until        *time.Time `json:"until"`
 	keyParams
 }
 
@@ -43,10 +47,13 @@ func (custodianAdd) read(view *store.View, in Input) (*people.Person, *broughtKe
 		return nil, nil, err
 	}
 	person := &people.Person{ID: p.ID, Name: p.Name, StaffNumber: p.StaffNumber, Roles: p.Roles, Groups: p.Groups, Team: p.Team, Site: p.Site,
-		Manager: p.Manager, Backup: p.Backup, Status: people.StatusActive, ApprovalKeys: []people.Credential{keys.credential},
+		Manager: p.Manager, Backup: p.Backup, Organisation: p.Organisation, Until: p.Until, Status: people.StatusActive, ApprovalKeys: []people.Credential{keys.credential},
 		ShareKey: keys.shareKey, ShareKeyID: keys.shareKeyID, AddedAt: in.Now, AddedBy: in.Ceremony,
 		Development: in.Instance.Mode == custodian.Development}
 	if err := person.Validate(); err != nil {
+		return nil, nil, err
+	}
+	if err := checkUntil(person.Until, in.Now); err != nil {
 		return nil, nil, err
 	}
 	return person, keys, people.CheckBackup(person, register(view))
@@ -88,6 +95,16 @@ func (o custodianAdd) Execute(_ context.Context, env Env, tx *store.Tx, in Input
 		next = "they sign the acknowledgement of duties (acknowledgement.sign)"
 	}
 	return result(map[string]any{"person": p.ID, "credential": keys.credential.ID, "next": next}), nil
+}
+
+// maxEngagement bounds an engagement (ours): an assessment is yearly, and who comes again is added or prolonged again.
+const maxEngagement = 366 * 24 * time.Hour
+
+func checkUntil(until *time.Time, now time.Time) error {
+	if until == nil || until.After(now) && !until.After(now.Add(maxEngagement)) {
+		return nil
+	}
+	return &custodian.InputError{Field: "until", Problem: until.UTC().Format(time.RFC3339), Allowed: "a time after now and not more than a year ahead"}
 }
 
 // seen begins the count of a person's inactivity anew. It must be followed by an entry.

@@ -3,6 +3,7 @@ package operation
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"conclave/custodian"
 	"conclave/custodian/ledger"
@@ -20,6 +21,9 @@ type custodianAlterParams struct {
 	Site        *string   `json:"site"`
 	Manager     *string   `json:"manager"`
 	Backup      *string   `json:"backup"`
+	// Until shortens or prolongs an engagement; one that has no end gets one. It is not taken away: whoever stays is added as such.
+	Organisation *string    `json:"organisation"`
+	Until        *time.Time `json:"until"`
 }
 
 func (p *custodianAlterParams) apply(to *people.Person) {
@@ -34,6 +38,10 @@ func (p *custodianAlterParams) apply(to *people.Person) {
 	set(p.Site, &to.Site)
 	set(p.Manager, &to.Manager)
 	set(p.Backup, &to.Backup)
+	set(p.Organisation, &to.Organisation)
+	if p.Until != nil {
+		to.Until = p.Until
+	}
 	if p.Groups != nil {
 		to.Groups = *p.Groups
 	}
@@ -55,6 +63,9 @@ func (custodianAlter) read(view *store.View, in Input) (*personChange, error) {
 	}
 	p.apply(c.after)
 	if err := c.after.Validate(); err != nil {
+		return nil, err
+	}
+	if err := checkUntil(p.Until, in.Now); err != nil {
 		return nil, err
 	}
 	if p.Backup == nil {

@@ -129,6 +129,8 @@ func compare(before, after *people.Person) []Line {
 	add("site", before.Site, after.Site)
 	add("manager", before.Manager, after.Manager)
 	add("backup", before.Backup, after.Backup)
+	add("organisation", before.Organisation, after.Organisation)
+	add("access ends", endWords(before.Until), endWords(after.Until))
 	return out
 }
 
@@ -275,4 +277,12 @@ func (b *broughtKeys) stamp(a acting) people.Credential {
 // quorum (DESIGN invariant 12).
 func losesQuorum(ctx context.Context, env Env, view *store.View, in Input, would *people.Person) ([]policies.Reason, error) {
 	return lockOut(ctx, env, view, in, onePerson(would.ID, would))
+}
+
+// endWords is the end of an engagement on a statement.
+func endWords(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }

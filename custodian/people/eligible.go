@@ -11,6 +11,7 @@ const (
 	CodeUnknown           = "person-unknown"
 	CodeSuspended         = "person-suspended"
 	CodeLeft              = "person-left"
+	CodeEnded             = "engagement-ended"
 	CodeWrongRole         = "wrong-role"
 	CodeUnacknowledged    = "unacknowledged"
 	CodeAckExpired        = "acknowledgement-expired"
@@ -52,6 +53,8 @@ func ineligible(p *Person, role Role, now time.Time) *IneligibleError {
 	err := absent(p)
 	switch {
 	case err != nil:
+	case p.Ended(now):
+		err = &IneligibleError{CodeEnded, p.ID, "", "the engagement ended " + p.Until.UTC().Format(time.RFC3339)}
 	case role != "" && !p.Has(role):
 		err = &IneligibleError{CodeWrongRole, p.ID, role, fmt.Sprintf("does not hold the role %s", role)}
 	case NeedsAcknowledgement(role):
@@ -62,6 +65,9 @@ func ineligible(p *Person, role Role, now time.Time) *IneligibleError {
 	}
 	return err
 }
+
+// Ended reports whether an engagement is over.
+func (p *Person) Ended(now time.Time) bool { return p.Until != nil && !now.Before(*p.Until) }
 
 // Present reports whether a person is active, whatever they signed: an acknowledgement is given, a share
 // reported lost, by people who do not yet or no longer count. A refusal is an *IneligibleError.

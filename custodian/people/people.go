@@ -42,7 +42,12 @@ type Person struct {
 	Manager     string   `json:"manager,omitempty"` // person id, or a name outside the register
 	// Backup is the person who stands in for them with every share that they hold: CheckBackups.
 	Backup string `json:"backup,omitempty"`
-	Status Status `json:"status"`
+	// Organisation is whom somebody from outside works for.
+	Organisation string `json:"organisation,omitempty"`
+	// Until ends an engagement by itself: from then on the person counts nowhere, whatever tokens they have. Only for
+	// auditors, on whom no quorum of keys rests.
+	Until  *time.Time `json:"until,omitempty"`
+	Status Status     `json:"status"`
 	// ApprovalKeys sign statements. Several belong to one person and count as one voice. Revoked ones stay, so that
 	// what they signed before can be verified and nobody else ever brings them.
 	ApprovalKeys []Credential `json:"approval_keys"`

@@ -36,6 +36,7 @@ func (p *Person) Validate() error {
 		key.CheckText("team", p.Team, 64, false),
 		key.CheckText("site", p.Site, 64, false),
 		key.CheckText("manager", p.Manager, 128, true),
+		key.CheckText("organisation", p.Organisation, 128, true),
 		key.CheckOneOf("status", p.Status, StatusActive, StatusSuspended, StatusLeft),
 		key.CheckText("suspended_reason", p.SuspendedReason, 500, true),
 		key.CheckText("left_reason", p.LeftReason, 500, true),
@@ -48,6 +49,9 @@ func (p *Person) Validate() error {
 	}
 	if p.Manager == p.ID {
 		checks = append(checks, &key.FieldError{Field: "manager", Problem: "the person themselves", Allowed: "another person, or nothing"})
+	}
+	if p.Until != nil && slices.ContainsFunc(p.Roles, func(r Role) bool { return r != RoleAuditor }) {
+		checks = append(checks, &key.FieldError{Field: "until", Problem: "roles other than auditor would end by themselves", Allowed: "an end for people who are auditors only; others leave by custodian.remove, which looks at what rests on them"})
 	}
 	err := key.First([]error{
 		key.CheckRange("approval_keys", len(p.ApprovalKeys), 1, maxCredentials, "keys, the revoked ones among them"),

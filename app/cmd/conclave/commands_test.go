@@ -4,7 +4,10 @@ import (
 	"archive/zip"
 	"bytes"
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -244,6 +247,28 @@ func (x *terminal) evidence(auditor *terminal) {
 	require.Contains(x.t, x.done("verify", bundle), "checked:")
 	alterZipped(x.t, bundle)
 	require.NotZero(x.t, x.run("", "verify", bundle).code)
+	x.workspace(auditor)
+}
+
+// workspace counts, draws, follows one key through its life and opens what a number cites.
+func (x *terminal) workspace(auditor *terminal) {
+	require.Contains(x.t, auditor.done("audit", "population"), "key_version")
+	ids := strings.Fields(auditor.done("audit", "members", "person"))
+	sample := auditor.done("audit", "sample", "person", "--seed", "4711", "-n", "3")
+	require.Contains(x.t, sample, fmt.Sprintf("3 of %d (existing), seed 4711", len(ids)))
+	sum := sha256.Sum256([]byte(strings.Join(ids, "\n") + "\n"))
+	require.Contains(x.t, sample, hex.EncodeToString(sum[:]))
+	keys := strings.Fields(auditor.done("audit", "members", "key"))
+	dossier := auditor.done("audit", "dossier", "key", keys[0])
+	require.Contains(x.t, dossier, "proven to be in the ledger of the trust file")
+	require.Contains(x.t, dossier, "key.create")
+	number := regexp.MustCompile(`EV-[0-9a-f]{8}-\d+-entry-\d+`).FindString(dossier)
+	require.Contains(x.t, auditor.done("audit", "open", number), "1 of 1 entries proven")
+	auditor.done("audit", "dossier", "key", keys[0], "--format", "html", "-o", x.path("dossier.html"))
+	page, err := os.ReadFile(x.path("dossier.html"))
+	require.NoError(x.t, err)
+	require.Contains(x.t, string(page), number[:11])
+	x.as("eve").fails(1, "role_missing", "audit", "population")
 }
 
 // alter changes one bit in the middle of the largest file below a folder whose path contains name.

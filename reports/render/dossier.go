@@ -1,0 +1,121 @@
+package render
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"conclave/reports/workspace"
+)
+
+//go:embed dossier.html.tmpl
+var dossierPage string
+
+// Dossier writes a dossier as a page, as safe as [HTML]'s.
+func Dossier(w io.Writer, d *workspace.Dossier) error {
+	raw, err := json.Marshal(d, json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("preparing dossier for the page: %w", err)
+	}
+	seen := new(workspace.Dossier)
+	if err := json.Unmarshal([]byte(visible(string(raw))), seen); err != nil {
+		return fmt.Errorf("preparing dossier for the page: %w", err)
+	}
+	funcs := functions()
+	funcs["members"] = members
+	t, err := template.New("dossier").Funcs(funcs).Parse(dossierPage)
+	if err != nil {
+		return fmt.Errorf("parsing page: %w", err)
+	}
+	digest := sha256.Sum256([]byte(style))
+	view := struct {
+		*workspace.Dossier
+		Style     template.CSS
+		StyleHash template.HTMLAttr
+	}{seen, template.CSS(style), //nolint:gosec // embedded at build time
+		template.HTMLAttr(fmt.Sprintf(`content="default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'"`, base64.StdEncoding.EncodeToString(digest[:])))}
+	if err := t.Execute(w, view); err != nil {
+		return fmt.Errorf("rendering dossier: %w", err)
+	}
+	return nil
+}
+
+// member is one line of a row: where it is in the row, and what it says.
+type member struct{ Name, Value string }
+
+// maxMembers bounds the lines of one row on the page; the JSON has all.
+const maxMembers = 200
+
+// members flattens a JSON object: "history 2 · at".
+func members(raw jsontext.Value) ([]member, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var v any
+	if err := json.Unmarshal(raw, &v); err != nil {
+		return nil, fmt.Errorf("reading a row: %w", err)
+	}
+	out := flatten(nil, "", v)
+	if more := len(out) - maxMembers; more > 0 {
+		out = append(out[:maxMembers], member{"…", fmt.Sprintf("%d more lines; the JSON of the dossier has them", more)})
+	}
+	return out, nil
+}
+
+func flatten(out []member, name string, v any) []member {
+	under := func(part string) string {
+		part = strings.ReplaceAll(part, "_", " ")
+		if name == "" {
+			return part
+		}
+		return name + " · " + part
+	}
+	switch x := v.(type) {
+	case map[string]any:
+		names := make([]string, 0, len(x))
+		for k := range x {
+			names = append(names, k)
+		}
+		slices.Sort(names)
+		for _, k := range names {
+			out = flatten(out, under(k), x[k])
+		}
+	case []any:
+		if texts, plain := joined(x); plain {
+			return append(out, member{name, texts})
+		}
+		for i, y := range x {
+			out = flatten(out, under(strconv.Itoa(i+1)), y)
+		}
+	case nil:
+	case string:
+		out = append(out, member{name, x})
+	case float64:
+		out = append(out, member{name, strconv.FormatFloat(x, 'f', -1, 64)})
+	default:
+		out = append(out, member{name, fmt.Sprint(x)})
+	}
+	return out
+}
+
+// joined is a list of texts on one line.
+func joined(list []any) (string, bool) {
+	var texts []string
+	for _, y := range list {
+		s, ok := y.(string)
+		if !ok {
+			return "", false
+		}
+		texts = append(texts, s)
+	}
+	return strings.Join(texts, ", "), true
+}
