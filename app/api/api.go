@@ -291,6 +291,8 @@ type (
 		// Makes are the keys that its record lets be made; Offers those that its driver on this node makes.
 		Makes  []string `json:"makes"`
 		Offers []string `json:"offers,omitempty"`
+		// Takes are the keys made elsewhere that it takes, by form: "wrapped", "components".
+		Takes map[string][]string `json:"takes,omitempty"`
 		// Beyond is what the record claims and the driver on this node does not prove.
 		Beyond      []string `json:"beyond,omitempty"`
 		ReadAtRest  string   `json:"read_at_rest"`

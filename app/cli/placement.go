@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -174,6 +175,7 @@ func writeKeystore(w io.Writer, k api.Keystore) {
 	facts(w, "keystore", k.ID, "status", k.Status, "driver", k.Driver, "active here", yesNo(k.Active), "fips", k.FIPS, "validated on", k.CertificateFrom,
 		"certificate's sunset", k.CertificateUntil, "custody", k.Custody, "tenancy", k.Tenancy, "jurisdiction", k.Jurisdiction, "environment", k.Environment,
 		"location", k.Location, "controller", k.Controller, "share set", k.ShareSet, "makes", strings.Join(k.Makes, ", "),
+		"takes wrapped", cmp.Or(strings.Join(k.Takes["wrapped"], ", "), "no keys"), "takes in components", cmp.Or(strings.Join(k.Takes["components"], ", "), "no keys"),
 		"can read keys at rest", k.ReadAtRest, "can read keys in use", k.ReadInUse)
 	if t := k.Token; t != nil {
 		taken := "not yet (keystore initialise)"

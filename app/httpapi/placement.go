@@ -154,6 +154,14 @@ func (s *server) placementFacts(k *key.Keystore, out *api.Keystore) {
 	for _, spec := range k.Capabilities.Makes() {
 		out.Makes = append(out.Makes, string(spec))
 	}
+	for _, i := range k.Capabilities.Imports {
+		if out.Takes == nil {
+			out.Takes = map[string][]string{}
+		}
+		for _, spec := range i.Specs {
+			out.Takes[string(i.Form)] = append(out.Takes[string(i.Form)], string(spec))
+		}
+	}
 	if t := k.Token; t != nil {
 		out.Token = &api.Device{Module: t.Module, Label: t.Device.Label, Serial: t.Device.Serial, Manufacturer: t.Device.Manufacturer, Model: t.Device.Model,
 			Firmware: t.Device.Firmware, InitialisedAt: t.InitialisedAt, InitialisedBy: t.InitialisedBy}

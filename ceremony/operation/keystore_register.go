@@ -287,6 +287,7 @@ func (keystoreRegister) Complete(_ context.Context, env Env, tx *store.Tx, in In
 		"confirm": fmt.Sprintf("%d holders confirm their shares before it can be activated", min(set.Total, set.Threshold+1))}
 	if ks.Token != nil {
 		out["token_serial"], out["makes"], out["lacks"] = ks.Token.Device.Serial, ks.Capabilities.Makes(), lacking(ks.Capabilities)
+		out["takes_keys"] = takesKeys(ks.Capabilities)
 	}
 	return result(out), nil
 }
@@ -297,4 +298,25 @@ func (keystoreRegister) Undo(context.Context, Env, Input, Effect) error { return
 // lacking are the specifications that a keystore does not make: known now, not when somebody asks for one.
 func lacking(c hsm.Capabilities) []hsm.Spec {
 	return slices.DeleteFunc(hsm.Specs(), func(s hsm.Spec) bool { return slices.Contains(c.Makes(), s) })
+}
+
+// takesKeys says which keys made elsewhere a keystore takes in each form, or why none.
+func takesKeys(c hsm.Capabilities) map[string]string {
+	out := map[string]string{}
+	for _, form := range hsm.ImportForms() {
+		can, takes := c.ImportsBy(form)
+		out[string(form)] = list(can.Specs)
+		if !takes {
+			out[string(form)] = "none: " + formNeeds(form)
+		}
+	}
+	return out
+}
+
+// formNeeds says what a device lacks that takes no keys in a form.
+func formNeeds(form hsm.ImportForm) string {
+	if form == hsm.ImportComponents {
+		return "that takes a device that combines them inside (CKM_XOR_BASE_AND_DATA)"
+	}
+	return "that takes a device that opens the standard form inside (CKM_RSA_AES_KEY_WRAP, or RSA-OAEP and AES-KWP; with SHA-256)"
 }

@@ -21,6 +21,12 @@ import (
 // tokenDriver is the driver of software keystores, and of one token of SoftHSM as its maker's tools leave it.
 func tokenDriver(t *testing.T) func(record *key.Keystore) (hsm.Keystore, error) {
 	t.Helper()
+	return tokenDriverBy(t, "/usr/lib/softhsm/libsofthsm2.so")
+}
+
+// tokenDriverBy speaks to it by another module.
+func tokenDriverBy(t *testing.T, module string) func(record *key.Keystore) (hsm.Keystore, error) {
+	t.Helper()
 	dir := t.TempDir()
 	config, soPIN := filepath.Join(dir, "softhsm2.conf"), filepath.Join(dir, "so-pin")
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "tokens"), 0o700))
@@ -34,7 +40,7 @@ func tokenDriver(t *testing.T) func(record *key.Keystore) (hsm.Keystore, error) 
 		if record.Driver != pkcs11.Driver {
 			return softDriver(record)
 		}
-		k, err := pkcs11.New(pkcs11.Config{ID: record.ID, Verifier: record.Verifier, Modules: modules, Module: "/usr/lib/softhsm/libsofthsm2.so",
+		k, err := pkcs11.New(pkcs11.Config{ID: record.ID, Verifier: record.Verifier, Modules: modules, Module: module,
 			Token: record.Token.Device, Sessions: 2, Capabilities: record.Capabilities, SOPINFile: soPIN})
 		if err != nil {
 			return nil, err

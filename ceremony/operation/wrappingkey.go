@@ -103,7 +103,7 @@ func importCapability(env Env, record *key.Keystore, form hsm.ImportForm) (hsm.I
 			return can, importer, nil
 		}
 	}
-	return hsm.ImportCapability{}, nil, []policies.Reason{refusal("import_unsupported", fmt.Sprintf("keystore %s takes no keys in form %s", record.ID, form),
+	return hsm.ImportCapability{}, nil, []policies.Reason{refusal("import_unsupported", fmt.Sprintf("keystore %s takes no keys in form %s: %s", record.ID, form, formNeeds(form)),
 		"import into a keystore that does, or in another form")}
 }
 

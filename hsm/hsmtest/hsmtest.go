@@ -62,6 +62,19 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"staging", rekeying(testStage)},
 		{"following a record", rekeying(testFollow)},
 		{"replacement under load", rekeying(testConcurrentRekey)},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
+	}
+	RunImports(t, newFixture)
+}
+
+// RunImports is the part of Run about keys made elsewhere, for drivers that take some from some devices only.
+func RunImports(t *testing.T, newFixture func(t *testing.T) Fixture) {
+	t.Helper()
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, f Fixture)
+	}{
 		{"wrapped import", importing(hsm.ImportWrapped, testImportWrapped)},
 		{"wrapped import refused", importing(hsm.ImportWrapped, testImportWrappedRefused)},
 		{"import of components", importing(hsm.ImportComponents, testImportComponents)},

@@ -1,10 +1,12 @@
 package keywrap
 
 import (
+	"bytes"
 	"crypto/subtle"
 	"fmt"
 
 	"conclave/hsm"
+	"conclave/hsm/checkvalue"
 	"conclave/hsm/keypair"
 	"conclave/hsm/secret"
 )
@@ -59,22 +61,11 @@ func uniform(b []byte) bool {
 // Combine checks components and puts them together: hsm.ErrComponent names the one that is wrong, by its number from
 // 1. Who calls is inside the boundary: the result is the key.
 func Combine(spec hsm.Spec, components []*secret.Bytes) (*secret.Bytes, error) {
-	if n := len(components); n < hsm.LeastComponents || n > hsm.MostComponents {
-		return nil, fmt.Errorf("components: %d, allowed are %d to %d: %w", n, hsm.LeastComponents, hsm.MostComponents, hsm.ErrInvalid)
+	if err := CheckComponents(spec, components); err != nil {
+		return nil, err
 	}
-	sum := make([]byte, KeyBytes(spec))
-	whole := secret.New(sum)
+	whole := secret.New(make([]byte, KeyBytes(spec)))
 	for i, c := range components {
-		if err := CheckComponent(spec, c); err != nil {
-			whole.Wipe()
-			return nil, fmt.Errorf("component %d: %w", i+1, err)
-		}
-		for j, other := range components[:i] {
-			if c.Equal(other) {
-				whole.Wipe()
-				return nil, fmt.Errorf("component %d is the same as component %d: %w", i+1, j+1, hsm.ErrComponent)
-			}
-		}
 		err := whole.Use(func(w []byte) error {
 			return c.Use(func(b []byte) error { subtle.XORBytes(w, w, b); return nil })
 		})
@@ -86,6 +77,41 @@ func Combine(spec hsm.Spec, components []*secret.Bytes) (*secret.Bytes, error) {
 	defer whole.Wipe()
 	own, _, err := Take(spec, whole)
 	return own, err
+}
+
+// CheckComponents checks components, each alone and against the others, without putting them together.
+func CheckComponents(spec hsm.Spec, components []*secret.Bytes) error {
+	if n := len(components); n < hsm.LeastComponents || n > hsm.MostComponents {
+		return fmt.Errorf("components: %d, allowed are %d to %d: %w", n, hsm.LeastComponents, hsm.MostComponents, hsm.ErrInvalid)
+	}
+	for i, c := range components {
+		if err := CheckComponent(spec, c); err != nil {
+			return fmt.Errorf("component %d: %w", i+1, err)
+		}
+		for j, other := range components[:i] {
+			if c.Equal(other) {
+				return fmt.Errorf("component %d is the same as component %d: %w", i+1, j+1, hsm.ErrComponent)
+			}
+		}
+	}
+	return nil
+}
+
+// CheckUniform is Take's refusal of bytes that are all the same, for a key that is known by its check value alone:
+// hsm.ErrKeyForm. Of other keys it refuses one in four thousand million.
+func CheckUniform(spec hsm.Spec, value string) error {
+	for b := range 256 {
+		uniform := secret.New(bytes.Repeat([]byte{byte(b)}, KeyBytes(spec)))
+		of, err := checkvalue.Of(spec, uniform)
+		uniform.Wipe()
+		if err != nil {
+			return err
+		}
+		if of == value {
+			return fmt.Errorf("every byte is the same: %w", hsm.ErrKeyForm)
+		}
+	}
+	return nil
 }
 
 // CheckComponent refuses what can be no component of a key: another length than the key, or zeros only, which adds

@@ -4,7 +4,6 @@ package pkcs11
 
 import (
 	"context"
-	"crypto/rand"
 	"fmt"
 	"strings"
 
@@ -58,12 +57,13 @@ func (t *token) ask(ctx context.Context) (can hsm.Capabilities, i hsm.Device, er
 	if info.MaxPinLen < uint(pinBytes) {
 		return can, i, fmt.Errorf("the token takes PINs of at most %d characters, needed are %d: %w", info.MaxPinLen, pinBytes, hsm.ErrUnsupported)
 	}
-	specs, err := t.specs(lib, slot)
+	has, err := mechanismsOf(lib, slot)
 	if err != nil {
 		return can, i, err
 	}
+	specs := t.specs(lib, slot, has)
 	can = hsm.Capabilities{Specs: specs, Destroy: true, StoresKeys: true, MaxMessage: MaxMessage, KeyStrength: 8 * keyBytes,
-		Algorithms: []hsm.Algorithm{hsm.AlgorithmWrappedAES256GCM}}
+		Algorithms: []hsm.Algorithm{hsm.AlgorithmWrappedAES256GCM}, Imports: t.imports(lib, slot, has, specs)}
 	if len(specs) == 0 || specs[0] != hsm.AES256 {
 		return can, i, fmt.Errorf("the token lacks what it takes to seal (AES-256: key generation, key wrap, GCM, CMAC): %w", hsm.ErrUnsupported)
 	}
@@ -71,23 +71,12 @@ func (t *token) ask(ctx context.Context) (can hsm.Capabilities, i hsm.Device, er
 }
 
 // specs are the specifications for which the token has every mechanism.
-func (t *token) specs(lib *pkcs11.Ctx, slot uint) ([]hsm.Spec, error) {
-	list, err := lib.GetMechanismList(slot)
-	if err != nil {
-		return nil, err
-	}
-	flags := make(map[uint]uint, len(list))
-	for _, m := range list {
-		info, err := lib.GetMechanismInfo(slot, []*pkcs11.Mechanism{m})
-		if err == nil {
-			flags[m.Mechanism] = info.Flags
-		}
-	}
+func (t *token) specs(lib *pkcs11.Ctx, slot uint, has abilities) []hsm.Spec {
 	var out []hsm.Spec
 	for _, spec := range hsm.Specs() {
 		m, known := makingOf(spec)
 		for mechanism, needs := range m.needs {
-			known = known && flags[mechanism]&needs == needs
+			known = known && has.can(mechanism, needs)
 		}
 		if known && len(m.hashes) > 0 {
 			known = t.takesPSS(lib, slot, m)
@@ -96,29 +85,17 @@ func (t *token) specs(lib *pkcs11.Ctx, slot uint) ([]hsm.Spec, error) {
 			out = append(out, spec)
 		}
 	}
-	return out, nil
+	return out
 }
 
-// takesPSS tries whether the token takes the parameters of RSA-PSS, which its list of mechanisms does not say: with a
-// public key that is made up, in a session without a login. A token that does not let that be tried is taken not to.
+// takesPSS tries whether the token takes the parameters of RSA-PSS, which its list of mechanisms does not say. A token
+// that does not let that be tried is taken not to.
 func (t *token) takesPSS(lib *pkcs11.Ctx, slot uint, m making) bool {
-	modulus := make([]byte, 384)
-	_, _ = rand.Read(modulus)
-	modulus[0] |= 0x80
-	modulus[len(modulus)-1] |= 1
 	for hash, p := range m.hashes {
-		s, err := lib.OpenSession(slot, pkcs11.CKF_SERIAL_SESSION)
-		if err != nil {
-			return false
-		}
-		o, err := lib.CreateObject(s, []*pkcs11.Attribute{pkcs11.NewAttribute(pkcs11.CKA_CLASS, pkcs11.CKO_PUBLIC_KEY),
-			pkcs11.NewAttribute(pkcs11.CKA_KEY_TYPE, pkcs11.CKK_RSA), pkcs11.NewAttribute(pkcs11.CKA_TOKEN, false), pkcs11.NewAttribute(pkcs11.CKA_PRIVATE, false),
-			pkcs11.NewAttribute(pkcs11.CKA_MODULUS, modulus), pkcs11.NewAttribute(pkcs11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1}), pkcs11.NewAttribute(pkcs11.CKA_VERIFY, true)})
-		if err == nil {
-			err = lib.VerifyInit(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_PSS, pkcs11.NewPSSParams(p[0], p[1], uint(hash.Size())))}, o)
-		}
-		_ = lib.CloseSession(s)
-		if err != nil {
+		takes := t.withMadeUpKey(lib, slot, pkcs11.CKA_VERIFY, func(s pkcs11.SessionHandle, o pkcs11.ObjectHandle) error {
+			return lib.VerifyInit(s, []*pkcs11.Mechanism{pkcs11.NewMechanism(pkcs11.CKM_RSA_PKCS_PSS, pkcs11.NewPSSParams(p[0], p[1], uint(hash.Size())))}, o)
+		})
+		if !takes {
 			return false
 		}
 	}

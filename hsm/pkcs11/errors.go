@@ -25,12 +25,16 @@ func sessionGone(err error) bool {
 	return is(err, pkcs11.CKR_SESSION_HANDLE_INVALID, pkcs11.CKR_SESSION_CLOSED, pkcs11.CKR_OPERATION_ACTIVE, pkcs11.CKR_OPERATION_NOT_INITIALIZED)
 }
 
+// tokenGone: the token is not where it was, and says so in so many words.
+func tokenGone(err error) bool {
+	return is(err, pkcs11.CKR_USER_NOT_LOGGED_IN, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED, pkcs11.CKR_SLOT_ID_INVALID,
+		pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED)
+}
+
 // linkGone: the token, its module or what stands between is not what it was: everything is looked for anew. General
 // errors count: what a module means by them nobody knows.
 func linkGone(err error) bool {
-	return is(err, pkcs11.CKR_USER_NOT_LOGGED_IN, pkcs11.CKR_TOKEN_NOT_PRESENT, pkcs11.CKR_TOKEN_NOT_RECOGNIZED, pkcs11.CKR_SLOT_ID_INVALID,
-		pkcs11.CKR_DEVICE_REMOVED, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_CRYPTOKI_NOT_INITIALIZED, pkcs11.CKR_GENERAL_ERROR,
-		pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_HOST_MEMORY)
+	return tokenGone(err) || is(err, pkcs11.CKR_DEVICE_ERROR, pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_FUNCTION_FAILED, pkcs11.CKR_HOST_MEMORY)
 }
 
 // objectGone: the handle of a key means nothing (any more).

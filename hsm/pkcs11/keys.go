@@ -51,20 +51,9 @@ func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec 
 	}
 	label := objectLabel(key, version, spec)
 	made, err := askWithin(ctx, k, makingTime*k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
-		found, err := k.read(s, effectID)
-		if err == nil && found.Key == key && found.Version == version && found.Spec == spec {
-			return found, nil
-		}
-		if err == nil {
-			return found, fmt.Errorf("effect id: it has made version %d of key %.300q: %w", found.Version, found.Key, hsm.ErrInvalid)
-		}
-		if !errors.Is(err, errNoObject) {
-			return found, err
-		}
-		if err := s.makeSure(m, objectID(k.cfg.ID, effectID), label, spec); err != nil {
-			return found, err
-		}
-		return k.read(s, effectID)
+		return k.once(s, key, version, spec, effectID, func() error {
+			return s.makeSure(m, objectID(k.cfg.ID, effectID), label, spec)
+		})
 	})
 	if err != nil {
 		return fail(err)
@@ -73,16 +62,8 @@ func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec 
 }
 
 func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, spec hsm.Spec, effectID string) (making, error) {
-	if err := ctx.Err(); err != nil {
+	if err := k.checkKeyNew(ctx, key, version, effectID); err != nil {
 		return making{}, err
-	}
-	for _, id := range []struct{ field, value string }{{"key id", key}, {"effect id", effectID}} {
-		if id.value == "" || len(id.value) > maxID {
-			return making{}, fmt.Errorf("%s: %d bytes long, allowed are 1 to %d: %w", id.field, len(id.value), maxID, hsm.ErrInvalid)
-		}
-	}
-	if version == 0 {
-		return making{}, fmt.Errorf("key version: 0, allowed are 1 and above: %w", hsm.ErrInvalid)
 	}
 	m, known := makingOf(spec)
 	for _, makes := range k.can.Specs {
@@ -91,6 +72,29 @@ func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, 
 		}
 	}
 	return making{}, fmt.Errorf("specification: %.64q is none of %v: %w", string(spec), k.can.Specs, hsm.ErrUnsupported)
+}
+
+// checkKeyNew checks the names of a key that is to be made.
+func (k *Keystore) checkKeyNew(ctx context.Context, key string, version uint32, effectID string) error {
+	if (hsm.Material{Key: key}).IsWrapping() {
+		return fmt.Errorf("key id: %.64q is that of a wrapping pair: %w", key, hsm.ErrInvalid)
+	}
+	return k.checkNew(ctx, key, version, effectID)
+}
+
+func (k *Keystore) checkNew(ctx context.Context, key string, version uint32, effectID string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, id := range []struct{ field, value string }{{"key id", key}, {"effect id", effectID}} {
+		if id.value == "" || len(id.value) > maxID {
+			return fmt.Errorf("%s: %d bytes long, allowed are 1 to %d: %w", id.field, len(id.value), maxID, hsm.ErrInvalid)
+		}
+	}
+	if version == 0 {
+		return fmt.Errorf("key version: 0, allowed are 1 and above: %w", hsm.ErrInvalid)
+	}
+	return nil
 }
 
 func (s *session) makeSure(m making, id []byte, label string, spec hsm.Spec) error {
@@ -119,8 +123,12 @@ func (s *session) make(m making, id []byte, label string, spec hsm.Spec) error {
 		_, err := s.lib.GenerateKey(s.handle, mechanism, t)
 		return err
 	}
-	public := append(m.template(pkcs11.CKO_PUBLIC_KEY, id, label, pkcs11.CKA_VERIFY), m.public(spec)...)
-	private := m.template(pkcs11.CKO_PRIVATE_KEY, id, label, pkcs11.CKA_SIGN)
+	protects, processes := uint(pkcs11.CKA_VERIFY), uint(pkcs11.CKA_SIGN)
+	if spec.Kind() == hsm.Deciphers { // a wrapping pair
+		protects, processes = pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP
+	}
+	public := append(m.template(pkcs11.CKO_PUBLIC_KEY, id, label, protects), m.public(spec)...)
+	private := m.template(pkcs11.CKO_PRIVATE_KEY, id, label, processes)
 	_, _, err := s.lib.GenerateKeyPair(s.handle, mechanism, public, private)
 	return err
 }

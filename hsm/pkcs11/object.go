@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -190,4 +191,15 @@ func mechanisms(allowed ...uint) []byte {
 		}
 	}
 	return out
+}
+
+// number is the value of an attribute that is a CK_ULONG, as the machine has it; the most there is for what is none.
+func number(value []byte) uint64 {
+	switch len(value) {
+	case 8:
+		return binary.NativeEndian.Uint64(value)
+	case 4:
+		return uint64(binary.NativeEndian.Uint32(value))
+	}
+	return math.MaxUint64
 }

@@ -110,6 +110,7 @@ func call[T any](ctx context.Context, t *token, deadline time.Duration, do func(
 	done, err := t.breaker.Allow()
 	if err != nil {
 		t.stats.refused.Add(1)
+		over(after)
 		return none, fmt.Errorf("the token failed too often just now: %w", unavailable(err))
 	}
 	begun := time.Now()
@@ -126,12 +127,14 @@ func bounded[T any](ctx context.Context, t *token, deadline time.Duration, do fu
 	within, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	if t.stuck.Load() >= int64(stuckPerSession*t.cfg.Sessions) {
+		over(after)
 		return none, fmt.Errorf("%d calls hang in the module: %w", t.stuck.Load(), hsm.ErrUnavailable)
 	}
 	var s *session
 	select {
 	case s = <-t.free:
 	case <-within.Done():
+		over(after)
 		return none, late(ctx, "waiting for a session")
 	}
 	type result struct {
@@ -141,9 +144,7 @@ func bounded[T any](ctx context.Context, t *token, deadline time.Duration, do fu
 	results := make(chan result, 1)
 	go func() {
 		out, err := tried(within, t, s, do)
-		if after != nil {
-			after()
-		}
+		over(after)
 		results <- result{out, err}
 	}()
 	select {
@@ -165,6 +166,13 @@ func bounded[T any](ctx context.Context, t *token, deadline time.Duration, do fu
 		t.end(s)
 	}()
 	return none, late(ctx, "waiting for the token")
+}
+
+// over calls what is to be done when a call will not run, or not again.
+func over(after func()) {
+	if after != nil {
+		after()
+	}
 }
 
 // late tells a caller's own end from the deadline of a call.
