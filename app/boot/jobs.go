@@ -62,6 +62,7 @@ func (s *service) run(ctx context.Context) {
 	group.Go(func() {
 		s.every(ctx, searchEvery, "search", func(ctx context.Context) error { return search.Index(ctx, s.store) })
 	})
+	s.runExports(ctx, &group)
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"conclave/app/config"
+	"conclave/app/siem"
 	"conclave/ceremony"
 	"conclave/ceremony/bundles"
 	"conclave/ceremony/operation"
@@ -48,6 +49,7 @@ type service struct {
 	engine  *ceremony.Engine
 	bundles *bundles.Keeper
 	modules *pkcs11.Modules
+	exports []*siem.Exporter
 	alerts  chan store.Violation
 
 	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
@@ -129,6 +131,9 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("finding this program, which judges proposed policies in a process of its own: %w", err)
+	}
+	if s.exports, err = s.exporters(); err != nil {
+		return err
 	}
 	s.bundles, err = bundles.New(bundles.Config{Custodian: s.door, Sandbox: sandbox(program), Clock: s.clock, Logger: s.log})
 	return err
@@ -269,7 +274,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.wipeKeystores(ctx), s.store.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

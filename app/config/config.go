@@ -26,6 +26,7 @@ type Config struct {
 	Metrics  Metrics  `koanf:"metrics"`
 	Limits   Limits   `koanf:"limits"`
 	PKCS11   PKCS11   `koanf:"pkcs11"`
+	Export   Export   `koanf:"export"`
 }
 
 // TLS says with which certificate the server answers and whose clients it talks to.
@@ -169,6 +170,7 @@ func (c *Config) Validate() error {
 		between("limits.application_burst", c.Limits.ApplicationBurst, 0, maxPerSecond),
 		c.checkLimits(),
 		c.checkPKCS11(),
+		c.checkExport(),
 	}
 	for _, err := range checks {
 		if err != nil {

@@ -61,6 +61,17 @@ func Settings() []Setting {
 		{Key: "pkcs11.modules", Kind: Text, Help: "libraries that speak to tokens: name=path, separated by commas; keystores name theirs"},
 		{Key: "pkcs11.sessions", Kind: Number, Default: "4", Help: "calls that one token is given at once"},
 		{Key: "pkcs11.so_pin_file", Kind: Text, Help: "file with the first PIN of a token's security officer, mode 0600, until keystore.initialise has changed it"},
+		{Key: "export.syslog", Kind: Text, Help: "host:port that gets every ledger entry as RFC 5424 syslog over TLS"},
+		{Key: "export.syslog_ca", Kind: Text, Help: "PEM file with the authorities trusted there; default those of the machine"},
+		{Key: "export.syslog_cert", Kind: Text, Help: "PEM file with a client certificate for it"},
+		{Key: "export.syslog_key", Kind: Text, Help: "PEM file with its private key"},
+		{Key: "export.file", Kind: Text, Help: "file that gets every ledger entry as a line of OCSF JSON"},
+		{Key: "export.http", Kind: Text, Help: "https URL to which ledger entries are posted as lines of OCSF JSON"},
+		{Key: "export.http_ca", Kind: Text, Help: "PEM file with the authorities trusted there"},
+		{Key: "export.http_token_file", Kind: Text, Help: "file with a bearer token for it"},
+		{Key: "export.otlp", Kind: Text, Help: "https URL of an OpenTelemetry collector, ending in /v1/logs"},
+		{Key: "export.otlp_ca", Kind: Text, Help: "PEM file with the authorities trusted there"},
+		{Key: "export.otlp_token_file", Kind: Text, Help: "file with a bearer token for it"},
 	}
 }
 

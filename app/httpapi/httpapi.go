@@ -97,6 +97,7 @@ type Config struct {
 	Logger     *slog.Logger
 	Metrics    *prometheus.Registry
 	Limits     Limits
+	Exports    Exports // may be nil
 }
 
 // server is the state behind the handlers.

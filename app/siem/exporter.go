@@ -1,0 +1,188 @@
+package siem
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
+	"conclave/custodian/store"
+)
+
+// Target takes records. Send returns nil only once the target has taken all of them; otherwise all are sent again.
+type Target interface {
+	Name() string
+	Send(ctx context.Context, records []Record) error
+	Close() error
+}
+
+// Bounds of one delivery.
+const (
+	batchRecords = 256
+	batchBytes   = 1 << 20
+	sendTimeout  = 30 * time.Second
+	leaseFor     = 90 * time.Second // longer than a delivery may take
+	firstPause   = time.Second
+	longestPause = time.Minute
+)
+
+// State is how far a target is, for metrics.
+type State struct {
+	Target   string
+	Next     uint64    // first entry that it has not got
+	Behind   uint64    // entries that it has not got
+	Oldest   time.Time // of the first of them; zero: none
+	Failures uint64    // deliveries that failed, by this process
+}
+
+// Exporter delivers to one target.
+type Exporter struct {
+	store  *store.Store
+	target Target
+	src    Source
+	clock  clock.Clock
+	log    *slog.Logger
+
+	notBefore time.Duration // monotonic: after a failure
+	pause     time.Duration
+
+	mu    sync.Mutex
+	state State
+}
+
+// New makes the exporter of a target.
+func New(st *store.Store, target Target, src Source, clk clock.Clock, log *slog.Logger) *Exporter {
+	return &Exporter{store: st, target: target, src: src, clock: clk, log: log, state: State{Target: target.Name()}}
+}
+
+// State is how far the target is, as of the last run.
+func (x *Exporter) State() State {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.state
+}
+
+// Close gives up the connection.
+func (x *Exporter) Close() error { return x.target.Close() }
+
+// Run delivers what is there, if this replica has the lease, until nothing is left or ctx ends. After a failure it waits
+// longer each time, up to a minute, before it tries the same records again.
+func (x *Exporter) Run(ctx context.Context) error {
+	if err := x.observe(ctx); err != nil {
+		return err
+	}
+	if x.clock.Elapsed() < x.notBefore {
+		return nil
+	}
+	for ctx.Err() == nil {
+		ours, err := x.store.Lease(ctx, "export/"+x.target.Name(), x.src.Node, leaseFor)
+		if err != nil || !ours {
+			return err
+		}
+		more, err := x.deliver(ctx)
+		if err != nil {
+			x.failed()
+			return fmt.Errorf("delivering to %s: %w", x.target.Name(), err)
+		}
+		x.pause, x.notBefore = 0, 0
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+func (x *Exporter) failed() {
+	x.pause = min(longestPause, max(firstPause, 2*x.pause))
+	x.notBefore = x.clock.Elapsed() + x.pause
+	x.mu.Lock()
+	x.state.Failures++
+	x.mu.Unlock()
+}
+
+// deliver sends the next records and notes that the target has them.
+func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
+	from, err := x.store.ExportCursor(ctx, x.target.Name())
+	if err != nil {
+		return false, err
+	}
+	size := x.store.View().Head().Size
+	if from > size {
+		return true, x.restored(ctx, from, size)
+	}
+	records, err := x.read(ctx, from, size)
+	if err != nil || len(records) == 0 {
+		return false, errors.Join(err, x.observe(ctx))
+	}
+	if err := x.send(ctx, records); err != nil {
+		return false, err
+	}
+	to := from + uint64(len(records))
+	if moved, err := x.store.MoveExport(ctx, x.target.Name(), from, to); err != nil || !moved {
+		return moved, err
+	}
+	return to < size, x.observe(ctx)
+}
+
+// restored tells the target that the ledger was set back, which a quorum decided: numbers that it has seen come again.
+func (x *Exporter) restored(ctx context.Context, from, size uint64) error {
+	gap := fmt.Sprintf("the ledger was restored to %d entries; entries %d to %d, delivered before, are lost, and their numbers are used again", size, size, from-1)
+	if err := x.send(ctx, []Record{{Gap: gap, At: x.clock.Now(), Seq: size}}); err != nil {
+		return err
+	}
+	x.log.Warn("export goes on behind a restore", "target", x.target.Name(), "lost_from", size, "lost_to", from-1)
+	_, err := x.store.MoveExport(ctx, x.target.Name(), from, size)
+	return err
+}
+
+func (x *Exporter) send(ctx context.Context, records []Record) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	return x.target.Send(ctx, records)
+}
+
+// errEnough ends a walk over entries.
+var errEnough = errors.New("batch is full")
+
+// read takes the next entries, proven to be in the signed tree.
+func (x *Exporter) read(ctx context.Context, from, size uint64) ([]Record, error) {
+	var out []Record
+	total := 0
+	err := x.store.Entries(ctx, from, min(size, from+batchRecords), func(e *ledger.Entry, raw []byte) error {
+		if total > 0 && total+len(raw) > batchBytes {
+			return errEnough
+		}
+		total += len(raw)
+		out = append(out, Record{Entry: e, Raw: append([]byte(nil), raw...)})
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	return out, nil
+}
+
+// observe notes how far the target is, whichever replica delivers to it.
+func (x *Exporter) observe(ctx context.Context) error {
+	next, err := x.store.ExportCursor(ctx, x.target.Name())
+	if err != nil {
+		return err
+	}
+	size := x.store.View().Head().Size
+	var oldest time.Time
+	if next < size {
+		_, e, err := x.store.EntryAt(ctx, next)
+		if err != nil {
+			return err
+		}
+		oldest = e.At
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.state.Next, x.state.Oldest, x.state.Behind = next, oldest, size-min(size, next)
+	return nil
+}
