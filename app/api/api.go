@@ -602,7 +602,8 @@ type (
 
 // Reports.
 type ReportRequest struct {
-	Framework string    `json:"framework"` // "pci-dss-4.0.1"
+	Framework string    `json:"framework,omitempty"` // "pci-dss-4.0.1"
+	Register  string    `json:"register,omitempty"`  // instead of a framework: a list that judges nothing, as "architecture"
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to,omitzero"` // none: now
 }

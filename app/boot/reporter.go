@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"conclave/app/api"
 	"conclave/app/httpapi"
@@ -30,16 +31,25 @@ func (r reporter) Report(ctx context.Context, req api.ReportRequest, format stri
 	if req.To.IsZero() {
 		req.To = now
 	}
+	if req.Register != "" {
+		return r.register(ctx, source, req, format, now, w)
+	}
 	report, err := reports.Generate(ctx, source, reports.Request{Framework: req.Framework, From: req.From, To: req.To}, now)
 	if err != nil {
 		return err
 	}
-	if err := r.recordReport(ctx, report, format); err != nil {
+	if err := r.recordReport(ctx, report.Framework, format, report.From, report.To, report.Checkpoint); err != nil {
 		return err
 	}
 	switch format {
 	case httpapi.FormatHTML:
 		return render.HTML(w, report)
+	case httpapi.FormatPDF:
+		return render.PDF(w, report)
+	case httpapi.FormatXLSX:
+		return render.XLSX(w, report)
+	case httpapi.FormatCSV:
+		return render.CSV(w, report)
 	case httpapi.FormatBundle:
 		return bundle.Build(ctx, w, source, report, bundle.Identity{Node: r.cfg.Node.ID, Key: r.node.pinned, Signer: r.node.signer})
 	default:
@@ -47,14 +57,37 @@ func (r reporter) Report(ctx context.Context, req api.ReportRequest, format stri
 	}
 }
 
+// register makes a list that judges nothing.
+func (r reporter) register(ctx context.Context, source reports.Source, req api.ReportRequest, format string, now time.Time, w io.Writer) error {
+	list, err := reports.MakeRegister(ctx, source, req.Register, req.From, req.To, now)
+	if err != nil {
+		return err
+	}
+	if err := r.recordReport(ctx, list.Register, format, list.From, list.To, list.Checkpoint); err != nil {
+		return err
+	}
+	switch format {
+	case httpapi.FormatHTML:
+		return render.RegisterHTML(w, list)
+	case httpapi.FormatPDF:
+		return render.RegisterPDF(w, list)
+	case httpapi.FormatXLSX:
+		return render.RegisterXLSX(w, list)
+	case httpapi.FormatCSV:
+		return render.RegisterCSV(w, list)
+	default:
+		return render.RegisterJSON(w, list)
+	}
+}
+
 // recordReport records that evidence was taken out, before it is given.
-func (r reporter) recordReport(ctx context.Context, report *reports.Report, format string) error {
+func (r reporter) recordReport(ctx context.Context, what, format string, from, to time.Time, at reports.Checkpoint) error {
 	_, err := r.store.Control(ctx, func(tx *store.Tx) error {
 		return tx.Append(ledger.Entry{Type: "report.generate", Actor: identity.Principal{Kind: identity.Node, ID: r.cfg.Node.ID},
-			Target: ledger.Target{Type: "report", ID: report.Framework}, Outcome: ledger.Done,
+			Target: ledger.Target{Type: "report", ID: what}, Outcome: ledger.Done,
 			Policy: r.door.Mark(),
-			Detail: custodian.Detail(map[string]any{"format": format, "from": report.From, "to": report.To,
-				"checkpoint_size": report.Checkpoint.Size, "checkpoint_root": report.Checkpoint.Root})})
+			Detail: custodian.Detail(map[string]any{"format": format, "from": from, "to": to,
+				"checkpoint_size": at.Size, "checkpoint_root": at.Root})})
 	})
 	if err != nil {
 		return fmt.Errorf("recording the report: %w", err)

@@ -30,6 +30,14 @@ func TestReportsAreSignedRecordedAndVerifiable(t *testing.T) {
 	require.NoError(t, r.Reporter().Report(t.Context(), request, httpapi.FormatBundle, &archive))
 	require.True(t, recorded(t, r, "report.generate"))
 
+	for format, magic := range map[string]string{httpapi.FormatPDF: "%PDF", httpapi.FormatXLSX: "PK", httpapi.FormatCSV: "PK"} {
+		var out bytes.Buffer
+		require.NoError(t, r.Reporter().Report(t.Context(), request, format, &out))
+		require.True(t, bytes.HasPrefix(out.Bytes(), []byte(magic)), format)
+		out.Reset()
+		require.NoError(t, r.Reporter().Report(t.Context(), api.ReportRequest{Register: "architecture", From: request.From, To: request.To}, format, &out))
+		require.True(t, bytes.HasPrefix(out.Bytes(), []byte(magic)), format)
+	}
 	path := filepath.Join(t.TempDir(), "bundle.zip")
 	require.NoError(t, os.WriteFile(path, archive.Bytes(), 0o600))
 	trust, err := ledger.LoadTrustFile(result.TrustFile)

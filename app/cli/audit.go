@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"conclave/app/api"
 	"conclave/app/client"
 	"conclave/custodian/ledger"
 )
@@ -73,15 +75,20 @@ func (s *session) proveEntry(seq uint64, entry []byte, inclusion []string, check
 func reportCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "report", Short: "Make an evidence report for a period", Args: exactly(),
-		Long: "Makes a report. Format bundle is a signed zip that `conclave verify` checks without the service.",
+		Long: "Makes a report of a framework, or a register, which lists and judges nothing. Format bundle is a signed zip that\n" +
+			"`conclave verify` checks without the service; csv is a zip of CSV files.",
 	}
 	f := c.Flags()
-	framework := f.String("framework", "", "framework, as pci-dss-4.0.1")
+	framework := f.String("framework", "", "framework: pci-dss-4.0.1, hipaa-security-rule, nist-800-53r5 or nist-800-57")
+	register := f.String("register", "", "instead: access, architecture, ceremonies, cryptography, custodians or declared")
 	from := f.String("from", "", "beginning: a day or instant")
 	to := f.String("to", "", "end, exclusive: a day or instant that is not in the future; default: now")
-	format := f.String("format", "json", "json, html or bundle")
+	format := f.String("format", "json", "json, html, pdf, xlsx, csv or bundle")
 	out := f.StringP("out", "o", "", "file to write; must not exist")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		if (*framework == "") == (*register == "") {
+			return usagef("give one of --framework and --register")
+		}
 		begin, err := parseTime("from", *from)
 		if err != nil {
 			return err
@@ -97,9 +104,9 @@ func reportCommand() *cobra.Command {
 		if err := s.connectAny(); err != nil {
 			return err
 		}
-		s.say("Asking for a %s report as %s for %s to %s.", *framework, *format, when(begin), until)
+		s.say("Asking for %s as %s for %s to %s.", cmp.Or(*framework, *register), *format, when(begin), until)
 		err = newFile(*out, func(w io.Writer) error {
-			return s.client.Report(s.ctx, *framework, begin, end, client.ReportFormat(*format), w)
+			return s.client.Evidence(s.ctx, api.ReportRequest{Framework: *framework, Register: *register, From: begin, To: end}, client.ReportFormat(*format), w)
 		})
 		if err != nil {
 			return err
@@ -107,7 +114,7 @@ func reportCommand() *cobra.Command {
 		s.say("Written to %s.", *out)
 		return nil
 	})
-	return must(c, "framework", "from", "out")
+	return must(c, "from", "out")
 }
 
 // newFile streams into a file that appears only when it is whole and whose name was free.

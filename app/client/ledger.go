@@ -92,6 +92,9 @@ type ReportFormat string
 const (
 	ReportJSON   ReportFormat = "json"
 	ReportHTML   ReportFormat = "html"
+	ReportPDF    ReportFormat = "pdf"
+	ReportXLSX   ReportFormat = "xlsx"
+	ReportCSV    ReportFormat = "csv"    // zip of CSV files
 	ReportBundle ReportFormat = "bundle" // zip, signed, for `conclave verify`
 )
 
@@ -100,16 +103,19 @@ const maxReport = 1 << 30
 
 // Report writes a report for a period to w. What was written before an error is not a report.
 func (c *Client) Report(ctx context.Context, framework string, from, to time.Time, format ReportFormat, w io.Writer) error {
+	return c.Evidence(ctx, api.ReportRequest{Framework: framework, From: from, To: to}, format, w)
+}
+
+// Evidence writes a report or a register to w. What was written before an error is neither.
+func (c *Client) Evidence(ctx context.Context, req api.ReportRequest, format ReportFormat, w io.Writer) error {
 	accept := map[ReportFormat]string{
-		ReportJSON: "application/json", ReportHTML: "text/html", ReportBundle: "application/zip",
+		ReportJSON: "application/json", ReportHTML: "text/html", ReportBundle: "application/zip", ReportCSV: "application/zip", ReportPDF: "application/pdf",
+		ReportXLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
 	}[format]
 	if accept == "" {
-		return fmt.Errorf("report format: %q; allowed: %s, %s, %s", format, ReportJSON, ReportHTML, ReportBundle)
+		return fmt.Errorf("report format: %q; allowed: %s, %s, %s, %s, %s, %s", format, ReportJSON, ReportHTML, ReportPDF, ReportXLSX, ReportCSV, ReportBundle)
 	}
-	r := call{
-		method: http.MethodPost, path: "/v1/reports", query: url.Values{"format": {string(format)}}, accept: accept,
-		body: api.ReportRequest{Framework: framework, From: from, To: to},
-	}
+	r := call{method: http.MethodPost, path: "/v1/reports", query: url.Values{"format": {string(format)}}, accept: accept, body: req}
 	return c.receive(ctx, r, w)
 }
 

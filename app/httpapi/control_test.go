@@ -397,7 +397,9 @@ func TestReports(t *testing.T) {
 	p := e.call(t, http.MethodPost, "/v1/reports", "Bearer "+e.auditor, strings.Replace(body, "demo", "nope", 1)).problem(t)
 	require.Equal(t, "framework", p.Field)
 	require.Equal(t, http.StatusForbidden, e.app(t, http.MethodPost, "/v1/reports", body).status)
-	require.Equal(t, "query.format", e.call(t, http.MethodPost, "/v1/reports?format=pdf", "Bearer "+e.auditor, body).problem(t).Field)
+	require.Equal(t, "framework", e.call(t, http.MethodPost, "/v1/reports", "Bearer "+e.auditor, strings.Replace(body, `"from"`, `"register":"access","from"`, 1)).problem(t).Field)
+	require.Equal(t, "query.format", e.call(t, http.MethodPost, "/v1/reports?format=bundle", "Bearer "+e.auditor, strings.Replace(body, `"framework":"demo"`, `"register":"access"`, 1)).problem(t).Field)
+	require.Equal(t, "query.format", e.call(t, http.MethodPost, "/v1/reports?format=docx", "Bearer "+e.auditor, body).problem(t).Field)
 }
 
 func TestPolicyIsReadable(t *testing.T) {

@@ -30,7 +30,7 @@ import (
 
 // Reporter makes evidence reports.
 type Reporter interface {
-	// Report writes the report in a format: FormatJSON, FormatHTML or FormatBundle. A request that cannot
+	// Report writes the report in a format: one of the formats below. A request that cannot
 	// be met is a *custodian.InputError; what was written before an error is dropped.
 	Report(ctx context.Context, req api.ReportRequest, format string, w io.Writer) error
 }
@@ -40,6 +40,9 @@ const (
 	FormatJSON   = "json"
 	FormatHTML   = "html"
 	FormatBundle = "bundle" // zip, signed
+	FormatPDF    = "pdf"
+	FormatXLSX   = "xlsx"
+	FormatCSV    = "csv" // zip of CSV files
 )
 
 // Limits of the edge. Zero fields take the default.

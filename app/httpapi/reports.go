@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -23,21 +24,21 @@ func (s *server) report(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	format, contentType := FormatJSON, typeJSON
-	switch q.Get("format") {
-	case "", FormatJSON:
-	case FormatHTML:
-		format, contentType = FormatHTML, "text/html; charset=utf-8"
-	case FormatBundle:
-		format, contentType = FormatBundle, "application/zip"
-	default:
-		return &custodian.InputError{Field: "query.format", Problem: "unknown", Allowed: "json, html, bundle"}
+	format, contentType, err := reportFormat(q.Get("format"))
+	if err != nil {
+		return err
 	}
 	var in api.ReportRequest
 	if err := x.decode(&in); err != nil {
 		return err
 	}
-	if err := x.authorise(createReport, "report", in.Framework); err != nil {
+	if (in.Framework == "") == (in.Register == "") {
+		return &custodian.InputError{Field: "framework", Problem: "neither or both of framework and register are given", Allowed: "one of them"}
+	}
+	if in.Register != "" && format == FormatBundle {
+		return &custodian.InputError{Field: "query.format", Problem: "a register has no bundle", Allowed: "json, html, pdf, xlsx, csv"}
+	}
+	if err := x.authorise(createReport, "report", cmp.Or(in.Framework, in.Register)); err != nil {
 		return err
 	}
 	select {
@@ -47,6 +48,23 @@ func (s *server) report(x *exchange) error {
 		return errReports
 	}
 	return x.spooled(contentType, func(w io.Writer) error { return s.cfg.Reports.Report(x.ctx(), in, format, w) })
+}
+
+// reportFormat reads the format asked for, JSON where none is.
+func reportFormat(name string) (format, contentType string, err error) {
+	switch name {
+	case "", FormatJSON:
+		return FormatJSON, typeJSON, nil
+	case FormatHTML:
+		return name, "text/html; charset=utf-8", nil
+	case FormatPDF:
+		return name, "application/pdf", nil
+	case FormatXLSX:
+		return name, "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", nil
+	case FormatBundle, FormatCSV:
+		return name, "application/zip", nil
+	}
+	return "", "", &custodian.InputError{Field: "query.format", Problem: "unknown", Allowed: "json, html, pdf, xlsx, csv, bundle"}
 }
 
 // spooled answers with what fill writes, whole or not at all: it goes to a nameless file first, so that a

@@ -52,6 +52,15 @@ type Ceremony struct {
 		Type string `json:"type"`
 		ID   string `json:"id"`
 	} `json:"target"`
+	Reason  string `json:"reason"`
+	Outcome string `json:"outcome"`
+	// Administrator led it by its script; "" for a ceremony without.
+	Administrator string `json:"administrator"`
+	Lines         []struct {
+		Label  string `json:"label"`
+		Before string `json:"before"`
+		After  string `json:"after"`
+	} `json:"lines"`
 	Requester struct {
 		Kind string `json:"kind,case:ignore"`
 		ID   string `json:"id,case:ignore"`
@@ -70,8 +79,9 @@ type Ceremony struct {
 		At         time.Time `json:"at"`
 	} `json:"votes"`
 	Shares []struct {
-		Person string `json:"person"`
-		Index  int    `json:"index"`
+		Person string    `json:"person"`
+		Index  int       `json:"index"`
+		At     time.Time `json:"at"`
 	} `json:"shares"`
 	// Approvers are the people whose approvals counted when it ran, by the roles and acknowledgements of then.
 	Approvers  []string   `json:"approvers"`

@@ -61,6 +61,7 @@ type view struct {
 	Style     template.CSS
 	StyleHash template.HTMLAttr
 	Bars      []bar
+	Groups    []group
 	Total     int
 	Types     []entryType
 	Glossary  []term
@@ -74,6 +75,7 @@ func newView(r *reports.Report) *view {
 		StyleHash: template.HTMLAttr(fmt.Sprintf(`content="default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'"`,
 			base64.StdEncoding.EncodeToString(digest[:]))),
 		Bars:     bars(r.Counts),
+		Groups:   groupsOf(r.Controls),
 		Total:    len(r.Controls),
 		Types:    entryTypes(r.Entries),
 		Glossary: glossary(),

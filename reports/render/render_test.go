@@ -1,18 +1,25 @@
 package render_test
 
 import (
+	"archive/zip"
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/csv"
+	"errors"
 	"html"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/xuri/excelize/v2"
 
 	"conclave/custodian"
 	"conclave/custodian/key"
+	"conclave/custodian/oversight"
 	"conclave/reports"
 	"conclave/reports/control"
 	"conclave/reports/internal/fixture"
@@ -88,25 +95,100 @@ func TestJSONIsTheReport(t *testing.T) {
 	require.Equal(t, string(want), string(got))
 }
 
-// TestSpecimen writes a page with every verdict to the file that CONCLAVE_SPECIMEN names, to be looked at.
+// TestSpecimen writes reports with every verdict into the directory that CONCLAVE_SPECIMEN names, to be looked at.
 func TestSpecimen(t *testing.T) {
 	t.Parallel()
 	r := fixture.New(t, custodian.Development, func(h *fixture.History) {
 		h.AddKey("cards-test", "test", key.CardholderData, h.Versions[0].CheckValue)
 		h.People[1].Acknowledgement.ExpiresAt = fixture.Days(10)
+		h.People[2].Name = "Chén 陈 <b>"
 		h.Versions[0].OUPEnd = fixture.Days(6)
+		h.Attestations = append(h.Attestations, fixture.Attest("a-idle", oversight.AttestAnswer, oversight.Met, 200, "pci-dss-4.0.1:8.2.8"),
+			fixture.Attest("a-places", oversight.AttestCompensating, "", 200, "pci-dss-4.0.1:3.7.8"))
 	}).Report(t)
-	r.Controls[9].Result = control.Result{Verdict: control.NoEvidence, Summary: "Nothing to look at."}
-	r.Controls[13].Result = control.Result{Verdict: control.NotApplicable, Summary: "Does not arise here."}
-	r.Counts = map[string]int{}
-	for _, c := range r.Controls {
-		r.Counts[string(c.Result.Verdict)]++
-	}
 	text := page(t, r)
 	for _, v := range control.Verdicts() {
 		require.Contains(t, text, string(v))
 	}
-	if name := os.Getenv("CONCLAVE_SPECIMEN"); name != "" {
-		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	dir := os.Getenv("CONCLAVE_SPECIMEN")
+	for name, write := range map[string]func(io.Writer, *reports.Report) error{"report.html": render.HTML, "report.pdf": render.PDF, "report.xlsx": render.XLSX, "report.zip": render.CSV} {
+		var first, second bytes.Buffer
+		require.NoError(t, write(&first, r), name)
+		require.NoError(t, write(&second, r), name)
+		require.True(t, bytes.Equal(first.Bytes(), second.Bytes()), "%s: the same report gives the same file", name)
+		if dir != "" {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, name), first.Bytes(), 0o600))
+		}
+	}
+}
+
+func TestRegistersInEveryFormat(t *testing.T) {
+	t.Parallel()
+	w := fixture.New(t, custodian.Production, func(h *fixture.History) { h.People[0].Name = "<script>=1+1\u202e" })
+	for _, name := range reports.Registers() {
+		r, err := reports.MakeRegister(t.Context(), w.Source(t), name, fixture.Start(), fixture.Now(), fixture.Now())
+		require.NoError(t, err)
+		for kind, write := range map[string]func(io.Writer, *reports.Register) error{"html": render.RegisterHTML, "pdf": render.RegisterPDF, "xlsx": render.RegisterXLSX,
+			"zip": render.RegisterCSV, "json": render.RegisterJSON} {
+			var out bytes.Buffer
+			require.NoError(t, write(&out, r), "%s %s", name, kind)
+			require.NotEmpty(t, out.Bytes())
+			if kind == "html" {
+				for _, forbidden := range []string{"<script", "\u202e", "http://", "https://", "src="} {
+					require.NotContains(t, out.String(), forbidden, name)
+				}
+			}
+			if dir := os.Getenv("CONCLAVE_SPECIMEN"); dir != "" {
+				require.NoError(t, os.WriteFile(filepath.Join(dir, name+"."+kind), out.Bytes(), 0o600))
+			}
+		}
+	}
+}
+
+// What a spreadsheet would take for a formula is text, in every cell that comes from outside.
+func TestFormulasAreHarmless(t *testing.T) {
+	t.Parallel()
+	r := fixture.New(t, custodian.Production, func(h *fixture.History) {
+		h.People[0].Name = `=cmd|' /C calc'!A0`
+		h.People[1].Name = "@SUM(1+1)*cmd"
+		h.Keystores[0].Location = "  +1+1"
+		h.Assets[0].Label = "-2+3"
+	}).Report(t)
+	var archive, book bytes.Buffer
+	require.NoError(t, render.CSV(&archive, r))
+	z, err := zip.NewReader(bytes.NewReader(archive.Bytes()), int64(archive.Len()))
+	require.NoError(t, err)
+	seen := false
+	for _, f := range z.File {
+		in, err := f.Open()
+		require.NoError(t, err)
+		lines, err := csv.NewReader(in).ReadAll()
+		if !errors.Is(err, csv.ErrFieldCount) {
+			require.NoError(t, err)
+		}
+		for _, line := range lines {
+			for _, text := range line {
+				require.False(t, text != "" && strings.ContainsRune("=+@", rune(strings.TrimSpace(text + "x")[0])), "%s: %q", f.Name, text)
+				seen = seen || strings.HasPrefix(text, "'=cmd")
+			}
+		}
+	}
+	require.True(t, seen, "the name is there, as text")
+	require.NoError(t, render.XLSX(&book, r))
+	x, err := excelize.OpenReader(bytes.NewReader(book.Bytes()))
+	require.NoError(t, err)
+	require.Contains(t, x.GetSheetList(), "3.7.8")
+	for _, sheet := range x.GetSheetList() {
+		rows, err := x.GetRows(sheet)
+		require.NoError(t, err)
+		for i, row := range rows {
+			for j := range row {
+				at, err := excelize.CoordinatesToCellName(j+1, i+1)
+				require.NoError(t, err)
+				formula, err := x.GetCellFormula(sheet, at)
+				require.NoError(t, err)
+				require.Empty(t, formula)
+			}
+		}
 	}
 }

@@ -17,18 +17,29 @@ import (
 
 func functions() template.FuncMap {
 	return template.FuncMap{
-		"anchor":  func(id string) string { return "c-" + strings.ReplaceAll(id, ".", "-") },
-		"class":   func(v control.Verdict) string { return "v-" + strings.ReplaceAll(string(v), " ", "-") },
-		"mark":    mark,
-		"moment":  moment,
-		"day":     func(t time.Time) string { return t.UTC().Format("2 January 2006") },
-		"cell":    cell,
-		"numeric": func(t control.ColumnType) bool { return t == control.Integer },
-		"column":  func(t control.Table, i int) control.Column { return t.Columns[i] },
-		"short":   short,
-		"known":   verification,
-		"digest":  func(s string) string { return s[:min(16, len(s))] },
+		"anchor":     func(id string) string { return "c-" + anchorOf(id) },
+		"class":      func(v control.Verdict) string { return "v-" + strings.ReplaceAll(string(v), " ", "-") },
+		"mark":       mark,
+		"groupsHigh": func(g []group) int { return len(g) * groupHigh },
+		"moment":     moment,
+		"day":        day,
+		"cell":       cell,
+		"numeric":    func(t control.ColumnType) bool { return t == control.Integer },
+		"column":     func(t control.Table, i int) control.Column { return t.Columns[i] },
+		"short":      short,
+		"known":      verification,
+		"digest":     func(s string) string { return s[:min(16, len(s))] },
 	}
+}
+
+// anchorOf makes an id of a page's part of a control's id: letters, digits and hyphens.
+func anchorOf(id string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, id)
 }
 
 // mark is a verdict's sign, so that no reader depends on colour.
@@ -44,6 +55,19 @@ func mark(v control.Verdict) string {
 		return "–"
 	}
 	return "○"
+}
+
+// rfc3339 is the form of times in files for programs.
+const rfc3339 = time.RFC3339
+
+func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
+
+// facts are what every page of evidence says of where it comes from.
+func facts(i control.Instance, from, to, asOf, made time.Time, c reports.Checkpoint) [][2]string {
+	return [][2]string{
+		{"Instance", fmt.Sprintf("%s (%s mode)", i.Name, i.Mode)}, {"Instance id", i.ID}, {"Period", moment(from) + " up to " + moment(to)}, {"State as of", moment(asOf)},
+		{"Ledger checkpoint", fmt.Sprintf("%d entries, root %s", c.Size, c.Root)}, {"Made", moment(made)},
+	}
 }
 
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }

@@ -152,3 +152,28 @@ func documents(c control.Control) control.Evaluator {
 		return r
 	}
 }
+
+// Shares lists the shares of epochs in force.
+func Shares(ev *control.Evidence) *control.Table { return shareRegister(ev) }
+
+// PhysicalForms lists what of a share one can hold.
+func PhysicalForms(ev *control.Evidence) *control.Table {
+	t := table("Physical forms of shares", "form|id", "of share", "kind", "state", "site", "container", "bag")
+	for _, x := range ev.ShareForms {
+		if v := x.Value; !v.RegisteredAt.After(ev.Now) {
+			t.Note(control.Info, "", control.Proves(x.Ref), v.ID, people.ShareID(v.Set, v.Epoch, v.Index), string(v.Kind), string(v.State), v.Site, v.Container, v.Serial)
+		}
+	}
+	return t
+}
+
+// TokenRegister lists the tokens in force.
+func TokenRegister(ev *control.Evidence) *control.Table {
+	t := table("Tokens in force", "token|id", "kind", "of|id", "made|time", "until|time", "decided by|id")
+	for _, k := range ev.Tokens {
+		if v := k.Value; !v.CreatedAt.After(ev.Now) && v.ExpiresAt.After(ev.Now) && (v.RevokedAt == nil || v.RevokedAt.After(ev.Now)) {
+			t.Note(control.Info, "", control.Proves(k.Ref), v.ID, v.Kind, v.Subject, control.Time(v.CreatedAt), control.Time(v.ExpiresAt), v.CreatedBy)
+		}
+	}
+	return t
+}

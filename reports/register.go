@@ -1,0 +1,249 @@
+package reports
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"conclave/custodian"
+	"conclave/reports/control"
+	"conclave/reports/control/judge"
+)
+
+// RegisterFormat names a register's JSON; it changes when a member changes its meaning.
+const RegisterFormat = "conclave-register-1"
+
+// The registers.
+const (
+	RegisterArchitecture = "architecture" // PCI DSS 4.0.1, 3.6.1.1: the description, and the live inventory of keys and devices
+	RegisterCryptography = "cryptography" // 12.3.3: algorithms and protocols in use
+	RegisterCustodians   = "custodians"   // who holds what, and accepted it when
+	RegisterAccess       = "access"       // 7.2.4: all access, to be gone over and signed
+	RegisterCeremonies   = "ceremonies"   // the binder: each ceremony of the period, who, what, when, signed by whom
+	RegisterDeclared     = "declared"     // what people declared and nobody can prove here
+)
+
+// Registers lists them.
+func Registers() []string {
+	return []string{RegisterAccess, RegisterArchitecture, RegisterCeremonies, RegisterCryptography, RegisterCustodians, RegisterDeclared}
+}
+
+// Register is lists of an instance, at one checkpoint. It judges nothing.
+type Register struct {
+	Format      string           `json:"format"`
+	Register    string           `json:"register"`
+	Title       string           `json:"title"`
+	Instance    control.Instance `json:"instance"`
+	From        time.Time        `json:"from"`
+	To          time.Time        `json:"to"`
+	AsOf        time.Time        `json:"as_of"`
+	GeneratedAt time.Time        `json:"generated_at"`
+	Checkpoint  Checkpoint       `json:"checkpoint"`
+	Intro       []string         `json:"intro"` // paragraphs
+	Parts       []Part           `json:"parts"`
+	// Digest is the SHA-256 of Parts as canonical JSON (RFC 8785), lower-case hex: what a signed review of the list names.
+	Digest string `json:"digest"`
+}
+
+// Part is one section of a register.
+type Part struct {
+	Title  string          `json:"title"`
+	Text   []string        `json:"text,omitempty"` // paragraphs
+	Tables []control.Table `json:"tables,omitempty"`
+}
+
+// Development says that the register is of an instance made for trying out.
+func (r *Register) Development() bool { return r.Instance.Development() }
+
+// maxBinder bounds the ceremonies of one binder, the first ones.
+const maxBinder = 2_000
+
+// MakeRegister lists. Bad requests are a [*custodian.InputError] that names the field.
+func MakeRegister(ctx context.Context, src Source, name string, from, to, now time.Time) (*Register, error) {
+	if !slices.Contains(Registers(), name) {
+		return nil, &custodian.InputError{Field: "register", Problem: fmt.Sprintf("%q is unknown", clip(name)), Allowed: strings.Join(Registers(), ", ")}
+	}
+	if err := checkPeriod(from, to, now); err != nil {
+		return nil, err
+	}
+	ev, err := collect(ctx, src, from.UTC(), to.UTC())
+	if err != nil {
+		return nil, fmt.Errorf("collecting evidence: %w", err)
+	}
+	ev.Scope = control.ScopeEveryKey
+	r := &Register{Format: RegisterFormat, Register: name, Instance: ev.Instance, From: ev.From, To: ev.To, AsOf: ev.Now, GeneratedAt: now.UTC(), Checkpoint: src.Checkpoint()}
+	switch name {
+	case RegisterArchitecture:
+		r.architecture(ev)
+	case RegisterCryptography:
+		r.Title = "Cryptographic inventory"
+		r.Intro = []string{"Every algorithm and protocol in use, where and for what, how strong, and until when it may stay. It is written out of what is in use now. PCI DSS 4.0.1, 12.3.3 wants it reviewed at least once a year: sign with conclave audit attest --kind review --control pci-dss-4.0.1:12.3.3."}
+		r.part("Algorithms and protocols", nil, judge.CryptoInventory(ev))
+		r.part("Modules and devices", nil, judge.KeystoreInventory(ev))
+	case RegisterCustodians:
+		r.Title = "Custodian register"
+		r.Intro = []string{"Everybody with a part in custody: their roles, the shares that they hold, and until when their signed acceptance of the duty stands (PCI DSS 4.0.1, 3.7.8)."}
+		r.part("People", nil, judge.CustodianRegister(ev))
+		r.part("Shares and physical forms", nil, judge.Shares(ev), judge.PhysicalForms(ev))
+	case RegisterAccess:
+		r.Title = "Review of access"
+		r.Intro = []string{"All access in force: people by their roles, applications by their grants and tokens. Go over each line: is it still needed, is it no more than the job needs, is its holder still there? What should end is ended by ceremony (role.change, grant.revoke, token.revoke).",
+			"Then sign: conclave audit attest --kind review --control pci-dss-4.0.1:7.2.4 --days 183 --sha256 with the digest of this list. PCI DSS 4.0.1, 7.2.4 wants it at least every six months."}
+		r.part("Access", nil, judge.AccessRegister(ev), judge.TokenRegister(ev))
+	case RegisterCeremonies:
+		r.binder(ev)
+	case RegisterDeclared:
+		r.Title = "Declared, not proven"
+		r.Intro = []string{"Keys that live elsewhere, paper forms and history from before this instance, as people declared them. Nothing here can be proven by this service; it is on record who said so, when, and until when it counts."}
+		r.part("Declarations", nil, judge.Declared(ev))
+	}
+	return r, r.seal()
+}
+
+func (r *Register) part(title string, text []string, tables ...*control.Table) {
+	p := Part{Title: title, Text: text}
+	for _, t := range tables {
+		p.Tables = append(p.Tables, *t)
+	}
+	r.Parts = append(r.Parts, p)
+}
+
+func (r *Register) seal() error {
+	raw, err := canonicalJSON(r.Parts)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(raw)
+	r.Digest = hex.EncodeToString(sum[:])
+	return nil
+}
+
+// JSON is the register as canonical JSON (RFC 8785).
+func (r *Register) JSON() ([]byte, error) { return canonicalJSON(r) }
+
+func canonicalJSON(v any) ([]byte, error) {
+	raw, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return nil, fmt.Errorf("encoding register: %w", err)
+	}
+	value := jsontext.Value(raw)
+	if err := value.Canonicalize(); err != nil {
+		return nil, fmt.Errorf("canonicalising register: %w", err)
+	}
+	return value, nil
+}
+
+// architecture describes what is there, from the rows: nothing in it is kept by hand.
+func (r *Register) architecture(ev *control.Evidence) {
+	r.Title = "Cryptographic architecture and inventory of keys"
+	r.Intro = []string{"The description that PCI DSS 4.0.1, 3.6.1.1 asks of service providers, as it is now: how keys are guarded, every key with algorithm, strength, use and expiry, every device with type and location, and proof that production and test share no key.",
+		"Data keys are made for applications by keys of this service and wrapped by them; the service keeps none of them. A key lives in a keystore. A keystore does nothing until custodians bring shares of its activation secret; the secret itself is stored nowhere. All that is done is recorded in a signed Merkle log before it is answered."}
+	guards := control.NewTable("What guards the keys of each keystore", control.Column{Name: "keystore", Type: control.ID}, control.Column{Name: "keys are", Type: control.Text},
+		control.Column{Name: "activated by", Type: control.Text}, control.Column{Name: "location", Type: control.Text}, control.Column{Name: "key versions", Type: control.Integer})
+	for _, ks := range ev.Keystores {
+		if ks.Value.RegisteredAt.After(ev.Now) {
+			continue
+		}
+		form, by, proof := "wrapped in the database under the keystore's activation secret", "nobody: it needs no secret", control.Proves(ks.Ref)
+		if ks.Value.Capabilities.StoresKeys {
+			form = "inside the device, and never leave it"
+		}
+		if set := ev.ShareSet(ks.Value.ShareSet); set != nil {
+			proof.Rows = append(proof.Rows, set.Ref)
+			by = fmt.Sprintf("%d of %d custodians (%s)", set.Value.Threshold, set.Value.Total, set.Value.ID)
+		}
+		held := 0
+		for _, v := range ev.Versions {
+			if v.Value.Keystore == ks.Value.ID && !v.Value.GeneratedAt.After(ev.Now) && control.StateAt(v.Value, ev.Now) != "destroyed" {
+				held++
+			}
+		}
+		guards.Note(control.Info, "", proof, ks.Value.ID, form, by, ks.Value.Location, control.Int(held))
+	}
+	shared := judge.Architecture(context.Background(), ev)
+	r.part("How keys are guarded", nil, guards)
+	r.part("Keys", []string{shared.Summary}, judge.KeyInventory(ev))
+	r.part("Devices and modules", nil, judge.KeystoreInventory(ev))
+	r.part("Which application uses which key", nil, judge.AccessRegister(ev))
+	r.part("Algorithms and protocols", nil, judge.CryptoInventory(ev))
+	r.part("Keys that live elsewhere, as declared", nil, judge.Declared(ev))
+}
+
+// binder lists each ceremony that ended in the period.
+func (r *Register) binder(ev *control.Evidence) {
+	r.Title = "Ceremony binder"
+	var in []control.Record[control.Ceremony]
+	for _, c := range ev.Ceremonies {
+		if c.Value.EndedAt != nil && ev.InPeriod(*c.Value.EndedAt) {
+			in = append(in, c)
+		}
+	}
+	slices.SortStableFunc(in, func(a, b control.Record[control.Ceremony]) int { return a.Value.EndedAt.Compare(*b.Value.EndedAt) })
+	r.Intro = []string{fmt.Sprintf("Every ceremony that ended in the period, oldest first: %d. Each signature covers the exact statement that names what is done, to what, under which policy; it is kept in the ceremony's row, and the evidence bundle carries it.", len(in))}
+	if len(in) > maxBinder {
+		r.Intro = append(r.Intro, fmt.Sprintf("Here are the first %d. Ask for a shorter period for the rest.", maxBinder))
+		in = in[:maxBinder]
+	}
+	for _, c := range in {
+		r.part(c.Value.ID+": "+c.Value.Title, ceremonyText(c.Value), ceremonyTables(c)...)
+	}
+}
+
+func ceremonyText(c control.Ceremony) []string {
+	class := map[string]string{"G": "governed", "S": "attended by share holders", "P": "protective: one person, at once, reviewed", "A": "rests on an earlier decision", "D": "direct: one person"}[c.Class]
+	by := c.Requester.Kind + " " + c.Requester.ID
+	if c.Requester.CalledBy != "" {
+		by += ", called by " + c.Requester.CalledBy
+	}
+	out := []string{fmt.Sprintf("%s, %s. Asked by %s at %s; ended %s: %s.", c.Operation, class, by, control.Time(c.ProposedAt), control.Time(*c.EndedAt), c.State)}
+	if c.Reason != "" {
+		out = append(out, "Reason: "+c.Reason)
+	}
+	if c.Outcome != "" {
+		out = append(out, "Outcome: "+c.Outcome)
+	}
+	if c.Cites != "" {
+		out = append(out, "Rests on ceremony "+c.Cites+".")
+	}
+	if c.Administrator != "" {
+		out = append(out, "Led by its script by "+c.Administrator+".")
+	}
+	for _, d := range c.Deviations {
+		out = append(out, "Deviation: "+d)
+	}
+	return out
+}
+
+func ceremonyTables(c control.Record[control.Ceremony]) []*control.Table {
+	what := control.NewTable("What was decided", control.Column{Name: "matter", Type: control.Text}, control.Column{Name: "before", Type: control.Text}, control.Column{Name: "after", Type: control.Text})
+	proof := control.Proves(c.Ref)
+	for _, l := range c.Value.Lines {
+		what.Note(control.Info, "", proof, l.Label, l.Before, l.After)
+	}
+	who := control.NewTable("Who signed", control.Column{Name: "person", Type: control.ID}, control.Column{Name: "did", Type: control.Text}, control.Column{Name: "at", Type: control.Instant},
+		control.Column{Name: "with key", Type: control.ID}, control.Column{Name: "counted when it ran", Type: control.Text})
+	for _, v := range c.Value.Votes {
+		counted := ""
+		if slices.Contains(c.Value.Approvers, v.Person) {
+			counted = "yes"
+		}
+		who.Note(control.Info, "", proof, v.Person, v.Decision, control.Time(v.At), v.Credential, counted)
+	}
+	for _, s := range c.Value.Shares {
+		who.Note(control.Info, "", proof, s.Person, fmt.Sprintf("brought share %d of %s", s.Index, c.Value.ShareSet), control.Time(s.At), "", "yes")
+	}
+	var out []*control.Table
+	for _, t := range []*control.Table{what, who} {
+		if t.Total > 0 {
+			out = append(out, t)
+		}
+	}
+	return out
+}
