@@ -24,6 +24,16 @@ type backups struct {
 	notBefore map[string]time.Duration   // by params, monotonic
 	journals  map[string]*backup.Journal // by path
 	missing   map[string]bool            // copies out of retention whose file is not there: said once
+	published map[string]publication     // journals in an object store, by place
+}
+
+// publishEvery is how often a journal in an object store, which is stored whole each time, is brought up to date (ours).
+const publishEvery = 10 * time.Second
+
+// publication is how far the object of a journal goes, and when it is next looked at, monotonic.
+type publication struct {
+	next      uint64
+	notBefore time.Duration
 }
 
 // Journal writes the journals on beside this node's newest copies. Every replica calls it, every few seconds, apart from
@@ -41,7 +51,7 @@ func (e *Engine) BackUp(ctx context.Context, copying bool) error {
 	if e.env.Copier == nil {
 		return nil
 	}
-	errs := []error{e.deleteExpired(ctx)}
+	errs := []error{e.deleteExpired(ctx, copying)}
 	if copying {
 		errs = append(errs, e.copyDue(ctx))
 	}
@@ -79,18 +89,18 @@ func underWay(view *store.View, s operation.Scheduled) bool {
 }
 
 // deleteExpired deletes files that retention no longer keeps, and records each once it is gone.
-func (e *Engine) deleteExpired(ctx context.Context) error {
+func (e *Engine) deleteExpired(ctx context.Context, copying bool) error {
 	var errs []error
 	for _, c := range operation.Copies(e.store.View(), "", backup.CopyExpired) {
-		if c.Node != e.door.Node() {
-			continue // written on another node, which has the directory
+		if _, _, object := backup.Object(c.File); !e.env.Copier.Reaches(e.door.Node(), c) || object && !copying {
+			continue // written on another node, which has the directory; or another's turn
 		}
-		gone, err := operation.RemoveCopy(c, e.oldest(c))
+		gone, err := e.env.Copier.RemoveCopy(ctx, c, e.oldest(c))
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		if !gone && !operation.Writes(e.store.View(), e.door.Node(), c) {
+		if !gone && !e.env.Copier.Writes(ctx, e.store.View(), e.door.Node(), c) {
 			if !e.copies.missing[c.ID] {
 				e.copies.missing[c.ID] = true
 				e.log.Warn("a copy that is to be deleted is not where it was written, and counts until people say that it is gone (backup delete --gone)", "backup", c.ID, "file", c.File)
@@ -158,7 +168,8 @@ func segment(view *store.View, c *backup.Copy) string {
 // writeJournal brings one segment up to a control entry's number, or to the end of the ledger.
 func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64, nodes []ledger.NodeKey) error {
 	view, note := e.store.Published()
-	path := segment(view, c)
+	place := segment(view, c)
+	path := e.env.Copier.JournalPath(place)
 	j := e.copies.journals[path]
 	if j == nil {
 		begin, seq := c.Control, c.Size
@@ -172,7 +183,7 @@ func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64,
 		e.copies.journals[path] = j
 	}
 	if j.Next() >= min(until, view.Head().ControlCount) {
-		return nil
+		return e.publishJournal(ctx, place, j.Next())
 	}
 	b := &blockWriter{journal: j, view: view, note: string(note), until: until}
 	err := e.store.ControlEntries(ctx, j.Seq(), b.add)
@@ -183,7 +194,27 @@ func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64,
 		delete(e.copies.journals, path) // read it again: what is on disk decides
 		return fmt.Errorf("journal of backup %s: %w", c.ID, err)
 	}
-	return nil
+	return e.publishJournal(ctx, place, j.Next())
+}
+
+// publishJournal brings the object of a journal up to its file, now and then. What the object lacks meanwhile is in the file.
+func (e *Engine) publishJournal(ctx context.Context, place string, next uint64) error {
+	if _, _, object := backup.Object(place); !object {
+		return nil
+	}
+	last, now := e.copies.published[place], e.clock.Elapsed()
+	if last.next == next || now < last.notBefore {
+		return nil
+	}
+	last.notBefore = now + publishEvery
+	err := e.env.Copier.PublishJournal(ctx, place)
+	if err == nil {
+		last.next = next
+	} else {
+		err = fmt.Errorf("publishing journal %s: %w", place, err)
+	}
+	e.copies.published[place] = last
+	return err
 }
 
 // errEnough ends a walk over control entries; it never leaves this file.

@@ -105,7 +105,7 @@ func New(cfg Config) (*Engine, error) {
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
 		health: healthCache{turn: make(chan struct{}, 1)}, budget: newBudget(cfg.Clock, cfg.Allowance),
-		copies: &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}, missing: map[string]bool{}},
+		copies: &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}, missing: map[string]bool{}, published: map[string]publication{}},
 	}
 	view := e.store.View()
 	confirmation, revision := confirmedClock(view)

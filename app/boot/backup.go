@@ -2,9 +2,13 @@ package boot
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"conclave/app/config"
+	"conclave/app/objectstore"
 	"conclave/ceremony/operation"
 	"conclave/custodian/backup"
 	"conclave/custodian/ledger"
@@ -12,9 +16,22 @@ import (
 )
 
 // copier is what this process writes backups with.
-func (s *service) copier() *operation.Copier {
-	return &operation.Copier{Keys: func() (*backup.Keys, error) { return readKeyFiles(s.cfg) }, Signer: s.node.signer, NodeKey: s.node.pinned,
-		LogKeys: []string{s.logKey.VerifierKey}, Program: s.version}
+func (s *service) copier() (*operation.Copier, error) {
+	c := &operation.Copier{Keys: func() (*backup.Keys, error) { return readKeyFiles(s.cfg) }, Signer: s.node.signer, NodeKey: s.node.pinned,
+		LogKeys: []string{s.logKey.VerifierKey}, Program: s.version, Journals: s.cfg.JournalDir()}
+	if s.cfg.S3.Region == "" {
+		return c, nil
+	}
+	if err := os.Mkdir(s.cfg.JournalDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, fmt.Errorf("making the directory of journals: %w", err)
+	}
+	objects, err := objectstore.New(objectstore.Config{Endpoint: s.cfg.S3.Endpoint, Region: s.cfg.S3.Region, CredentialsFile: s.cfg.S3.CredentialsFile,
+		CAFile: s.cfg.S3.CAFile, PathStyle: s.cfg.S3.PathStyle})
+	if err != nil {
+		return nil, err
+	}
+	c.Objects = objects
+	return c, nil
 }
 
 // keyFiles are the node's key files, in the places where a backup keeps each.

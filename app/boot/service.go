@@ -123,8 +123,12 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	if err != nil {
 		return err
 	}
+	copier, err := s.copier()
+	if err != nil {
+		return err
+	}
 	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: s.driver,
-		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Copier: s.copier(), Clock: s.clock, Logger: s.log})
+		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Copier: copier, Clock: s.clock, Logger: s.log})
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func backupSchedule() *cobra.Command {
 			"What is left out of a change stays as it is.",
 	}
 	p := newParams(c)
-	p.text("directory", "directory", "", "absolute path of an existing directory on the node")
+	p.text("directory", "directory", "", "absolute path of an existing directory on the node, or s3://BUCKET/PREFIX")
 	p.number("every-minutes", "every_minutes", "minutes between copies")
 	p.number("keep", "keep", "copies that stay")
 	set := c.Flags().String("share-set", "", "id of the share set that opens the copies: makes a new backup key")

@@ -27,6 +27,7 @@ type Config struct {
 	Limits   Limits   `koanf:"limits"`
 	PKCS11   PKCS11   `koanf:"pkcs11"`
 	Export   Export   `koanf:"export"`
+	S3       S3       `koanf:"s3"`
 }
 
 // TLS says with which certificate the server answers and whose clients it talks to.
@@ -171,6 +172,7 @@ func (c *Config) Validate() error {
 		c.checkLimits(),
 		c.checkPKCS11(),
 		c.checkExport(),
+		c.checkS3(),
 	}
 	for _, err := range checks {
 		if err != nil {

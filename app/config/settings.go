@@ -72,6 +72,11 @@ func Settings() []Setting {
 		{Key: "export.otlp", Kind: Text, Help: "https URL of an OpenTelemetry collector, ending in /v1/logs"},
 		{Key: "export.otlp_ca", Kind: Text, Help: "PEM file with the authorities trusted there"},
 		{Key: "export.otlp_token_file", Kind: Text, Help: "file with a bearer token for it"},
+		{Key: "s3.region", Kind: Text, Help: "region of an object store with the S3 API that backups may go to; none by default"},
+		{Key: "s3.endpoint", Kind: Text, Help: "https URL of the object store (default: AWS's own of the region)"},
+		{Key: "s3.credentials_file", Kind: Text, Help: "file with aws_access_key_id and aws_secret_access_key, mode 0600 (default: the environment)"},
+		{Key: "s3.ca_file", Kind: Text, Help: "PEM file with the authorities that the endpoint's certificate is verified against (default: the system's)"},
+		{Key: "s3.path_style", Kind: Boolean, Default: "false", Help: "name the bucket in the path, not in the host, as most stores but AWS's want it"},
 	}
 }
 

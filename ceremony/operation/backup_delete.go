@@ -69,24 +69,25 @@ type deletion struct {
 }
 
 // Effect deletes the file where this node wrote it. One that is not where it should be is gone only where this node can
-// tell: see [Writes].
-func (o backupDelete) Effect(_ context.Context, env Env, in Input, effectID string, _ *secret.Bytes) (Effect, error) {
-	return o.delete(env, in, effectID, false)
+// tell: see [Copier.Writes].
+func (o backupDelete) Effect(ctx context.Context, env Env, in Input, effectID string, _ *secret.Bytes) (Effect, error) {
+	return o.delete(ctx, env, in, effectID, false)
 }
 
-func (o backupDelete) delete(env Env, in Input, effectID string, again bool) (Effect, error) {
+func (o backupDelete) delete(ctx context.Context, env Env, in Input, effectID string, again bool) (Effect, error) {
 	view, node := env.Custodian.View(), env.Custodian.Node()
 	p, c, err := o.read(view, in)
 	if err != nil {
 		return Effect{}, err
 	}
-	d := deletion{Deferred: !p.Gone && c.Node != node}
-	if c.Node == node {
-		gone, err := RemoveCopy(c, false)
+	reaches := env.Copier.Reaches(node, c)
+	d := deletion{Deferred: !p.Gone && !reaches}
+	if reaches {
+		gone, err := env.Copier.RemoveCopy(ctx, c, false)
 		if err != nil {
 			return Effect{}, err
 		}
-		if !gone && !again && !p.Gone && !Writes(view, node, c) {
+		if !gone && !again && !p.Gone && !env.Copier.Writes(ctx, view, node, c) {
 			return Effect{}, fmt.Errorf("%s is not there, and this node does not write backups there now: bring the directory back, or propose it as gone, which whoever approves attests", c.File)
 		}
 	}
@@ -95,8 +96,8 @@ func (o backupDelete) delete(env Env, in Input, effectID string, again bool) (Ef
 }
 
 // Recover deletes again: deleting twice is deleting once, and the intent is on record.
-func (o backupDelete) Recover(_ context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
-	effect, err := o.delete(env, in, effectID, true)
+func (o backupDelete) Recover(ctx context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
+	effect, err := o.delete(ctx, env, in, effectID, true)
 	return effect, err == nil, err
 }
 

@@ -55,7 +55,7 @@ func (o backupRun) Prepare(_ context.Context, env Env, view *store.View, in Inpu
 		Title:  fmt.Sprintf("Copy this instance to %s", s.Directory),
 		Lines:  []Line{{Label: "schedule", After: s.ID}, {Label: "opens with", After: fmt.Sprintf("%d of %d shares of set %s, epoch %d", set.Threshold, set.Total, set.ID, s.Epoch)}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "backup_schedule", ID: s.ID}, Precedent: s.DecidedBy}}
-	plan.Deny = append(unable(env), enough(view, s, in)...)
+	plan.Deny = append(unable(env, s.Directory), enough(view, s, in)...)
 	if s.Status != backup.ScheduleActive {
 		plan.Deny = append(plan.Deny, refusal("schedule_stopped", "schedule "+s.ID+" is stopped", "decide on it anew (backup.schedule)"))
 	}
@@ -150,8 +150,16 @@ func copied(c *backup.Copy) (Effect, error) {
 	return Effect{ID: c.ID, Data: data}, nil
 }
 
+func madeOf(effect Effect) (*backup.Copy, error) {
+	made := new(backup.Copy)
+	if err := json.Unmarshal(effect.Data, made, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("reading what was made: %w", err)
+	}
+	return made, nil
+}
+
 // Recover adopts a file that was finished before a crash, and takes away one that was not.
-func (o backupRun) Recover(_ context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
+func (o backupRun) Recover(ctx context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
 	c, err := o.copying(env, in, effectID)
 	if err != nil {
 		return Effect{}, false, err
@@ -161,14 +169,14 @@ func (o backupRun) Recover(_ context.Context, env Env, in Input, effectID string
 		return Effect{}, false, err
 	}
 	defer unlock()
-	whole, err := c.find()
+	whole, err := c.find(ctx)
 	if err != nil {
 		return Effect{}, false, err
 	}
 	if whole == "" {
-		return Effect{}, false, remove(c.partial())
+		return Effect{}, false, c.discard(ctx)
 	}
-	made, err := c.describe(whole)
+	made, err := c.describe(ctx, whole)
 	if err != nil {
 		return Effect{}, false, err
 	}
@@ -177,9 +185,9 @@ func (o backupRun) Recover(_ context.Context, env Env, in Input, effectID string
 }
 
 func (o backupRun) Complete(_ context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error) {
-	made := new(backup.Copy)
-	if err := json.Unmarshal(effect.Data, made, json.RejectUnknownMembers(true)); err != nil {
-		return Result{}, fmt.Errorf("reading what was made: %w", err)
+	made, err := madeOf(effect)
+	if err != nil {
+		return Result{}, err
 	}
 	s, _, err := o.read(tx.View(), in)
 	if err != nil {
@@ -239,23 +247,23 @@ func Copies(view *store.View, schedule string, status backup.CopyStatus) []*back
 }
 
 // Undo removes a copy that could not be registered: nobody would know of it.
-func (o backupRun) Undo(_ context.Context, env Env, in Input, effect Effect) error {
+func (o backupRun) Undo(ctx context.Context, env Env, in Input, effect Effect) error {
 	c, err := o.copying(env, in, effect.ID)
 	if err != nil {
 		return err
 	}
-	whole, err := c.find()
-	if err != nil || whole == "" {
+	made, err := madeOf(effect)
+	if err != nil {
 		return err
 	}
-	return remove(whole)
+	return c.copier.remove(ctx, made.File)
 }
 
 // Stray removes a copy that this node wrote although another one made the copy that is on record.
 func (o backupRun) Stray(ctx context.Context, env Env, in Input, effect Effect) error {
 	kept, _, err := store.Get[backup.Copy](env.Custodian.View(), custodian.KindBackup, effect.ID)
-	if err == nil && kept.Node == env.Custodian.Node() {
-		return nil
+	if made, unread := madeOf(effect); unread != nil || err == nil && kept.File == made.File && kept.Node == env.Custodian.Node() {
+		return unread
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err

@@ -114,7 +114,7 @@ func (o *planned) readSet(view *store.View) error {
 	})
 }
 
-func (o backupSchedule) Prepare(_ context.Context, _ Env, view *store.View, in Input) (Plan, error) {
+func (o backupSchedule) Prepare(_ context.Context, env Env, view *store.View, in Input) (Plan, error) {
 	p, err := o.read(view, in)
 	if err != nil {
 		return Plan{}, err
@@ -136,8 +136,11 @@ func (o backupSchedule) Prepare(_ context.Context, _ Env, view *store.View, in I
 		{Label: "every", Before: words(p.before), After: s.Interval().String()},
 		{Label: "copies that stay", Before: count(old.Keep), After: count(s.Keep)},
 	}
+	if s.Status == backup.ScheduleActive {
+		plan.Deny = noObjects(env, s.Directory)
+	}
 	if p.set != nil {
-		plan.Deny = strongHolders(view, p.old, p.set, p.params.ShareSet.Holders)
+		plan.Deny = append(plan.Deny, strongHolders(view, p.old, p.set, p.params.ShareSet.Holders)...)
 		plan.Lines = append(plan.Lines,
 			Line{Label: "backup key", Before: old.KeyID, After: fmt.Sprintf("a new one: %d of %d shares of set %s, epoch %d, open what is copied from now on", p.set.Threshold, p.set.Total, p.set.ID, p.set.Epoch)},
 			Line{Label: "holders", After: list(p.params.ShareSet.Holders)})

@@ -30,18 +30,26 @@ type Copier struct {
 	NodeKey ledger.NodeKey               // its public half, as trust files pin it
 	LogKeys []string                     // verifier keys of the log
 	Program string                       // version of this program
+	// Objects is the object store that this process is configured for, nil for none; Journals the directory in which it
+	// keeps the journals of copies that are there, since they grow by lines.
+	Objects  Objects
+	Journals string
 }
 
 // ErrBusy: another process is writing to the directory.
 var ErrBusy = errors.New("another backup is being written to this directory")
 
 // Trust is what this instance's own backups are verified against when they are read back.
-func (c *Copier) Trust(in custodian.Instance, now time.Time) (*ledger.TrustFile, error) {
+func (c *Copier) Trust(view *store.View, in custodian.Instance, now time.Time) (*ledger.TrustFile, error) {
+	nodes, err := custodian.NodeKeys(view, true) // any of them may have made it, also one that is revoked since
+	if err != nil {
+		return nil, err
+	}
 	origin, err := ledger.Origin(in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &ledger.TrustFile{Instance: in.ID, Origin: origin, Mode: string(in.Mode), LogKeys: c.LogKeys, NodeKeys: []ledger.NodeKey{c.NodeKey}, CreatedAt: now}, nil
+	return &ledger.TrustFile{Instance: in.ID, Origin: origin, Mode: string(in.Mode), LogKeys: c.LogKeys, NodeKeys: append(nodes, c.NodeKey), CreatedAt: now}, nil
 }
 
 // copying is one backup being made.
@@ -61,7 +69,10 @@ func (c *copying) partial() string {
 }
 
 // find looks for the whole file of this backup; "" where there is none.
-func (c *copying) find() (string, error) {
+func (c *copying) find(ctx context.Context) (string, error) {
+	if _, _, object := backup.Object(c.schedule.Directory); object {
+		return c.findObject(ctx)
+	}
 	found, err := os.ReadDir(c.schedule.Directory)
 	if err != nil {
 		return "", fmt.Errorf("looking into the backup directory: %w", err)
@@ -79,6 +90,9 @@ const lockName = ".conclave-backup.lock"
 
 // lock keeps a second writer out of the directory until unlock.
 func (c *copying) lock() (unlock func() error, err error) {
+	if _, _, object := backup.Object(c.schedule.Directory); object { // there the name alone keeps a second one out
+		return func() error { return nil }, nil
+	}
 	f, err := os.OpenFile(filepath.Join(c.schedule.Directory, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("the backup directory cannot be written to (it must exist; an absent mount is not made up for): %w", err)
@@ -91,16 +105,19 @@ func (c *copying) lock() (unlock func() error, err error) {
 
 // make writes the backup beside its name, reads it back and verifies it, and only then gives it its name.
 func (c *copying) make(ctx context.Context) (_ *backup.Copy, err error) {
+	if _, _, object := backup.Object(c.schedule.Directory); object {
+		return c.makeObject(ctx)
+	}
 	unlock, err := c.lock()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if whole, err := c.find(); err != nil || whole != "" { // made before a crash
+	if whole, err := c.find(ctx); err != nil || whole != "" { // made before a crash
 		if err != nil {
 			return nil, err
 		}
-		return c.describe(whole)
+		return c.describe(ctx, whole)
 	}
 	temp := c.partial()
 	if err := remove(temp); err != nil { // left by a process that died
@@ -109,7 +126,7 @@ func (c *copying) make(ctx context.Context) (_ *backup.Copy, err error) {
 	if err := c.write(ctx, temp); err != nil {
 		return nil, errors.Join(err, remove(temp))
 	}
-	if _, err := c.describe(temp); err != nil {
+	if _, err := c.describe(ctx, temp); err != nil {
 		return nil, errors.Join(fmt.Errorf("reading the backup back: %w", err), remove(temp))
 	}
 	named := backup.Manifest{ID: c.id, Schedule: c.schedule.ID, CreatedAt: c.in.Now}
@@ -117,19 +134,31 @@ func (c *copying) make(ctx context.Context) (_ *backup.Copy, err error) {
 	if err := publish(temp, final); err != nil {
 		return nil, errors.Join(err, remove(temp))
 	}
-	return c.describe(final)
+	return c.describe(ctx, final)
 }
 
 func (c *copying) write(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("creating the backup: %w", err)
+	}
+	err = c.stream(ctx, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing the backup: %w", err)
+	}
+	return nil
+}
+
+// stream writes the whole backup, in bounded memory.
+func (c *copying) stream(ctx context.Context, to io.Writer) error {
 	keys, err := c.copier.Keys()
 	if err != nil {
 		return fmt.Errorf("reading the node's keys: %w", err)
 	}
 	defer keys.Wipe()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("creating the backup: %w", err)
-	}
 	var w *backup.Writer
 	err = c.env.Custodian.Store().Export(ctx, func(r store.Record) error {
 		if r.Type != store.RecordHead {
@@ -139,7 +168,7 @@ func (c *copying) write(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		if w, err = backup.NewWriter(f, m, keys, c.copier.Signer); err != nil {
+		if w, err = backup.NewWriter(to, m, keys, c.copier.Signer); err != nil {
 			return err
 		}
 		return w.Record(r)
@@ -147,13 +176,7 @@ func (c *copying) write(ctx context.Context, path string) error {
 	if err == nil {
 		_, err = w.Close()
 	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("writing the backup: %w", err)
-	}
-	return nil
+	return err
 }
 
 func (c *copying) manifest(note []byte) (backup.Manifest, error) {
@@ -171,12 +194,12 @@ func (c *copying) manifest(note []byte) (backup.Manifest, error) {
 }
 
 // describe verifies a file of this backup to its end and says what the register keeps of it.
-func (c *copying) describe(path string) (*backup.Copy, error) {
-	trust, err := c.copier.Trust(c.in.Instance, c.in.Now)
+func (c *copying) describe(ctx context.Context, path string) (*backup.Copy, error) {
+	trust, err := c.copier.Trust(c.env.Custodian.View(), c.in.Instance, c.in.Now)
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := c.copier.open(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the backup: %w", err)
 	}
@@ -234,8 +257,11 @@ func syncDir(dir string) error {
 }
 
 // RemoveCopy deletes a backup's file, and with it its journals where no older copy needs them. It refuses what is not a
-// backup of this name. gone is false where there was no file, which alone says nothing: see [Writes].
-func RemoveCopy(c *backup.Copy, journals bool) (gone bool, err error) {
+// backup of this name. gone is false where there was no file, which alone says nothing: see [Copier.Writes].
+func (k *Copier) RemoveCopy(ctx context.Context, c *backup.Copy, journals bool) (gone bool, err error) {
+	if _, _, object := backup.Object(c.File); object {
+		return k.removeObject(ctx, c, journals)
+	}
 	f, err := os.Open(c.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
@@ -259,9 +285,9 @@ func RemoveCopy(c *backup.Copy, journals bool) (gone bool, err error) {
 }
 
 // Writes says whether this node writes backups to the directory of a copy, so that a file which is not there is gone: an
-// absent mount, another node's disk, or the disk of a machine that was left behind show no files either.
-func Writes(view *store.View, node string, c *backup.Copy) bool {
-	if c.Node != node || c.LeftBy != "" {
+// absent mount, another node's disk, another bucket, or the disk of a machine that was left behind show no files either.
+func (k *Copier) Writes(ctx context.Context, view *store.View, node string, c *backup.Copy) bool {
+	if !k.Reaches(node, c) || c.LeftBy != "" {
 		return false
 	}
 	for _, r := range store.All[backup.Recovery](view, custodian.KindRecovery) {
@@ -269,8 +295,19 @@ func Writes(view *store.View, node string, c *backup.Copy) bool {
 			return false
 		}
 	}
+	if _, _, object := backup.Object(c.File); object {
+		return k.marked(ctx, c.File)
+	}
 	_, err := os.Lstat(filepath.Join(filepath.Dir(c.File), lockName))
 	return err == nil
+}
+
+// Reaches says whether this node can look after a copy's file: one that it wrote, or one in the object store.
+func (k *Copier) Reaches(node string, c *backup.Copy) bool {
+	if _, _, object := backup.Object(c.File); object {
+		return k != nil && k.Objects != nil
+	}
+	return c.Node == node
 }
 
 // RemoveJournals deletes the segments beside a copy that is gone.
@@ -291,10 +328,19 @@ func isBackup(r io.Reader) bool {
 	return err == nil && string(head) == backup.Magic
 }
 
-// unable refuses what needs a process that writes backups.
-func unable(env Env) []policies.Reason {
-	if env.Copier != nil {
+// noObjects refuses a place in an object store that this process can not reach.
+func noObjects(env Env, place string) []policies.Reason {
+	if _, _, object := backup.Object(place); !object || env.Copier != nil && env.Copier.Objects != nil {
 		return nil
+	}
+	return []policies.Reason{refusal("no_object_store", "this process is configured for no object store, and copies go to "+place,
+		"configure it (s3.region and the settings beside it) on every node, or ask another node")}
+}
+
+// unable refuses what needs a process that writes backups to a place.
+func unable(env Env, place string) []policies.Reason {
+	if env.Copier != nil {
+		return noObjects(env, place)
 	}
 	return []policies.Reason{refusal("no_copier", "this process writes no backups", "ask another node")}
 }

@@ -5,8 +5,6 @@ package backup
 
 import (
 	"encoding/json"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"conclave/custodian/jwk"
@@ -32,7 +30,7 @@ const (
 // "backup_schedule", id ID. Anybody can encrypt to the key; its private half exists only as the shares of ShareSet.
 type Schedule struct {
 	ID           string          `json:"id"`
-	Directory    string          `json:"directory"` // absolute; it must exist, so that an absent mount is noticed
+	Directory    string          `json:"directory"` // absolute, and must exist, so that an absent mount is noticed; or s3://BUCKET/PREFIX
 	EveryMinutes int             `json:"every_minutes"`
 	Keep         int             `json:"keep"` // copies that stay; older ones are deleted
 	ShareSet     string          `json:"share_set"`
@@ -64,13 +62,6 @@ func (s *Schedule) Validate() error {
 	return key.First(checks)
 }
 
-func checkDirectory(dir string) error {
-	if !filepath.IsAbs(dir) || filepath.Clean(dir) != dir || len(dir) > maxPath || dir == "/" || strings.ContainsAny(dir, "\x00\n\r\t") {
-		return &key.FieldError{Field: "directory", Problem: "not a plain absolute path", Allowed: "the absolute path of a directory that exists on the node, as /var/backups/conclave"}
-	}
-	return nil
-}
-
 // PublicKey is the backup key.
 func (s *Schedule) PublicKey() (jwk.Key, error) { return jwk.Parse(s.Key) }
 
@@ -88,7 +79,7 @@ const (
 type Copy struct {
 	ID        string            `json:"id"`
 	Schedule  string            `json:"schedule"`
-	File      string            `json:"file"` // absolute path on the node that wrote it
+	File      string            `json:"file"` // absolute path on the node that wrote it, or its place in an object store: see [Object]
 	Bytes     int64             `json:"bytes"`
 	SHA256    string            `json:"sha256"` // of the whole file, hex
 	Size      uint64            `json:"size"`   // ledger entries in it
