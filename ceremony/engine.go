@@ -132,6 +132,7 @@ func Schema(s store.Schema) store.Schema {
 func (e *Engine) environment(view *store.View) operation.Env {
 	env := e.env
 	env.Policies = e.door.PoliciesOf(view)
+	env.Decided = func(name string, target operation.Target) string { return decided(view, name, target) }
 	return env
 }
 

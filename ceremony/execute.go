@@ -27,6 +27,10 @@ func (e *Engine) run(ctx context.Context, p identity.Principal, id string) (*Cer
 	if problem := e.heldByClock(c); problem != "" {
 		return nil, nil, fmt.Errorf("%w: %s", ErrClockDisagrees, problem)
 	}
+	if e.waits(c) {
+		c, err := e.begin(ctx, p, id)
+		return c, nil, err
+	}
 	switch op := e.ops[c.Operation].(type) {
 	case operation.Compound:
 		return e.runBatch(ctx, p, id, op)
@@ -373,7 +377,7 @@ func (e *Engine) intend(ctx context.Context, p identity.Principal, id string) (c
 
 // combine puts the activation secret together; nil for ceremonies without shares.
 func (e *Engine) combine(c *Ceremony) (*secret.Bytes, error) {
-	if c.ShareSet == "" {
+	if c.ShareSet == "" || e.deferred(c) {
 		return nil, nil
 	}
 	e.mu.Lock()

@@ -192,7 +192,7 @@ func (e *Engine) draft(ctx context.Context, view *store.View, p identity.Princip
 	if err := e.admit(view, p, takes, plan.Quorum.Precedent); err != nil {
 		return err
 	}
-	if takes.Class == policies.Attended && waitOf(takes) > 0 {
+	if e.waitsInMemory(c, takes) {
 		return fmt.Errorf("operation %s asks that shares wait, which they never do in memory: %w", c.Operation, policies.ErrPolicy)
 	}
 	if takes.Shares && plan.ShareSet == "" {

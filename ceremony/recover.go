@@ -149,7 +149,7 @@ func (e *Engine) recoverOne(ctx context.Context, id string) error {
 		return e.adoptLate(ctx, p, id, op, in, effect)
 	case len(c.Components) > 0:
 		return e.reopen(ctx, p, id)
-	case c.ShareSet != "":
+	case c.ShareSet != "" && !e.deferred(c):
 		e.endEffect(ctx, p, id, Failed, "fail", errors.New("the process ended before it was done; nothing was changed, the shares must be brought again"))
 		return nil
 	}

@@ -282,6 +282,16 @@ type Initialiser interface {
 	Initialise(ctx context.Context, activation *secret.Bytes) error
 }
 
+// Eraser is a keystore in a device that can be emptied for good.
+type Eraser interface {
+	Keystore
+	// Erase destroys everything in the device, and its user's way in. It takes an active keystore, which is inactive
+	// afterwards. Nothing undoes it.
+	Erase(ctx context.Context) error
+	// Erased reports whether the device is as Erase leaves it. It takes no activation.
+	Erased(ctx context.Context) (bool, error)
+}
+
 // Handle is one key version ready for use, and what it can do follows from its specification: it is a Sealer, a
 // MACer, a Signer or a Decrypter, and none of the others, so that no caller can put a key to a second use; see
 // [As]. Safe for concurrent use. After Close, or Destroy of its key, calls return ErrClosed; after Deactivate

@@ -102,6 +102,13 @@ func checkFloor(in *QuorumInput, d *QuorumDecision) error {
 		if !d.Witness {
 			return below("no witness")
 		}
+	case "keystore.zeroise":
+		if d.WaitSeconds < destroyWaitLeast || d.WaitSeconds > destroyWaitMost {
+			return below("a wait of %d s; 7 to 30 days are allowed", d.WaitSeconds)
+		}
+		if !d.Witness {
+			return below("no witness")
+		}
 	case "breakglass.open":
 		if d.ExpirySeconds > breakGlassLongest || d.ReviewSeconds < 1 || d.ReviewSeconds > reviewWithin {
 			return below("an expiry of %d s and a review within %d s; at most 4 h and, from 1 s on, 24 h are allowed", d.ExpirySeconds, d.ReviewSeconds)

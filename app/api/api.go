@@ -277,7 +277,7 @@ type (
 		Total        int    `json:"total,omitempty"`
 		Confirmed    int    `json:"confirmed,omitempty"`
 		Simulated    bool   `json:"simulated,omitempty"`
-		Status       string `json:"status"` // registered, retired
+		Status       string `json:"status"` // registered, retired, zeroised
 		Controller   string `json:"controller"`
 		// FIPSStandard to Tenancy are the governed facts, one by one; FIPS words what counts of them today.
 		FIPSStandard      string `json:"fips_standard,omitempty"`

@@ -143,11 +143,11 @@ func (s *service) tendKeystores(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closeRetired takes their activation secrets away from keystores that were retired, on whichever replica.
+// closeRetired takes their activation secrets away from keystores that were retired or zeroised, on whichever replica.
 func (s *service) closeRetired(ctx context.Context) error {
 	var errs []error
 	for _, record := range store.All[key.Keystore](s.store.View(), custodian.KindKeystore) {
-		if record.Status != key.KeystoreRetired {
+		if record.Status == key.KeystoreRegistered {
 			continue
 		}
 		if d, err := s.door.Keystore(record.ID); err == nil && d.Active() {

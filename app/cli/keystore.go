@@ -12,7 +12,11 @@ import (
 func keystoreCommand() *cobra.Command {
 	return parent("keystore", "Keystores: facts, tokens, activation, retirement",
 		keystoreList(), keystoreShow(), keystoreActivate(), keystoreDeactivate(), keystoreRegister(), keystoreInitialise(), keystoreAlter(),
-		proposal{use: "retire KEYSTORE", short: "Propose to take an empty keystore out of service for good", name: "keystore.retire", member: "keystore", reasonMember: "reason"}.command())
+		proposal{use: "retire KEYSTORE", short: "Propose to take an empty keystore out of service for good", name: "keystore.retire", member: "keystore", reasonMember: "reason"}.command(),
+		proposal{use: "zeroise KEYSTORE", short: "Propose to destroy every key in a keystore, for good", name: "keystore.zeroise", member: "keystore", reasonMember: "reason",
+			long: "Proposes to destroy every key version in a keystore at once, and a token's contents with them. The statement lists what\n" +
+				"becomes unreadable. Its custodians bring their shares (ceremony bring), a witness attends (ceremony attend); then it\n" +
+				"waits, and one person may cancel it (ceremony cancel)."}.command())
 }
 
 func keystoreList() *cobra.Command {

@@ -70,6 +70,7 @@ func All() []Operation {
 		keystoreInitialise{},
 		keystoreRegister{},
 		keystoreRetire{},
+		keystoreZeroise{},
 		nodeEnrol{},
 		nodeRevoke{},
 		ownershipTransfer{},

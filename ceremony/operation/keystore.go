@@ -135,10 +135,11 @@ func misplaced(ctx context.Context, env Env, view *store.View, k *key.Key) ([]po
 		return nil, err
 	}
 	verdict, known := decision.Verdict(k.Keystore)
-	if known && verdict.Allow {
+	reasons := zeroising(env, k.Keystore)
+	if known && verdict.Allow && len(reasons) == 0 {
 		return nil, nil
 	}
-	reasons := verdict.Reasons
+	reasons = append(reasons, verdict.Reasons...)
 	var could []string
 	for _, v := range decision.Keystores {
 		if v.Allow {

@@ -78,6 +78,9 @@ type Env struct {
 	Challenges *Challenger      // proofs of possession of a share
 	Drivers    Drivers          // makes keystores that are registered later
 	Copier     *Copier          // writes backups; nil where this process writes none
+	// Decided names the ceremony of an operation on a target that people have decided and that waits to be executed, as of
+	// the view that is judged under; "" for none. nil: not asked.
+	Decided func(operation string, target Target) string
 }
 
 // Drivers makes the driver of a keystore's governed record; the composition root knows which there are.
@@ -143,6 +146,13 @@ type Effectful interface {
 	Complete(ctx context.Context, env Env, tx *store.Tx, in Input, effect Effect) (Result, error)
 	// Undo reverses an effect that could not be recorded; best effort, idempotent.
 	Undo(ctx context.Context, env Env, in Input, effect Effect) error
+}
+
+// Deferred is an Effectful operation of class S that may wait once its quorum is reached: the shares that were brought
+// prove the quorum and open nothing. They are wiped before the wait begins, and Effect gets none.
+type Deferred interface {
+	Effectful
+	Deferred()
 }
 
 // ErrOvertaken is what Complete returns when the effect rests on something that was committed over since: the record

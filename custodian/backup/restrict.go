@@ -287,7 +287,7 @@ func restrictKey(k *key.Key, f Fact) Applied {
 
 func restrictKeystore(s *key.Keystore, f Fact) Applied {
 	var what []string
-	if f.State == key.KeystoreRetired && s.Status != f.State {
+	if (f.State == key.KeystoreRetired || f.State == key.KeystoreZeroised) && s.Status != f.State {
 		s.Status = f.State
 		what = append(what, f.State)
 	}

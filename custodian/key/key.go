@@ -148,7 +148,7 @@ type Keystore struct {
 	Controller        string           `json:"controller"` // person id answerable for it
 	ShareSet          string           `json:"share_set,omitempty"`
 	Capabilities      hsm.Capabilities `json:"capabilities"`
-	Status            string           `json:"status"` // "registered", "retired"
+	Status            string           `json:"status"` // "registered", "retired", "zeroised"
 	// Simulated: a simulator of a device. Its claims count in development only.
 	Simulated bool `json:"simulated,omitempty"`
 	// MaxKeys bounds the key versions with material in it; 0: no bound.

@@ -16,6 +16,7 @@ const (
 	HIPAA              = "hipaa"
 	KeystoreRegistered = "registered"
 	KeystoreRetired    = "retired"
+	KeystoreZeroised   = "zeroised" // every key in it was destroyed; retired with that
 	CertActive         = "active"
 	CertHistorical     = "historical"
 	CertRevoked        = "revoked"
@@ -77,7 +78,7 @@ func (s *Keystore) Validate() error {
 		CheckOneOf("environment", s.Environment, Production, Test),
 		CheckText("location", s.Location, 128, false),
 		CheckID("controller", s.Controller),
-		CheckOneOf("status", s.Status, KeystoreRegistered, KeystoreRetired),
+		CheckOneOf("status", s.Status, KeystoreRegistered, KeystoreRetired, KeystoreZeroised),
 	}
 	if s.ShareSet != "" {
 		checks = append(checks, CheckID("share_set", s.ShareSet))
