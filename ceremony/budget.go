@@ -21,8 +21,8 @@ type Allowance struct {
 }
 
 // Allowances (ours). A person who works by hand, or with a script over some hundred keys, stays within them; one stolen
-// credential fills about 10 MB of memory a day at most. What restricts has an allowance of its own, so that nobody who is
-// out of the first is kept from suspending in an emergency.
+// credential fills about 10 MB a day at most. What restricts has an allowance of its own, so that nobody who is
+// out of the first is kept from suspending in an emergency. Ended ceremonies leave memory, so that what adds up is disk.
 var (
 	standardAllowance   = Allowance{Burst: 150, Every: 5 * time.Second, Daily: 600}
 	protectiveAllowance = Allowance{Burst: 500, Every: time.Second, Daily: 2000}

@@ -122,10 +122,25 @@ func New(cfg Config) (*Engine, error) {
 
 // Schema adds the rows of this package to the store's schema.
 func Schema(s store.Schema) store.Schema {
-	s[Kind] = store.WithActive(store.JSON[Ceremony](false), func(c *Ceremony) bool { return !c.State.Ended() })
+	s[Kind] = store.WithArchive(store.WithActive(store.JSON[Ceremony](false), func(c *Ceremony) bool { return !c.State.Ended() }), archived)
 	s[KindQuorumWatch] = store.JSON[quorumWatch](false)
 	s[KindRun] = store.WithActive(store.JSON[script.Run](false), func(r *script.Run) bool { return r.State == script.Running })
 	return s
+}
+
+// endedRow is what of a ceremony says whether it has ended, and is to be reviewed.
+type endedRow struct {
+	State    State      `json:"state"`
+	ReviewBy *time.Time `json:"review_by"`
+}
+
+// archived: of a ceremony that has ended memory keeps what the ledger binds it by, and as its mark when what was done must
+// have been reviewed, in seconds since 1970; 0 where nothing is.
+func archived(c *endedRow) (mark uint64, ended bool) {
+	if c.State == Completed && c.ReviewBy != nil {
+		mark = uint64(max(c.ReviewBy.Unix(), 1))
+	}
+	return mark, c.State.Ended()
 }
 
 // environment is what operations may use, with the policy in force by the view that they are judged under.

@@ -406,15 +406,18 @@ func TestPagesGoOnWhenTheirLastCeremonyEnded(t *testing.T) {
 		r.propose(t, "demo-cleo", "key.resume")
 		r.Clock.Advance(time.Second)
 	}
-	first, cursor := r.engine.List(ceremony.Filter{Open: true, Limit: 2})
-	require.Len(t, first, 2)
-	_, err := r.engine.Cancel(t.Context(), human("demo-cleo"), cursor, "enough")
+	first, cursor, err := r.engine.List(t.Context(), ceremony.Filter{Open: true, Limit: 2})
 	require.NoError(t, err)
-	second, cursor := r.engine.List(ceremony.Filter{Open: true, Limit: 2, Cursor: cursor})
+	require.Len(t, first, 2)
+	_, err = r.engine.Cancel(t.Context(), human("demo-cleo"), cursor, "enough")
+	require.NoError(t, err)
+	second, cursor, err := r.engine.List(t.Context(), ceremony.Filter{Open: true, Limit: 2, Cursor: cursor})
+	require.NoError(t, err)
 	require.Len(t, second, 2)
 	require.Empty(t, cursor)
 	require.NotEqual(t, first[0].ID, second[0].ID)
-	none, _ := r.engine.List(ceremony.Filter{Cursor: "c-none"})
+	none, _, err := r.engine.List(t.Context(), ceremony.Filter{Cursor: "c-none"})
+	require.NoError(t, err)
 	require.Empty(t, none)
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"conclave/ceremony/operation"
@@ -63,7 +64,7 @@ func (e *Engine) applyDue(ctx context.Context) error {
 // maxFound bounds how many findings one commit opens.
 const maxFound = 50
 
-// reviewsEvery is how often it is looked for what nobody reviewed in time, which takes a walk over all ceremonies (ours).
+// reviewsEvery is how often it is looked for what nobody reviewed in time, which takes a look at each ceremony (ours).
 const reviewsEvery = time.Minute
 
 // findUnreviewed opens a finding for each thing that nobody reviewed in time.
@@ -73,9 +74,9 @@ func (e *Engine) findUnreviewed(ctx context.Context) error {
 	}
 	e.reviewsDue = e.clock.Elapsed() + reviewsEvery
 	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
-		late := e.unreviewed(view, e.clock.Now())
-		if len(late) == 0 {
-			return nil, nil
+		late, err := e.unreviewed(view, e.clock.Now())
+		if err != nil || len(late) == 0 {
+			return nil, err
 		}
 		jobs := operation.Jobs{Env: e.environment(view)}
 		if len(late) == maxFound { // there may be more
@@ -114,25 +115,39 @@ func (e *Engine) findLapsed(ctx context.Context) error {
 }
 
 // unreviewed lists completed ceremonies past their review date, without a review and without a finding, the first
-// maxFound. A review whose row contradicts the ledger is none.
-func (e *Engine) unreviewed(view *store.View, now time.Time) []operation.Unreviewed {
-	var out []operation.Unreviewed
-	for row := range view.List(Kind) {
-		c, ok := row.Value.(*Ceremony)
-		if !ok || c.State != Completed || c.ReviewBy == nil || now.Before(*c.ReviewBy) || len(out) >= maxFound {
-			continue
-		}
-		u := operation.Unreviewed{Ceremony: c.ID, Operation: c.Operation, Title: c.Title, Actor: cmp.Or(c.Requester.CalledBy, c.Requester.ID), DueAt: *c.ReviewBy}
-		if Review(view, c) == nil && !u.Noted(view) {
-			out = append(out, u)
+// maxFound. A review whose row contradicts the ledger is none. Only those that are listed are read.
+func (e *Engine) unreviewed(view *store.View, now time.Time) ([]operation.Unreviewed, error) {
+	var ids []string
+	for id, due := range view.Marks(Kind) {
+		if due > 0 && now.Unix() >= int64(due) && Review(view, id) == nil && !(operation.Unreviewed{Ceremony: id}).Noted(view) {
+			ids = append(ids, id)
 		}
 	}
-	return out
+	slices.Sort(ids)
+	var out []operation.Unreviewed
+	for _, id := range ids {
+		c, err := load(view, id)
+		var tampered *store.TamperedError
+		if errors.As(err, &tampered) {
+			continue // it is quarantined, which says more than a finding
+		}
+		if err != nil {
+			return nil, err
+		}
+		if c.State != Completed || c.ReviewBy == nil || now.Before(*c.ReviewBy) {
+			continue
+		}
+		out = append(out, operation.Unreviewed{Ceremony: c.ID, Operation: c.Operation, Title: c.Title, Actor: cmp.Or(c.Requester.CalledBy, c.Requester.ID), DueAt: *c.ReviewBy})
+		if len(out) == maxFound {
+			break
+		}
+	}
+	return out, nil
 }
 
 // Review is the signed review of a ceremony; nil while there is none.
-func Review(view *store.View, c *Ceremony) *oversight.Review {
-	r, err := store.Peek[oversight.Review](view, custodian.KindReview, c.ID)
+func Review(view *store.View, ceremony string) *oversight.Review {
+	r, err := store.Peek[oversight.Review](view, custodian.KindReview, ceremony)
 	if err != nil {
 		return nil
 	}

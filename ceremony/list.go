@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,33 +24,78 @@ import (
 type Filter struct {
 	Open   bool   // only those that have not ended
 	Limit  int    // 1…200, 0 for 50
-	Cursor string // id of the last one of the page before
+	Cursor string // as List gave it with the page before
 }
 
-// List returns ceremonies, newest first, and the cursor of the next page, "" at the end.
-func (e *Engine) List(f Filter) ([]*Ceremony, string) {
-	var all []*Ceremony
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
-		if !f.Open || !c.State.Ended() {
-			all = append(all, c)
-		}
-	}
-	slices.SortFunc(all, newestFirst)
-	if f.Cursor != "" { // it may have ended since the page before
-		last, err := e.Get(f.Cursor)
-		if err != nil {
-			return nil, ""
-		}
-		all = slices.DeleteFunc(all, func(c *Ceremony) bool { return newestFirst(c, last) <= 0 })
-	}
+// List returns ceremonies, open ones first, the newest of them first, then those that have ended, the one that ended last
+// first; and the cursor of the next page, "" at the end. Errors: *store.TamperedError, store.ErrUnavailable.
+func (e *Engine) List(ctx context.Context, f Filter) ([]*Ceremony, string, error) {
 	limit := f.Limit
 	if limit <= 0 || limit > 200 {
 		limit = 50
 	}
-	if len(all) <= limit {
-		return all, ""
+	view := e.store.View()
+	var out []*Ceremony
+	before, ended := endedCursor(f.Cursor)
+	if !ended {
+		open, err := e.openBehind(view, f.Cursor)
+		if errors.Is(err, ErrNotFound) {
+			return nil, "", nil
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		if len(open) > limit {
+			return open[:limit], open[limit-1].ID, nil
+		}
+		if f.Open {
+			return open, "", nil
+		}
+		out = open
 	}
-	return all[:limit], all[limit-1].ID
+	rows, err := view.Recent(ctx, Kind, before, limit-len(out)+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("reading ended ceremonies: %w", err)
+	}
+	for i, row := range rows {
+		if len(out) == limit && i == 0 { // full of open ones
+			return out, out[limit-1].ID, nil
+		}
+		if len(out) == limit {
+			return out, rows[i-1].ID + "@" + strconv.FormatUint(rows[i-1].Seq, 10), nil
+		}
+		if c, ok := row.Value.(*Ceremony); ok {
+			out = append(out, c)
+		}
+	}
+	return out, "", nil
+}
+
+// openBehind lists open ceremonies, newest first: all, or those behind one that may have ended since.
+func (e *Engine) openBehind(view *store.View, cursor string) ([]*Ceremony, error) {
+	var open []*Ceremony
+	for _, c := range store.Active[Ceremony](view, Kind) {
+		open = append(open, c)
+	}
+	slices.SortFunc(open, newestFirst)
+	if cursor == "" {
+		return open, nil
+	}
+	last, err := load(view, cursor)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(open, func(c *Ceremony) bool { return newestFirst(c, last) <= 0 }), nil
+}
+
+// endedCursor reads a cursor among ended ceremonies.
+func endedCursor(cursor string) (store.Position, bool) {
+	id, at, found := strings.Cut(cursor, "@")
+	seq, err := strconv.ParseUint(at, 10, 63)
+	if !found || err != nil {
+		return store.Position{}, false
+	}
+	return store.Position{Seq: seq, ID: id}, true
 }
 
 func newestFirst(a, b *Ceremony) int {

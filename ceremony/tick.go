@@ -100,7 +100,7 @@ func (e *Engine) expire(ctx context.Context) error {
 
 // endStranded ends what waits for shares that nobody can bring any more.
 func (e *Engine) endStranded(ctx context.Context) error {
-	for _, c := range store.All[Ceremony](e.store.View(), Kind) {
+	for _, c := range store.Active[Ceremony](e.store.View(), Kind) {
 		if c.State != Gathering {
 			continue
 		}

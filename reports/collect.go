@@ -58,7 +58,7 @@ func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evid
 		into(src, custodian.KindToken, &ev.Tokens), into(src, custodian.KindActivity, &ev.Activities), into(src, custodian.KindDuty, &ev.Duties),
 		into(src, custodian.KindAsset, &ev.Assets), into(src, custodian.KindShareForm, &ev.ShareForms), into(src, custodian.KindCustody, &ev.Custody),
 		into(src, custodian.KindDrill, &ev.Drills), into(src, custodian.KindBackupSchedule, &ev.Schedules), into(src, custodian.KindPolicy, &ev.Policies),
-		into(src, custodian.KindAttestation, &ev.Attestations)); err != nil {
+		into(src, custodian.KindAttestation, &ev.Attestations), src.Err()); err != nil {
 		return nil, err
 	}
 	ev.Events = control.NewEvents(ev.Versions)

@@ -22,6 +22,8 @@ type Source interface {
 	Checkpoint() Checkpoint
 	// Rows walks the authority rows of a kind in order of id, with their canonical bodies.
 	Rows(kind string) iter.Seq2[control.Ref, []byte]
+	// Err is the first failure that cut a walk over Rows short. Whoever tells what Rows gave asks for it last.
+	Err() error
 	// Damaged lists rows that contradict the ledger and are left out of Rows.
 	Damaged() []control.Ref
 	// Entry returns one entry and its exact bytes.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -44,10 +45,12 @@ func FromStore(ctx context.Context, st *store.Store, logKeys ...string) (Source,
 	}
 	checkpoint := Checkpoint{Size: head.Size, Root: base64.StdEncoding.EncodeToString(head.Root[:]), At: last.At,
 		Note: string(signed), LogKeys: logKeys}
-	return &storeSource{store: st, view: view, checkpoint: checkpoint}, nil
+	return &storeSource{ctx: ctx, store: st, view: view, checkpoint: checkpoint}, nil
 }
 
 type storeSource struct {
+	ctx        context.Context // of whoever the source is for
+	failed     atomic.Pointer[error]
 	store      *store.Store
 	view       *store.View
 	checkpoint Checkpoint
@@ -57,13 +60,31 @@ func (s *storeSource) Checkpoint() Checkpoint { return s.checkpoint }
 
 func (s *storeSource) Rows(kind string) iter.Seq2[control.Ref, []byte] {
 	return func(yield func(control.Ref, []byte) bool) {
-		for r := range s.view.List(store.Kind(kind)) {
+		err := s.view.Walk(s.ctx, store.Kind(kind), "", nil, func(r store.Row) error {
+			if r.Seq >= s.checkpoint.Size {
+				return fmt.Errorf("%s %q: %w", kind, r.ID, errOvertaken)
+			}
 			ref := control.Ref{Kind: kind, ID: r.ID, Revision: r.Revision, Hash: hex.EncodeToString(r.Hash[:]), Seq: r.Seq}
 			if !yield(ref, r.Body) {
-				return
+				return errEnough
 			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			err = fmt.Errorf("reading rows: %w", err)
+			s.failed.CompareAndSwap(nil, &err)
 		}
 	}
+}
+
+// errOvertaken: a row that is read from the database when it is asked for was changed after the checkpoint.
+var errOvertaken = errors.New("it changed after the checkpoint: make the report again")
+
+func (s *storeSource) Err() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 func (s *storeSource) Damaged() []control.Ref {
@@ -85,7 +106,7 @@ func (s *storeSource) Entries(ctx context.Context, from, to uint64, fn func(e *l
 	return s.store.Entries(ctx, from, to, fn)
 }
 
-// errEnough ends a walk over control entries, which the store would go on with up to its newest.
+// errEnough ends a walk: over rows, or over control entries, which the store would go on with up to its newest.
 var errEnough = errors.New("end of the walk")
 
 func (s *storeSource) ControlEntries(ctx context.Context, to uint64, fn func(e *ledger.Entry, raw []byte) error) error {

@@ -39,7 +39,7 @@ func (c *Client) Propose(ctx context.Context, operation string, params any, reas
 	return p, nil
 }
 
-// Ceremonies walks ceremonies, newest first: the open ones, or all.
+// Ceremonies walks ceremonies: the open ones, newest first, or all, then with those that ended last first.
 func (c *Client) Ceremonies(ctx context.Context, all bool) iter.Seq2[api.Ceremony, error] {
 	state := "open"
 	if all {

@@ -60,7 +60,10 @@ func (s *server) listCeremonies(x *exchange) error {
 	if bad := s.door.View().Tampered(ceremony.Kind); len(bad) > 0 { // as with every other register: page
 		return &store.TamperedError{Kind: ceremony.Kind, ID: bad[0].ID}
 	}
-	items, next := s.engine.List(ceremony.Filter{Open: state != "all", Limit: min(limit, 200), Cursor: cursor})
+	items, next, err := s.engine.List(x.ctx(), ceremony.Filter{Open: state != "all", Limit: min(limit, 200), Cursor: cursor})
+	if err != nil {
+		return err
+	}
 	out := api.Page[*ceremony.Ceremony]{Items: items}
 	if out.Items == nil {
 		out.Items = []*ceremony.Ceremony{}

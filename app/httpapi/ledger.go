@@ -47,7 +47,7 @@ func (f *entryFilter) matches(e *ledger.Entry) bool {
 	return typeOK && actorOK && targetOK
 }
 
-// errPageFull ends a walk over entries; it never leaves this file.
+// errPageFull ends a walk; no handler returns it.
 var errPageFull = errors.New("page is full")
 
 func (s *server) entries(x *exchange) error {

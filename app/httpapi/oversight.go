@@ -68,7 +68,42 @@ func (s *server) listReviews(x *exchange) error {
 	if bad := s.door.View().Tampered(custodian.KindReview); len(bad) > 0 {
 		return &store.TamperedError{Kind: custodian.KindReview, ID: bad[0].ID}
 	}
-	return page(x, ceremony.Kind, s.reviewOf)
+	q, err := x.query("limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	after, err := cursorOf(q)
+	if err != nil {
+		return err
+	}
+	view := s.door.View()
+	if bad := view.Tampered(ceremony.Kind); len(bad) > 0 {
+		return &store.TamperedError{Kind: ceremony.Kind, ID: bad[0].ID}
+	}
+	out := api.Page[api.Review]{Items: []api.Review{}}
+	err = view.Walk(x.ctx(), ceremony.Kind, after, func(due uint64) bool { return due > 0 }, func(row store.Row) error {
+		c, ok := row.Value.(*ceremony.Ceremony)
+		if !ok {
+			return nil
+		}
+		item, ok := s.reviewOf(view, c)
+		if ok && len(out.Items) == limit {
+			out.Next = cursorFor(out.Items[limit-1].Ceremony)
+			return errPageFull
+		}
+		if ok {
+			out.Items = append(out.Items, item)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errPageFull) {
+		return err
+	}
+	return x.json(http.StatusOK, out)
 }
 
 // reviewOf is the review that a ceremony got, or is to get; false where there is nothing to review.
@@ -78,7 +113,7 @@ func (s *server) reviewOf(view *store.View, c *ceremony.Ceremony) (api.Review, b
 	}
 	out := api.Review{Ceremony: c.ID, Operation: c.Operation, Title: c.Title, By: cmp.Or(c.Requester.CalledBy, c.Requester.ID), EndedAt: c.EndedAt,
 		DueAt: *c.ReviewBy}
-	r := ceremony.Review(view, c)
+	r := ceremony.Review(view, c.ID)
 	if r == nil {
 		out.Overdue = !s.clock.Now().Before(*c.ReviewBy)
 		return out, true

@@ -140,7 +140,8 @@ func TestTickKeepsDates(t *testing.T) {
 	for _, row := range r.events(t, "ceremony.propose") {
 		require.Equal(t, "node", string(row.Actor.Kind))
 	}
-	list, _ := r.engine.List(ceremony.Filter{})
+	list, _, err := r.engine.List(t.Context(), ceremony.Filter{})
+	require.NoError(t, err)
 	require.Len(t, list, 1)
 	require.Equal(t, string(policies.PreAuthorised), list[0].Class)
 	require.Equal(t, "genesis", list[0].Cites)

@@ -1,6 +1,7 @@
 package operation
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -67,16 +68,22 @@ func outstandingAccess(view *store.View, d *people.Duty) (out []string) {
 // names one. Rows of before that was recorded are told by their ceremony.
 func goesBackTo(view *store.View, d *people.Duty, asked access.Asked, ceremony string) bool {
 	if asked.AskedBy == "" || (d.Subject != "" && asked.AskedWith == "") {
-		asked = requesterOf(view, ceremony)
+		var err error
+		if asked, err = requesterOf(view, ceremony); err != nil {
+			return true // not to be believed or not readable now: a person looks
+		}
 	}
 	return asked.AskedBy == d.Person && (d.Subject == "" || asked.AskedWith == d.Subject)
 }
 
 // requesterOf is the person who asked for a ceremony, and the key that they asked with; empty where no row says so.
-func requesterOf(view *store.View, ceremony string) access.Asked {
+func requesterOf(view *store.View, ceremony string) (access.Asked, error) {
 	row, err := view.Get(ceremonyKind, ceremony)
+	if errors.Is(err, store.ErrNotFound) {
+		return access.Asked{}, nil
+	}
 	if err != nil {
-		return access.Asked{}
+		return access.Asked{}, fmt.Errorf("reading who asked for %q: %w", ceremony, err)
 	}
 	var c struct {
 		Requester struct {
@@ -86,7 +93,7 @@ func requesterOf(view *store.View, ceremony string) access.Asked {
 		} `json:"requester"`
 	}
 	if err := json.Unmarshal(row.Body, &c); err != nil || c.Requester.Kind != identity.Human {
-		return access.Asked{}
+		return access.Asked{}, nil
 	}
-	return access.Asked{AskedBy: c.Requester.ID, AskedWith: c.Requester.Credential}
+	return access.Asked{AskedBy: c.Requester.ID, AskedWith: c.Requester.Credential}, nil
 }

@@ -221,7 +221,7 @@ func TestReviewsOfWhatOnePersonDid(t *testing.T) {
 	require.Equal(t, []string{"already_reviewed"}, r.refused(t, "demo-ben", "review.sign", sign))
 	got, err := r.engine.Get(c.ID)
 	require.NoError(t, err)
-	require.Equal(t, "demo-dan", ceremony.Review(r.View(), got).Reviewer)
+	require.Equal(t, "demo-dan", ceremony.Review(r.View(), got.ID).Reviewer)
 	r.pass(t, 25*time.Hour, time.Hour)
 	require.Empty(t, r.events(t, "finding.open"), "reviewed in time")
 }

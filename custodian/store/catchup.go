@@ -88,7 +88,7 @@ func (f *foreign) seed(e *ledger.Entry) {
 	for _, c := range e.Rows {
 		k := rowKey{Kind(c.Kind), c.ID}
 		if _, known := f.projection.rows[k]; !known {
-			f.projection.rows[k] = f.view.row(k).bound()
+			f.projection.rows[k] = f.view.bound(k)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func (s *Store) foreignRows(ctx context.Context, tx *sql.Tx, view *View, p *proj
 		}
 		rows = append(rows, row)
 	}
-	view = view.with(rows...)
+	view = view.settled(rows...)
 	if len(bad) > 0 {
 		for k, v := range view.tampered {
 			if _, again := bad[k]; !again {

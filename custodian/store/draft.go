@@ -173,7 +173,13 @@ func (d *draft) seal() error {
 
 // snapshot is the state that holds once the draft is committed.
 func (d *draft) snapshot() *snapshot {
-	return &snapshot{view: d.view.moved(d.head, d.at), tree: d.tree, note: d.note}
+	var ended []*Row
+	for _, r := range d.writes {
+		if r.archived && !r.deleted() {
+			ended = append(ended, r)
+		}
+	}
+	return &snapshot{view: d.view.settled(ended...).moved(d.head, d.at), tree: d.tree, note: d.note}
 }
 
 // persist writes the draft inside tx. genesis inserts the head row that later commits update.

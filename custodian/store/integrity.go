@@ -73,7 +73,7 @@ func (s *Store) sweepRows(ctx context.Context) (map[rowKey]bool, error) {
 	err = s.db.eachRow(ctx, tx, func(m *rowModel) error {
 		k := rowKey{Kind(m.Kind), m.ID}
 		seen[k] = true
-		if _, violation := s.checkRow(m, view.row(k).bound(), now); violation != nil {
+		if violation := checkBound(m, view.bound(k), now); violation != nil {
 			suspects[k] = true
 		}
 		return nil
@@ -87,6 +87,12 @@ func (s *Store) sweepRows(ctx context.Context) (map[rowKey]bool, error) {
 				suspects[k] = true
 			}
 		}
+		t.eachArchived(func(id string, _ stub) bool {
+			if k := (rowKey{kind, id}); !seen[k] {
+				suspects[k] = true
+			}
+			return true
+		})
 	}
 	return suspects, nil
 }
@@ -113,7 +119,7 @@ func (s *Store) confirm(ctx context.Context, suspects map[rowKey]bool) ([]Violat
 		if err != nil {
 			return nil, err
 		}
-		row, violation := s.compare(k, m, snap.view.row(k).bound(), now)
+		row, violation := s.compare(k, m, snap.view.bound(k), now)
 		if violation != nil {
 			tampered[k] = *violation
 		} else if _, was := snap.view.tampered[k]; was {
@@ -160,7 +166,7 @@ func (s *Store) quarantine(snap *snapshot, tampered map[rowKey]Violation, releas
 			fresh[k] = v
 		}
 	}
-	view := snap.view.with(released...).quarantined(tampered)
+	view := snap.view.settled(released...).quarantined(tampered)
 	s.snap.Store(&snapshot{view: view, tree: snap.tree, note: snap.note})
 	s.alertAll(fresh)
 }

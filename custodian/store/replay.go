@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -240,7 +241,7 @@ func (s *Store) loadRows(ctx context.Context, tx *sql.Tx, p *projection) (*View,
 	err := s.db.eachRow(ctx, tx, func(m *rowModel) error {
 		k := rowKey{Kind(m.Kind), m.ID}
 		found[k] = true
-		row, violation := s.checkRow(m, p.rows[k], now)
+		row, violation := s.loadRow(m, p.rows[k], now)
 		if violation != nil {
 			tampered[k] = *violation
 			row = p.rows[k].shadow(k)
@@ -265,32 +266,57 @@ func (s *Store) loadRows(ctx context.Context, tx *sql.Tx, p *projection) (*View,
 			return nil, fmt.Errorf("%w: ledger holds rows of kind %q, unknown to this program", ErrNewerSchema, k.kind)
 		}
 	}
-	view := (&View{}).with(rows...)
+	view := (&View{source: s}).settled(rows...)
 	view.tampered = tampered
 	return view, nil
 }
 
 // checkRow holds one stored row against what the ledger says of it.
 func (s *Store) checkRow(m *rowModel, b bound, now time.Time) (*Row, *Violation) {
+	if violation := checkBound(m, b, now); violation != nil {
+		return nil, violation
+	}
 	k := rowKey{Kind(m.Kind), m.ID}
-	bad := func(p Problem, detail string) (*Row, *Violation) {
-		v := rowViolation(k, p, b, detail, now)
-		return nil, &v
-	}
-	if b.revision == 0 || b.deleted() {
-		return bad(ProblemExtra, "the ledger does not know it")
-	}
-	if uint64(m.Revision) != b.revision || uint64(m.Seq) != b.seq {
-		return bad(ProblemEdited, fmt.Sprintf("revision %d of entry %d, the ledger says %d of entry %d", uint64(m.Revision), uint64(m.Seq), b.revision, b.seq))
-	}
 	row, err := s.cfg.Schema.makeRow(k.kind, k.id, b.revision, b.seq, m.Body)
 	if err != nil {
-		return bad(ProblemEdited, "content cannot be read")
-	}
-	if row.Hash != b.hash {
-		return bad(ProblemEdited, "content is not what the ledger recorded")
+		v := rowViolation(k, ProblemEdited, b, "content cannot be read", now)
+		return nil, &v
 	}
 	return row, nil
+}
+
+// loadRow is checkRow, for the View: a row that is archived is not decoded, and carries what binds it only.
+func (s *Store) loadRow(m *rowModel, b bound, now time.Time) (*Row, *Violation) {
+	archive := s.cfg.Schema[Kind(m.Kind)].Archive
+	if archive == nil {
+		return s.checkRow(m, b, now)
+	}
+	if violation := checkBound(m, b, now); violation != nil {
+		return nil, violation
+	}
+	if mark, archived := archive(m.Body); archived {
+		row := b.shadow(rowKey{Kind(m.Kind), m.ID})
+		row.archived, row.mark = true, mark
+		return row, nil
+	}
+	return s.checkRow(m, b, now)
+}
+
+// checkBound holds a stored row's revision, entry and bytes against what the ledger says of it.
+func checkBound(m *rowModel, b bound, now time.Time) *Violation {
+	problem, detail := ProblemEdited, ""
+	switch {
+	case b.revision == 0 || b.deleted():
+		problem, detail = ProblemExtra, "the ledger does not know it"
+	case uint64(m.Revision) != b.revision || uint64(m.Seq) != b.seq:
+		detail = fmt.Sprintf("revision %d of entry %d, the ledger says %d of entry %d", uint64(m.Revision), uint64(m.Seq), b.revision, b.seq)
+	case sha256.Sum256(m.Body) != b.hash:
+		detail = "content is not what the ledger recorded"
+	default:
+		return nil
+	}
+	v := rowViolation(rowKey{Kind(m.Kind), m.ID}, problem, b, detail, now)
+	return &v
 }
 
 func rowViolation(k rowKey, p Problem, b bound, detail string, now time.Time) Violation {

@@ -24,6 +24,11 @@ type KindSpec struct {
 	// Active picks the rows that jobs look at again and again, so that those which nothing happens to any more cost
 	// them nothing: see [Active]. nil picks none.
 	Active func(value any) bool
+	// Archive picks, by their canonical bodies, the rows of which memory keeps only what the ledger binds them by: id,
+	// revision, entry and hash. Their content is read from the database when it is asked for and held against that hash.
+	// [View.List], [All] and [Active] do not yield them, [View.Walk] and [View.Recent] do. mark is kept beside, so that
+	// rows can be picked without being read: see [View.Marks]. nil picks none.
+	Archive func(body []byte) (mark uint64, archived bool)
 }
 
 // Schema is the set of row kinds a store knows. A kind outside it is refused when written and at start.
@@ -50,6 +55,19 @@ func WithActive[T any](spec KindSpec, active func(*T) bool) KindSpec {
 	return spec
 }
 
+// WithArchive adds to the KindSpec of a row type which of its rows are archived. T is as much of the row type as pick looks
+// at; other members are passed over.
+func WithArchive[T any](spec KindSpec, pick func(*T) (mark uint64, archived bool)) KindSpec {
+	spec.Archive = func(body []byte) (uint64, bool) {
+		v := new(T)
+		if err := json.Unmarshal(body, v, bodyOptions(), json.RejectUnknownMembers(false)); err != nil {
+			return 0, false // kept, and found out by whoever decodes it
+		}
+		return pick(v)
+	}
+	return spec
+}
+
 // bodyOptions: JSON as package encoding/json tags mean it (omitempty drops zero numbers and false), durations
 // as integer nanoseconds, map order fixed, unknown members refused.
 func bodyOptions() json.Options {
@@ -71,7 +89,9 @@ type Row struct {
 	Value    any      // what the kind's Decode returned
 	Body     []byte   // canonical JSON (RFC 8785)
 
-	active bool // the kind's Active picks it
+	active   bool // the kind's Active picks it
+	archived bool // the kind's Archive picks it
+	mark     uint64
 }
 
 // Bounds on one row: a body is read back whole at start, so its size is part of the start-up time.
@@ -156,6 +176,10 @@ func (s Schema) makeRow(kind Kind, id string, revision, seq uint64, body []byte)
 	if err != nil {
 		return nil, fmt.Errorf("decoding %s %q: %w", kind, id, err)
 	}
-	return &Row{Kind: kind, ID: id, Revision: revision, Hash: sha256.Sum256(body), Seq: seq, Value: value, Body: body,
-		active: spec.Active != nil && spec.Active(value)}, nil
+	r := &Row{Kind: kind, ID: id, Revision: revision, Hash: sha256.Sum256(body), Seq: seq, Value: value, Body: body,
+		active: spec.Active != nil && spec.Active(value)}
+	if spec.Archive != nil {
+		r.mark, r.archived = spec.Archive(body)
+	}
+	return r, nil
 }

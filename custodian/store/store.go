@@ -89,7 +89,9 @@ type Store struct {
 	// halt holds the reason why nothing more is written: the database turned out rolled back, forked or edited.
 	halt    atomic.Pointer[error]
 	unswept atomic.Bool // the last integrity sweep could not be made
-	high    *highWater
+	// suspecting: a row that was read contradicts the ledger, and is being looked at again to be quarantined.
+	suspecting atomic.Bool
+	high       *highWater
 	// anchored: at start there was a mark to hold the ledger against.
 	anchored bool
 	com      committer

@@ -17,6 +17,9 @@ type table struct {
 	shard  [shards]map[string]*Row
 	shared [shards]bool // shard belongs to an older table and is copied before a change
 
+	shelf       *shelf // rows of which memory keeps no content
+	shelfShared bool   // shelf belongs to an older table too
+
 	active       map[string]*Row // those that the kind's Active picks
 	activeShared bool            // active belongs to an older table too
 
@@ -36,6 +39,7 @@ func (t *table) clone() *table {
 	}
 	next.seed, next.shard = t.seed, t.shard
 	next.active, next.activeShared = t.active, true
+	next.shelf, next.shelfShared = t.shelf, true
 	for i := range next.shared {
 		next.shared[i] = true
 	}
@@ -51,18 +55,58 @@ func (t *table) get(id string) *Row {
 	return t.shard[t.index(id)][id]
 }
 
-// put stores r. Only for a table that is not published yet.
+// archived returns what memory keeps of an archived row.
+func (t *table) archived(id string) (stub, bool) {
+	if t == nil {
+		return stub{}, false
+	}
+	return t.shelf.get(t.seed, id)
+}
+
+// eachArchived walks what is archived, in no order.
+func (t *table) eachArchived(yield func(id string, v stub) bool) {
+	if t != nil {
+		t.shelf.walk(yield)
+	}
+}
+
+// archive keeps of r only what binds it. Only for a table that is not published yet.
+func (t *table) archive(r *Row) {
+	if i := t.index(r.ID); t.shard[i][r.ID] != nil {
+		t.ownShard(i)
+		delete(t.shard[i], r.ID)
+	}
+	t.ownShelf().put(t.seed, r.ID, stub{bound: r.bound(), mark: r.mark})
+}
+
+func (t *table) ownShelf() *shelf {
+	if t.shelf == nil || t.shelfShared {
+		t.shelf, t.shelfShared = t.shelf.clone(), false
+	}
+	return t.shelf
+}
+
+// put stores r with its content. Only for a table that is not published yet.
 func (t *table) put(r *Row) {
 	i := t.index(r.ID)
-	if t.shared[i] || t.shard[i] == nil {
-		own := make(map[string]*Row, len(t.shard[i])+1)
-		for id, row := range t.shard[i] {
-			own[id] = row
-		}
-		t.shard[i], t.shared[i] = own, false
-	}
+	t.ownShard(i)
 	t.shard[i][r.ID] = r
+	if _, was := t.archived(r.ID); was {
+		t.ownShelf().remove(t.seed, r.ID)
+	}
 	t.track(r)
+}
+
+// ownShard makes a shard that may be changed.
+func (t *table) ownShard(i uint64) {
+	if !t.shared[i] && t.shard[i] != nil {
+		return
+	}
+	own := make(map[string]*Row, len(t.shard[i])+1)
+	for id, row := range t.shard[i] {
+		own[id] = row
+	}
+	t.shard[i], t.shared[i] = own, false
 }
 
 // track keeps active in step with what put stores. It copies no more than the active rows.

@@ -57,10 +57,7 @@ func (tx *Tx) revision(kind Kind, id string) uint64 {
 			return r.Revision
 		}
 	}
-	if r := tx.view.row(rowKey{kind, id}); r != nil {
-		return r.Revision + 1
-	}
-	return 1
+	return tx.view.bound(rowKey{kind, id}).revision + 1
 }
 
 func (tx *Tx) set(row *Row) {

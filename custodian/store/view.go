@@ -13,6 +13,7 @@ type View struct {
 	head       ledger.Head
 	at         time.Time
 	rows       map[Kind]*table
+	source     *Store // reads what is archived; nil where nothing is
 	tampered   map[rowKey]Violation
 	generation uint64
 }
@@ -35,7 +36,8 @@ func (v *View) Time() time.Time { return v.at }
 // memoised under one generation must not be used under another.
 func (v *View) Generation() uint64 { return v.generation }
 
-// Get returns a row, [ErrNotFound], or a [*TamperedError] for a row that contradicts the ledger.
+// Get returns a row, [ErrNotFound], or a [*TamperedError] for a row that contradicts the ledger. An archived row is read
+// from the database, which may fail with [ErrUnavailable]; one that was changed since this View is given as it is now.
 func (v *View) Get(kind Kind, id string) (Row, error) {
 	if len(v.tampered) > 0 {
 		if _, bad := v.tampered[rowKey{kind, id}]; bad {
@@ -43,6 +45,9 @@ func (v *View) Get(kind Kind, id string) (Row, error) {
 		}
 	}
 	r := v.rows[kind].get(id)
+	if kept, archived := v.rows[kind].archived(id); r == nil && archived {
+		return v.source.fetch(rowKey{kind, id}, kept.bound)
+	}
 	if r == nil || r.deleted() {
 		return Row{}, fmt.Errorf("%s %q: %w", kind, id, ErrNotFound)
 	}
@@ -51,9 +56,10 @@ func (v *View) Get(kind Kind, id string) (Row, error) {
 
 // Revision is what the ledger says of a row: the revision that its last entry made, also where that deleted it; 0 for
 // a row that never was.
-func (v *View) Revision(kind Kind, id string) uint64 { return v.row(rowKey{kind, id}).bound().revision }
+func (v *View) Revision(kind Kind, id string) uint64 { return v.bound(rowKey{kind, id}).revision }
 
-// List walks the rows of a kind in order of id. Rows that contradict the ledger are left out: see Tampered.
+// List walks the rows of a kind in order of id. Rows that contradict the ledger are left out: see Tampered. So are those
+// that the kind's Archive picks: see Walk.
 func (v *View) List(kind Kind) iter.Seq[Row] {
 	return func(yield func(Row) bool) {
 		v.walk(kind, v.rows[kind].ordered(), yield)
@@ -157,7 +163,12 @@ func (v *View) moved(head ledger.Head, at time.Time) *View {
 
 // with returns a View that holds r in place of the row of its kind and id. What it replaces was tampered with
 // or not: the new content is bound by a new entry, so the row is released from quarantine.
-func (v *View) with(rows ...*Row) *View {
+func (v *View) with(rows ...*Row) *View { return v.place(rows, false) }
+
+// settled is with, for rows that are committed: of those that are to be archived it keeps no content.
+func (v *View) settled(rows ...*Row) *View { return v.place(rows, v.source != nil) }
+
+func (v *View) place(rows []*Row, archive bool) *View {
 	next := *v
 	next.rows = make(map[Kind]*table, len(v.rows)+1)
 	for k, t := range v.rows {
@@ -169,7 +180,11 @@ func (v *View) with(rows ...*Row) *View {
 			next.rows[r.Kind] = next.rows[r.Kind].clone()
 			owned[r.Kind] = true
 		}
-		next.rows[r.Kind].put(r)
+		if archive && r.archived {
+			next.rows[r.Kind].archive(r)
+		} else {
+			next.rows[r.Kind].put(r)
+		}
 		if _, bad := next.tampered[rowKey{r.Kind, r.ID}]; bad {
 			next.tampered = withoutKey(next.tampered, rowKey{r.Kind, r.ID})
 			next.generation++
@@ -196,5 +211,11 @@ func withoutKey(m map[rowKey]Violation, key rowKey) map[rowKey]Violation {
 	return out
 }
 
-// row returns the row of a key, tombstones included, nil where the ledger never named it.
-func (v *View) row(k rowKey) *Row { return v.rows[k.kind].get(k.id) }
+// bound is what the ledger says of a row, tombstones included; zero where it never named it.
+func (v *View) bound(k rowKey) bound {
+	if r := v.rows[k.kind].get(k.id); r != nil {
+		return r.bound()
+	}
+	kept, _ := v.rows[k.kind].archived(k.id)
+	return kept.bound
+}

@@ -95,7 +95,7 @@ func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Repor
 		return err
 	}
 	rows, err := b.addRows(src, r)
-	if err != nil {
+	if err = errors.Join(err, src.Err()); err != nil {
 		return err
 	}
 	return errors.Join(

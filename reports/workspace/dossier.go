@@ -182,6 +182,9 @@ func (w *Workspace) facts(about *scope) ([]Fact, error) {
 			out = append(out, f)
 		}
 	}
+	if err := w.src.Err(); err != nil {
+		return nil, err
+	}
 	for _, ref := range w.src.Damaged() {
 		if about.row(ref.Kind, ref.ID) {
 			out = append(out, Fact{Row: ref, Damaged: true})

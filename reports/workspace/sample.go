@@ -60,7 +60,7 @@ func (w *Workspace) Populations(ctx context.Context, p Period, now time.Time) (*
 		}
 		out.Items = append(out.Items, Population{Kind: x.kind, What: x.what, Existing: n, Changed: len(changed[x.kind])})
 	}
-	return out, nil
+	return out, w.src.Err()
 }
 
 func until(t time.Time) *time.Time {
@@ -182,5 +182,5 @@ func (w *Workspace) members(ctx context.Context, d Draw) ([]string, error) {
 		}
 	}
 	slices.Sort(ids)
-	return slices.Compact(ids), nil
+	return slices.Compact(ids), w.src.Err()
 }
