@@ -110,6 +110,20 @@ func TestNodesServeOneInstance(t *testing.T) {
 	c.revoked(third, dir, join)
 }
 
+// enrolled is a further node, enrolled, joined, serving and activated.
+func (c *cluster) enrolled(id string) *node {
+	c.t.Helper()
+	dir := c.path(id)
+	var made nodes.Made
+	require.NoError(c.t, json.Unmarshal([]byte(c.done("node", "init", "--data-dir", dir, "--node-id", id, "--output", "json")), &made))
+	c.govern("node", "enrol", made.Request, "--reason", "another machine")
+	c.done("node", "join", "--data-dir", dir, "--node-id", id)
+	n := c.serve(id, dir)
+	n.trust = c.trust()
+	require.NoError(c.t, n.activate(c.t.Context()))
+	return n
+}
+
 // asks is the activation ceremony that a node asks for.
 func (c *cluster) asks(n *node) string {
 	c.t.Helper()
