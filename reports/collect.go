@@ -33,7 +33,7 @@ func rowKinds() []string {
 var ErrNoInstance = errors.New("no instance row")
 
 // collect reads everything that evaluators look at.
-func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evidence, error) {
+func collect(ctx context.Context, src Source, from, to time.Time, progress Progress) (*control.Evidence, error) {
 	ev := &control.Evidence{From: from, To: to, Now: to, Damaged: src.Damaged()}
 	if at := src.Checkpoint().At; at.Before(to) {
 		ev.Now = at
@@ -62,11 +62,11 @@ func collect(ctx context.Context, src Source, from, to time.Time) (*control.Evid
 		return nil, err
 	}
 	ev.Events = control.NewEvents(ev.Versions)
-	return ev, observe(ctx, src, ev)
+	return ev, observe(ctx, src, ev, progress)
 }
 
 // observe reads the ledger once: the control plane up to the period, then every entry of the period.
-func observe(ctx context.Context, src Source, ev *control.Evidence) error {
+func observe(ctx context.Context, src Source, ev *control.Evidence, progress Progress) error {
 	first, end, err := Range(ctx, src, ev.From, ev.To)
 	if err != nil {
 		return err
@@ -78,8 +78,12 @@ func observe(ctx context.Context, src Source, ev *control.Evidence) error {
 	if err != nil {
 		return fmt.Errorf("reading control entries before the period: %w", err)
 	}
+	const every = 1 << 14
 	err = src.Entries(ctx, first, end, func(e *ledger.Entry, _ []byte) error {
 		ev.Events.Observe(e)
+		if progress != nil && (e.Seq-first)%every == 0 {
+			progress(e.Seq-first, end-first)
+		}
 		return nil
 	})
 	if err != nil {

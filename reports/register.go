@@ -66,14 +66,14 @@ func (r *Register) Development() bool { return r.Instance.Development() }
 const maxBinder = 2_000
 
 // MakeRegister lists. Bad requests are a [*custodian.InputError] that names the field.
-func MakeRegister(ctx context.Context, src Source, name string, from, to, now time.Time) (*Register, error) {
+func MakeRegister(ctx context.Context, src Source, name string, from, to, now time.Time, progress Progress) (*Register, error) {
 	if !slices.Contains(Registers(), name) {
 		return nil, &custodian.InputError{Field: "register", Problem: fmt.Sprintf("%q is unknown", clip(name)), Allowed: strings.Join(Registers(), ", ")}
 	}
 	if err := checkPeriod(from, to, now); err != nil {
 		return nil, err
 	}
-	ev, err := collect(ctx, src, from.UTC(), to.UTC())
+	ev, err := collect(ctx, src, from.UTC(), to.UTC(), progress)
 	if err != nil {
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}

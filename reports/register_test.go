@@ -15,7 +15,7 @@ import (
 
 func registerOf(t *testing.T, src reports.Source, name string) *reports.Register {
 	t.Helper()
-	r, err := reports.MakeRegister(t.Context(), src, name, fixture.Start().AddDate(0, 0, -1), fixture.Now(), fixture.Now())
+	r, err := reports.MakeRegister(t.Context(), src, name, fixture.Start().AddDate(0, 0, -1), fixture.Now(), fixture.Now(), nil)
 	require.NoError(t, err)
 	return r
 }
@@ -56,11 +56,11 @@ func TestRegistersListWhatIsThere(t *testing.T) {
 		require.Len(t, r.Digest, 64)
 		require.Equal(t, r.Digest, registerOf(t, src, name).Digest, "%s: the same state gives the same list", name)
 	}
-	_, err := reports.MakeRegister(t.Context(), src, "all", fixture.Start(), fixture.Now(), fixture.Now())
+	_, err := reports.MakeRegister(t.Context(), src, "all", fixture.Start(), fixture.Now(), fixture.Now(), nil)
 	var input *custodian.InputError
 	require.ErrorAs(t, err, &input)
 	require.Equal(t, "register", input.Field)
-	_, err = reports.MakeRegister(t.Context(), src, reports.RegisterAccess, fixture.Now(), fixture.Start(), fixture.Now().Add(time.Hour))
+	_, err = reports.MakeRegister(t.Context(), src, reports.RegisterAccess, fixture.Now(), fixture.Start(), fixture.Now().Add(time.Hour), nil)
 	require.ErrorAs(t, err, &input)
 }
 

@@ -27,7 +27,11 @@ const Format = "conclave-report-1"
 type Request struct {
 	Framework string    // a catalogue, e.g. "pci-dss-4.0.1"
 	From, To  time.Time // the period: From ≤ entry < To
+	Progress  Progress  // told how far reading is; may be nil
 }
+
+// Progress is told, now and then, how many of the period's entries were read.
+type Progress func(read, of uint64)
 
 // Report is one framework judged for one period. For a checkpoint and a period it is always the same, but for
 // GeneratedAt.
@@ -156,7 +160,7 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 	if err := checkPeriod(req.From, req.To, now); err != nil {
 		return nil, err
 	}
-	ev, err := collect(ctx, src, req.From.UTC(), req.To.UTC())
+	ev, err := collect(ctx, src, req.From.UTC(), req.To.UTC(), req.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}

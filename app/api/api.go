@@ -607,3 +607,17 @@ type ReportRequest struct {
 	From      time.Time `json:"from"`
 	To        time.Time `json:"to,omitzero"` // none: now
 }
+
+// ReportJob is a report that is being made, or was.
+type ReportJob struct {
+	ID        string    `json:"id"`
+	State     string    `json:"state"` // running, done, failed
+	Format    string    `json:"format"`
+	Stage     string    `json:"stage,omitempty"`
+	Read      uint64    `json:"read"` // ledger entries
+	Of        uint64    `json:"of"`
+	Bytes     int64     `json:"bytes"`
+	SHA256    string    `json:"sha256,omitempty"`
+	Error     string    `json:"error,omitempty"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}

@@ -13,4 +13,7 @@ type AuditRequest struct {
 	Want   int       `json:"want,omitempty"`   // items drawn
 	After  string    `json:"after,omitempty"`  // id after which a list goes on
 	Number string    `json:"number,omitempty"` // evidence number
+	// Framework and On are of a look ahead: what is red now, and what will be on a day.
+	Framework string    `json:"framework,omitempty"`
+	On        time.Time `json:"on,omitzero"` // none: now
 }

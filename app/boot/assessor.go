@@ -30,11 +30,7 @@ func (a assessor) Assess(ctx context.Context, what string, in api.AuditRequest, 
 	if err != nil {
 		return fmt.Errorf("opening the evidence: %w", err)
 	}
-	desk, err := workspace.New(source)
-	if err != nil {
-		return err
-	}
-	answer, err := a.answer(ctx, desk, what, in)
+	answer, err := a.answer(ctx, source, what, in)
 	if err != nil {
 		return err
 	}
@@ -50,8 +46,18 @@ func (a assessor) Assess(ctx context.Context, what string, in api.AuditRequest, 
 	return nil
 }
 
-func (a assessor) answer(ctx context.Context, desk *workspace.Workspace, what string, in api.AuditRequest) (any, error) {
+func (a assessor) answer(ctx context.Context, source reports.Source, what string, in api.AuditRequest) (any, error) {
 	now := a.clock.Now()
+	if what == httpapi.AuditReadiness {
+		if in.On.IsZero() {
+			in.On = now
+		}
+		return reports.Ready(ctx, source, in.Framework, in.On, now)
+	}
+	desk, err := workspace.New(source)
+	if err != nil {
+		return nil, err
+	}
 	period := workspace.Period{From: in.From, To: in.To}
 	draw := workspace.Draw{Kind: in.Kind, Basis: workspace.Basis(in.Basis), Period: period, Seed: in.Seed, Want: in.Want}
 	if draw.Basis == "" {
@@ -70,7 +76,7 @@ func (a assessor) answer(ctx context.Context, desk *workspace.Workspace, what st
 	case httpapi.AuditOpen:
 		return desk.Open(ctx, in.Number, beside, now)
 	}
-	return nil, &custodian.InputError{Field: "what", Problem: "unknown", Allowed: "populations, members, sample, dossier, open"}
+	return nil, &custodian.InputError{Field: "what", Problem: "unknown", Allowed: "populations, members, sample, dossier, open, readiness"}
 }
 
 // record records what an assessor took out, before it is given: for a sample, all that it takes to draw it again.
@@ -78,6 +84,8 @@ func (a assessor) record(ctx context.Context, what string, in api.AuditRequest, 
 	detail := map[string]any{"checkpoint_size": at.Size, "checkpoint_root": at.Root}
 	target := ledger.Target{Type: "report", ID: what}
 	switch x := answer.(type) {
+	case *reports.Readiness:
+		detail["framework"], detail["on"] = x.Framework, x.On
 	case *workspace.Sample:
 		detail["kind"], detail["basis"], detail["seed"], detail["want"] = x.Kind, string(x.Basis), x.Seed, x.Want
 		detail["population"], detail["population_digest"] = x.Population, x.Digest

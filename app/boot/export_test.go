@@ -23,3 +23,6 @@ func Judge() int {
 
 // Reporter is what the API makes reports with.
 func (r *Running) Reporter() httpapi.Reporter { return reporter{r.service} }
+
+// ReportJobs are the service's own.
+func (r *Running) ReportJobs() httpapi.ReportJobs { return r.service.reportJobs }

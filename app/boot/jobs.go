@@ -49,6 +49,10 @@ func (s *service) run(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() { s.store.Guard(ctx, sweepEvery) })
 	group.Go(func() { s.recordAlerts(ctx) })
+	group.Go(func() {
+		<-ctx.Done()
+		s.reportJobs.Close()
+	})
 	if !s.paced {
 		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
 		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })

@@ -23,6 +23,11 @@ type reporter struct{ *service }
 // Report implements httpapi.Reporter. That somebody asked was recorded just before (report.create), so the newest
 // checkpoint, as of which state is judged, is of now even where nothing else happened for days.
 func (r reporter) Report(ctx context.Context, req api.ReportRequest, format string, w io.Writer) error {
+	return r.make(ctx, req, format, nil, w)
+}
+
+// make is Report, with word of how far it is.
+func (r reporter) make(ctx context.Context, req api.ReportRequest, format string, progress reports.Progress, w io.Writer) error {
 	source, err := reports.FromStore(ctx, r.store, r.logKey.VerifierKey)
 	if err != nil {
 		return fmt.Errorf("opening the evidence: %w", err)
@@ -32,9 +37,9 @@ func (r reporter) Report(ctx context.Context, req api.ReportRequest, format stri
 		req.To = now
 	}
 	if req.Register != "" {
-		return r.register(ctx, source, req, format, now, w)
+		return r.register(ctx, source, req, format, now, progress, w)
 	}
-	report, err := reports.Generate(ctx, source, reports.Request{Framework: req.Framework, From: req.From, To: req.To}, now)
+	report, err := reports.Generate(ctx, source, reports.Request{Framework: req.Framework, From: req.From, To: req.To, Progress: progress}, now)
 	if err != nil {
 		return err
 	}
@@ -58,8 +63,8 @@ func (r reporter) Report(ctx context.Context, req api.ReportRequest, format stri
 }
 
 // register makes a list that judges nothing.
-func (r reporter) register(ctx context.Context, source reports.Source, req api.ReportRequest, format string, now time.Time, w io.Writer) error {
-	list, err := reports.MakeRegister(ctx, source, req.Register, req.From, req.To, now)
+func (r reporter) register(ctx context.Context, source reports.Source, req api.ReportRequest, format string, now time.Time, progress reports.Progress, w io.Writer) error {
+	list, err := reports.MakeRegister(ctx, source, req.Register, req.From, req.To, now, progress)
 	if err != nil {
 		return err
 	}

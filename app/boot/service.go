@@ -52,6 +52,8 @@ type service struct {
 	exports []*siem.Exporter
 	alerts  chan store.Violation
 
+	reportJobs *reportJobs // while it serves
+
 	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
 	paced         bool
 	storageFailed atomic.Bool // the last periodic write did not succeed

@@ -167,10 +167,11 @@ func (r *Running) edge() (http.Handler, error) {
 	if r.auth, err = auth.New(auth.Config{Custodian: s.door, Clock: s.clock, Logger: s.log}); err != nil {
 		return nil, err
 	}
+	s.reportJobs = newReportJobs(reporter{s}, s.log)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(tokenCollector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return httpapi.New(httpapi.Config{
-		Custodian: s.door, Ceremonies: s.engine, Bundles: s.bundles, Auth: r.auth, Store: s.store, Reports: reporter{s}, Assessor: assessor{s}, Ready: s.ready,
+		Custodian: s.door, Ceremonies: s.engine, Bundles: s.bundles, Auth: r.auth, Store: s.store, Reports: reporter{s}, ReportJobs: s.reportJobs, Assessor: assessor{s}, Ready: s.ready,
 		Version: s.version, FIPS: fips(), Clock: s.clock, Logger: s.log, Metrics: registry, Limits: limits(s.cfg),
 		Exports: s.exportStates,
 	})

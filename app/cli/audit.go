@@ -105,8 +105,9 @@ func reportCommand() *cobra.Command {
 			return err
 		}
 		s.say("Asking for %s as %s for %s to %s.", cmp.Or(*framework, *register), *format, when(begin), until)
-		err = newFile(*out, func(w io.Writer) error {
-			return s.client.Evidence(s.ctx, api.ReportRequest{Framework: *framework, Register: *register, From: begin, To: end}, client.ReportFormat(*format), w)
+		err = newFile(*out, func(w *os.File) error {
+			req := api.ReportRequest{Framework: *framework, Register: *register, From: begin, To: end}
+			return s.client.MakeReport(s.ctx, req, client.ReportFormat(*format), w, s.reportProgress())
 		})
 		if err != nil {
 			return err
@@ -117,8 +118,23 @@ func reportCommand() *cobra.Command {
 	return must(c, "from", "out")
 }
 
+// reportProgress tells how far a report is, each time that there is something new to say.
+func (s *session) reportProgress() func(api.ReportJob) {
+	last := ""
+	return func(j api.ReportJob) {
+		text := j.Stage
+		if j.Of > 0 {
+			text = fmt.Sprintf("%s: %d %%", j.Stage, 100*j.Read/j.Of)
+		}
+		if text != last {
+			s.say("The report %s.", text)
+		}
+		last = text
+	}
+}
+
 // newFile streams into a file that appears only when it is whole and whose name was free.
-func newFile(path string, fill func(io.Writer) error) error {
+func newFile(path string, fill func(*os.File) error) error {
 	if _, err := os.Lstat(path); err == nil {
 		return usagef("%s exists and is left alone; give another name", path)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 
 	"github.com/go-json-experiment/json"
@@ -17,7 +18,7 @@ import (
 
 // workspaceCommands are what an assessor works with.
 func workspaceCommands() []*cobra.Command {
-	return []*cobra.Command{auditPopulation(), auditMembers(), auditSample(), auditDossier(), auditOpen()}
+	return []*cobra.Command{auditPopulation(), auditMembers(), auditSample(), auditDossier(), auditOpen(), auditReadiness()}
 }
 
 // assess asks the workspace and decodes its answer.
@@ -158,7 +159,7 @@ func auditDossier() *cobra.Command {
 			if err := s.connectAny(); err != nil {
 				return err
 			}
-			if err := newFile(*out, func(w io.Writer) error { return s.client.Audit(s.ctx, "dossier", in, client.ReportFormat(*format), w) }); err != nil {
+			if err := newFile(*out, func(w *os.File) error { return s.client.Audit(s.ctx, "dossier", in, client.ReportFormat(*format), w) }); err != nil {
 				return err
 			}
 			s.say("Written to %s.", *out)

@@ -36,6 +36,8 @@ type call struct {
 	// sensitive marks bodies that carry plaintext: their buffers are wiped.
 	sensitive bool
 	accept    string
+	// resume asks for the bytes from there on (RFC 9110, 14.2), 0 for all; read anew at each attempt.
+	resume *int64
 }
 
 // do makes the call and decodes its JSON answer into out, unless out is nil.
@@ -146,6 +148,9 @@ func (c *Client) request(ctx context.Context, r call, body []byte) (*http.Reques
 		accept = "application/json"
 	}
 	req.Header.Set("Accept", accept)
+	if r.resume != nil && *r.resume > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", *r.resume))
+	}
 	req.Header.Set("User-Agent", c.userAgent)
 	return req, nil
 }

@@ -2,14 +2,18 @@ package client_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -310,7 +314,45 @@ func TestReportIsStreamed(t *testing.T) {
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	require.NoError(t, c.Report(t.Context(), "pci-dss-4.0.1", from, from.AddDate(0, 3, 0), client.ReportBundle, &out))
 	require.Equal(t, "zip bytes", out.String())
-	require.ErrorContains(t, c.Report(t.Context(), "x", from, from, "pdf", &out), "allowed: json, html, bundle")
+	require.ErrorContains(t, c.Report(t.Context(), "x", from, from, "docx", &out), "allowed: json, html, pdf, xlsx, csv, bundle")
+}
+
+// A download that breaks goes on where it stopped.
+func TestReportsAreFetchedInPieces(t *testing.T) {
+	const whole = "a report of some length, in pieces"
+	sum := sha256.Sum256([]byte(whole))
+	polls, breaks := 0, 0
+	var ranges []string
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		job := api.ReportJob{ID: "r-1", State: "running", Format: "pdf"}
+		switch {
+		case r.Method == http.MethodPost:
+			answer(w, job)
+		case strings.HasSuffix(r.URL.Path, "/content"):
+			ranges = append(ranges, r.Header.Get("Range"))
+			if breaks++; breaks == 1 {
+				w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+				_, _ = io.WriteString(w, whole[:8])
+				w.(http.Flusher).Flush()
+				panic(http.ErrAbortHandler)
+			}
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(whole))
+		default:
+			if polls++; polls > 1 {
+				job.State, job.Bytes, job.SHA256 = "done", int64(len(whole)), hex.EncodeToString(sum[:])
+			}
+			answer(w, job)
+		}
+	}, nil)
+	f, err := os.Create(filepath.Join(t.TempDir(), "report.pdf"))
+	require.NoError(t, err)
+	defer f.Close()
+	require.NoError(t, c.MakeReport(t.Context(), api.ReportRequest{Register: "access"}, client.ReportPDF, f, nil))
+	got, err := os.ReadFile(f.Name())
+	require.NoError(t, err)
+	require.Equal(t, whole, string(got))
+	require.Equal(t, "", ranges[0])
+	require.Equal(t, "bytes=8-", ranges[len(ranges)-1])
 }
 
 func TestErrorsShowNoSecret(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 
 // Assessor answers for the auditor's workspace.
 type Assessor interface {
-	// Assess writes what was asked for, AuditPopulations to AuditOpen, in FormatJSON or, a dossier, in FormatHTML. A
+	// Assess writes what was asked for, AuditPopulations to AuditReadiness, in FormatJSON or, a dossier, in FormatHTML. A
 	// request that cannot be met is a *custodian.InputError; what was written before an error is dropped.
 	Assess(ctx context.Context, what string, in api.AuditRequest, format string, w io.Writer) error
 }
@@ -22,6 +22,7 @@ const (
 	AuditSample      = "sample"
 	AuditDossier     = "dossier"
 	AuditOpen        = "open"
+	AuditReadiness   = "readiness"
 )
 
 // audit answers one question of an assessor. Each is judged and recorded as a report is, since it takes evidence out.

@@ -25,6 +25,7 @@ import (
 	"conclave/ceremony/bundles"
 	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/identity"
 	"conclave/custodian/store"
 )
 
@@ -34,6 +35,29 @@ type Reporter interface {
 	// be met is a *custodian.InputError; what was written before an error is dropped.
 	Report(ctx context.Context, req api.ReportRequest, format string, w io.Writer) error
 }
+
+// ReportJobs makes reports in the background. Whoever asked for one may see it, and nobody else.
+type ReportJobs interface {
+	// Start begins; ErrReportsBusy when too many wait. A request that can not be met is a *custodian.InputError.
+	Start(who identity.Principal, req api.ReportRequest, format string) (api.ReportJob, error)
+	// Get says how it stands; ErrNoReport for what is not there, or not theirs.
+	Get(who identity.Principal, id string) (api.ReportJob, error)
+	// Content is the report; ErrNoReport until it is done. The caller closes it.
+	Content(who identity.Principal, id string) (ReportContent, error)
+}
+
+// ReportContent is a finished report.
+type ReportContent struct {
+	io.ReadSeekCloser
+	Type, ETag string
+	At         time.Time
+}
+
+// Refusals of report jobs.
+var (
+	ErrNoReport    = errors.New("no such report, or not done yet; reports are kept for an hour and end with the process")
+	ErrReportsBusy = errors.New("too many reports wait to be made")
+)
 
 // Formats of reports.
 const (
@@ -92,6 +116,7 @@ type Config struct {
 	Auth       *auth.Authenticator
 	Store      *store.Store
 	Reports    Reporter
+	ReportJobs ReportJobs      // none: jobs are 404
 	Assessor   Assessor        // the auditor's workspace; none: it is 404
 	Ready      func() []string // why the service should not be used now; empty when it should
 	Version    string

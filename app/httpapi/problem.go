@@ -51,6 +51,8 @@ func sentinels() []sentinel {
 		{errBody, bad, "bad_request", "Body could not be read", false},
 		{errBusy, busy, "rate_limited", "Too many requests at once", false},
 		{errAnonymous, busy, "rate_limited", "Too many requests without credentials", false},
+		{ErrReportsBusy, busy, "rate_limited", "Too many reports wait", false},
+		{ErrNoReport, http.StatusNotFound, "not_found", "No such report", true},
 		{errReports, busy, "rate_limited", "Too many reports at once", false},
 		{bundles.ErrBusy, busy, "rate_limited", "Another policy bundle is being tried", false},
 		{bundles.ErrFull, conflict, "conflict", "Too many proposed bundles are in open ceremonies", false},

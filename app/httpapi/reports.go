@@ -16,29 +16,33 @@ import (
 // maxReports are made at once: each reads the ledger of its period, and the data plane goes first (ours).
 const maxReports = 2
 
+// reportRequest reads and judges what is asked for.
+func (s *server) reportRequest(x *exchange) (in api.ReportRequest, format, contentType string, err error) {
+	q, err := x.query("format")
+	if err != nil {
+		return in, "", "", err
+	}
+	if format, contentType, err = reportFormat(q.Get("format")); err != nil {
+		return in, "", "", err
+	}
+	if err := x.decode(&in); err != nil {
+		return in, "", "", err
+	}
+	if (in.Framework == "") == (in.Register == "") {
+		return in, "", "", &custodian.InputError{Field: "framework", Problem: "neither or both of framework and register are given", Allowed: "one of them"}
+	}
+	if in.Register != "" && format == FormatBundle {
+		return in, "", "", &custodian.InputError{Field: "query.format", Problem: "a register has no bundle", Allowed: "json, html, pdf, xlsx, csv"}
+	}
+	return in, format, contentType, x.authorise(createReport, "report", cmp.Or(in.Framework, in.Register))
+}
+
 func (s *server) report(x *exchange) error {
 	if s.cfg.Reports == nil {
 		return errNoRoute
 	}
-	q, err := x.query("format")
+	in, format, contentType, err := s.reportRequest(x)
 	if err != nil {
-		return err
-	}
-	format, contentType, err := reportFormat(q.Get("format"))
-	if err != nil {
-		return err
-	}
-	var in api.ReportRequest
-	if err := x.decode(&in); err != nil {
-		return err
-	}
-	if (in.Framework == "") == (in.Register == "") {
-		return &custodian.InputError{Field: "framework", Problem: "neither or both of framework and register are given", Allowed: "one of them"}
-	}
-	if in.Register != "" && format == FormatBundle {
-		return &custodian.InputError{Field: "query.format", Problem: "a register has no bundle", Allowed: "json, html, pdf, xlsx, csv"}
-	}
-	if err := x.authorise(createReport, "report", cmp.Or(in.Framework, in.Register)); err != nil {
 		return err
 	}
 	select {
@@ -48,6 +52,67 @@ func (s *server) report(x *exchange) error {
 		return errReports
 	}
 	return x.spooled(contentType, func(w io.Writer) error { return s.cfg.Reports.Report(x.ctx(), in, format, w) })
+}
+
+func (s *server) startReport(x *exchange) error {
+	if s.cfg.ReportJobs == nil {
+		return errNoRoute
+	}
+	in, format, _, err := s.reportRequest(x)
+	if err != nil {
+		return err
+	}
+	job, err := s.cfg.ReportJobs.Start(x.who, in, format)
+	if err != nil {
+		return err
+	}
+	return x.json(http.StatusAccepted, job)
+}
+
+func (s *server) reportJob(x *exchange) error {
+	if s.cfg.ReportJobs == nil {
+		return errNoRoute
+	}
+	if _, err := x.query(); err != nil {
+		return err
+	}
+	job, err := s.cfg.ReportJobs.Get(x.who, x.c.Param("id"))
+	if err != nil {
+		return err
+	}
+	return x.json(http.StatusOK, job)
+}
+
+// reportContent answers with a finished report, or with the part of it that is asked for (RFC 9110, 14.2). That its maker
+// may take evidence out was judged when it was asked for, and is judged again.
+func (s *server) reportContent(x *exchange) error {
+	if s.cfg.ReportJobs == nil {
+		return errNoRoute
+	}
+	if _, err := x.query(); err != nil {
+		return err
+	}
+	if err := x.authorise(createReport, "report", x.c.Param("id")); err != nil {
+		return err
+	}
+	content, err := s.cfg.ReportJobs.Content(x.who, x.c.Param("id"))
+	if err != nil {
+		return err
+	}
+	h := x.c.Writer.Header()
+	h["Content-Type"] = []string{content.Type}
+	h["Etag"] = []string{content.ETag}
+	http.ServeContent(x.c.Writer, x.c.Request, "", content.At, content)
+	return content.Close()
+}
+
+// ContentType is the media type of a format.
+func ContentType(format string) string {
+	_, contentType, err := reportFormat(format)
+	if err != nil {
+		return typeBytes
+	}
+	return contentType
 }
 
 // reportFormat reads the format asked for, JSON where none is.

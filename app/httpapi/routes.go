@@ -141,11 +141,15 @@ func (s *server) routes() []route {
 		get("/v1/ledger/search", s.searchLedger),
 		get("/v1/ledger/proof/inclusion", s.inclusion),
 		{http.MethodPost, "/v1/reports", known, report, s.report},
+		{http.MethodPost, "/v1/reports/jobs", known, control, s.startReport},
+		{http.MethodGet, "/v1/reports/jobs/:id", known, control, s.reportJob},
+		{http.MethodGet, "/v1/reports/jobs/:id/content", known, report, s.reportContent},
 		{http.MethodPost, "/v1/audit/populations", known, report, s.audit(AuditPopulations)},
 		{http.MethodPost, "/v1/audit/members", known, report, s.audit(AuditMembers)},
 		{http.MethodPost, "/v1/audit/sample", known, report, s.audit(AuditSample)},
 		{http.MethodPost, "/v1/audit/dossier", known, report, s.audit(AuditDossier)},
 		{http.MethodPost, "/v1/audit/open", known, report, s.audit(AuditOpen)},
+		{http.MethodPost, "/v1/audit/readiness", known, report, s.audit(AuditReadiness)},
 	}
 	return append(all, s.dataRoutes()...)
 }

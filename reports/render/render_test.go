@@ -126,7 +126,7 @@ func TestRegistersInEveryFormat(t *testing.T) {
 	t.Parallel()
 	w := fixture.New(t, custodian.Production, func(h *fixture.History) { h.People[0].Name = "<script>=1+1\u202e" })
 	for _, name := range reports.Registers() {
-		r, err := reports.MakeRegister(t.Context(), w.Source(t), name, fixture.Start(), fixture.Now(), fixture.Now())
+		r, err := reports.MakeRegister(t.Context(), w.Source(t), name, fixture.Start(), fixture.Now(), fixture.Now(), nil)
 		require.NoError(t, err)
 		for kind, write := range map[string]func(io.Writer, *reports.Register) error{"html": render.RegisterHTML, "pdf": render.RegisterPDF, "xlsx": render.RegisterXLSX,
 			"zip": render.RegisterCSV, "json": render.RegisterJSON} {
