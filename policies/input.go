@@ -164,6 +164,7 @@ func placementValue(in *PlacementInput) ast.Value {
 	k.put("demands", ast.ArrayTerm(demands...))
 	k.text("algorithm", in.Key.Algorithm)
 	k.number("strength_bits", in.Key.StrengthBits)
+	k.text("origin", in.Key.Origin)
 	o.child("key", k)
 	stores := newObject()
 	for i := range in.Keystores {

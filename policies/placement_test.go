@@ -67,6 +67,7 @@ func TestInvariant06_PlacementRefusals(t *testing.T) {
 		"outside the EU":   {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Jurisdiction = "US" }, []string{"residency"}},
 		"retired":          {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.Status = "retired" }, []string{"keystore_not_registered"}},
 		"weak":             {func(_ *policies.PlacementInput, s *policies.PlacementKeystore) { s.KeyStrength = 128 }, []string{"strength_low"}},
+		"origin":           {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Origin = "found" }, []string{"origin_class"}},
 		"custody":          {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Custody = []string{"hyok"} }, []string{"custody_demanded"}},
 		"framework":        {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Frameworks = []string{"x"} }, []string{"framework_unknown"}},
 		"impact":           {func(in *policies.PlacementInput, _ *policies.PlacementKeystore) { in.Key.Impact = "" }, []string{"class_unknown", "fips_level_low"}},

@@ -195,6 +195,9 @@ type PlacementKey struct {
 	Demands      []CustodyDemand `json:"demands,omitempty"`
 	Algorithm    string          `json:"algorithm"`     // what the key is to be, e.g. "aes-256", "ecdsa-p256"
 	StrengthBits int             `json:"strength_bits"` // security strength of such keys, bits (SP 800-57 Part 1 Table 2)
+	// Origin of the material that is to be placed: generated, imported-components, imported-wrapped; "" where no material is
+	// at stake.
+	Origin string `json:"origin,omitempty"`
 }
 
 // CustodyDemand is the custody models that one data set lets its key be under.

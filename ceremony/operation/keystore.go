@@ -94,7 +94,9 @@ func placementKey(view *store.View, k *key.Key) (policies.PlacementKey, error) {
 	if err != nil {
 		return policies.PlacementKey{}, fmt.Errorf("reading what data demands of the custody of key %s: %w", k.ID, err)
 	}
-	return demands.KeyOf(k), nil
+	asks := demands.KeyOf(k)
+	asks.Origin = k.Origin
+	return asks, nil
 }
 
 // placed judges a key against every keystore.

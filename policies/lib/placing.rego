@@ -13,6 +13,12 @@ default custody := []
 
 custody := class.custody
 
+# METADATA
+# description: Where the class lets key material be made, and how it comes in; nowhere when it is unknown.
+default origins := []
+
+origins := class.origins
+
 levels contains class.least_level[input.key.impact]
 
 levels contains data.tables.frameworks[name].least_level if some name in input.key.frameworks
