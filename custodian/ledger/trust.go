@@ -26,13 +26,15 @@ const (
 
 // TrustFile is what somebody who trusts nobody pins once, and checks everything else against.
 type TrustFile struct {
-	Instance  string    `json:"instance"`             // SHA-256 of the genesis file, lower-case hex
-	Origin    string    `json:"origin"`               // see [Origin]
-	Mode      string    `json:"mode"`                 // "production" or "development"
-	LogKeys   []string  `json:"log_keys"`             // note verifier keys, oldest first; more than one after a rotation
-	NodeKeys  []NodeKey `json:"node_keys,omitempty"`  // enrolled nodes, whose keys sign collector keys
-	Least     string    `json:"checkpoint,omitempty"` // a checkpoint that the log must contain, as its signed note
-	CreatedAt time.Time `json:"created_at"`
+	Instance string    `json:"instance"`            // SHA-256 of the genesis file, lower-case hex
+	Origin   string    `json:"origin"`              // see [Origin]
+	Mode     string    `json:"mode"`                // "production" or "development"
+	LogKeys  []string  `json:"log_keys"`            // note verifier keys, oldest first; more than one after a rotation
+	NodeKeys []NodeKey `json:"node_keys,omitempty"` // enrolled nodes, whose keys sign collector keys
+	// WitnessKeys are note verifier keys (C2SP tlog-cosignature) of machines that the service's owner does not run.
+	WitnessKeys []string  `json:"witness_keys,omitempty"`
+	Least       string    `json:"checkpoint,omitempty"` // a checkpoint that the log must contain, as its signed note
+	CreatedAt   time.Time `json:"created_at"`
 }
 
 // NodeKey is a node's public key as a JWK (RFC 7517): ECDSA or ECDH on P-256, or Ed25519 (RFC 8037).
@@ -180,6 +182,9 @@ func (t *TrustFile) validate() error {
 		if _, err := k.Public(); err != nil {
 			return fmt.Errorf("node_keys: %w", err)
 		}
+	}
+	if _, err := t.WitnessKeyList(); err != nil {
+		return err
 	}
 	if t.CreatedAt.IsZero() {
 		return errors.New("created_at: missing")

@@ -1,0 +1,193 @@
+// Package witness is the other side of the ledger's honesty: a small server on a machine that the service's owner does
+// not run, which remembers the highest checkpoint that it saw, and signs a newer one only if it continues that one. It
+// speaks C2SP tlog-witness. With its signatures a log that shows different people different histories, or an older one,
+// cannot go unnoticed.
+package witness
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
+)
+
+const (
+	addCheckpoint = "/add-checkpoint"
+	maxRequest    = 128 << 10
+	maxProofLines = 63 // C2SP tlog-witness
+	sizeType      = "text/x.tlog.size"
+)
+
+// Server witnesses one log.
+type Server struct {
+	trust   *ledger.TrustFile
+	logKeys []note.Verifier
+	witness *ledger.Witness
+	high    *ledger.HighWater
+	dir     string
+	clock   clock.Clock
+	log     *slog.Logger
+	mu      sync.Mutex // one request at a time: what was seen last is compared and moved on as one step
+}
+
+// New witnesses the log of a trust file. dir keeps what was seen, and what was refused.
+func New(trust *ledger.TrustFile, witness *ledger.Witness, dir string, clk clock.Clock, log *slog.Logger) (*Server, error) {
+	keys, err := trust.Verifiers()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{trust: trust, logKeys: keys, witness: witness, dir: dir, clock: clk, log: log,
+		high: ledger.NewHighWater(filepath.Join(dir, "checkpoint"), trust.Origin, keys...)}
+	if trust.Least == "" {
+		return s, nil
+	}
+	// What the trust file pins was seen, so nothing below it or beside it is ever signed.
+	if _, seen, err := s.high.Highest(); err != nil || seen {
+		return s, err
+	}
+	_, err = s.high.Advance(context.Background(), []byte(trust.Least), nil)
+	return s, err
+}
+
+// Handler serves POST /add-checkpoint, and GET / with the witness's verifier key.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+addCheckpoint, s.add)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, s.witness.Key) })
+	return mux
+}
+
+// refusal is an answer other than a cosignature.
+type refusal struct {
+	status int
+	words  string
+	size   *uint64 // of the checkpoint seen last
+}
+
+func (r *refusal) Error() string { return r.words }
+
+func refuse(status int, format string, args ...any) error {
+	return &refusal{status: status, words: fmt.Sprintf(format, args...)}
+}
+
+func (s *Server) add(w http.ResponseWriter, r *http.Request) {
+	line, err := s.submitted(r)
+	var no *refusal
+	switch {
+	case errors.As(err, &no) && no.size != nil:
+		w.Header().Set("Content-Type", sizeType)
+		w.WriteHeader(no.status)
+		fmt.Fprintf(w, "%d\n", *no.size)
+	case errors.As(err, &no):
+		http.Error(w, no.words, no.status)
+	case err != nil:
+		s.log.Error("a checkpoint could not be witnessed", "error", err)
+		http.Error(w, "the witness cannot keep what it saw", http.StatusInternalServerError)
+	default:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write(line)
+	}
+}
+
+func (s *Server) submitted(r *http.Request) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest+1))
+	if err != nil || len(body) > maxRequest {
+		return nil, refuse(http.StatusBadRequest, "the request is cut or over %d bytes", maxRequest)
+	}
+	old, proof, checkpoint, err := parseRequest(body)
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, "%s", err)
+	}
+	if origin, _, _ := bytes.Cut(checkpoint, []byte("\n")); string(origin) != s.trust.Origin {
+		return nil, refuse(http.StatusNotFound, "this witness does not know the log %.80q", origin)
+	}
+	head, err := ledger.OpenHead(checkpoint, s.trust.Origin, s.logKeys...)
+	switch {
+	case errors.Is(err, ledger.ErrSignature):
+		return nil, refuse(http.StatusForbidden, "not signed by a key of the log")
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "%s", err)
+	case old > head.Size:
+		return nil, refuse(http.StatusBadRequest, "old size %d is over the checkpoint's %d", old, head.Size)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.judge(r.Context(), old, proof, checkpoint, head)
+}
+
+// judge holds a checkpoint, signed by the log, to what was seen before, remembers it, and signs it.
+func (s *Server) judge(ctx context.Context, old uint64, proof tlog.TreeProof, checkpoint []byte, head ledger.Head) ([]byte, error) {
+	seen, have, err := s.high.Highest()
+	if err != nil {
+		return nil, err
+	}
+	if head.Size < seen.Size { // an older checkpoint is no lie by itself; the log learns what was seen, and must explain
+		s.log.Warn("a checkpoint older than one seen before was submitted", "entries", head.Size, "seen_before", seen.Size)
+	}
+	if !have && old != 0 || have && old != seen.Size {
+		return nil, &refusal{status: http.StatusConflict, words: "another size was seen last", size: &seen.Size}
+	}
+	_, err = s.high.Advance(ctx, checkpoint, func(context.Context, uint64, uint64) (tlog.TreeProof, error) { return proof, nil })
+	switch {
+	case errors.Is(err, ledger.ErrFork) && head.Size == seen.Size:
+		s.accuse(checkpoint, head, seen)
+		return nil, &refusal{status: http.StatusConflict, words: "another root was seen at this size", size: &seen.Size}
+	case errors.Is(err, ledger.ErrFork), errors.Is(err, ledger.ErrRollback):
+		s.accuse(checkpoint, head, seen)
+		return nil, refuse(http.StatusUnprocessableEntity, "the checkpoint is not shown to continue the one of %d entries", seen.Size)
+	case err != nil:
+		return nil, err
+	}
+	if !have || head.Size > seen.Size {
+		s.log.Info("witnessed", "entries", head.Size, "before", seen.Size)
+	}
+	return s.witness.Cosign(checkpoint, s.clock.Now())
+}
+
+// accuse keeps a checkpoint that the log signed against itself: two signed checkpoints that contradict each other are
+// proof of what it did.
+func (s *Server) accuse(checkpoint []byte, head, seen ledger.Head) {
+	name := filepath.Join(s.dir, fmt.Sprintf("refused-%d", head.Size))
+	err := ledger.WriteFileAtomic(name, checkpoint, 0o600)
+	s.log.Error("the log signed a checkpoint that contradicts one seen before, or comes with no proof that it does not", "entries", head.Size, "seen_before", seen.Size, "kept_in", name, "error", err)
+}
+
+// parseRequest reads the body of add-checkpoint.
+func parseRequest(body []byte) (old uint64, proof tlog.TreeProof, checkpoint []byte, err error) {
+	head, checkpoint, found := bytes.Cut(body, []byte("\n\n"))
+	if !found {
+		return 0, nil, nil, errors.New("no empty line before the checkpoint")
+	}
+	lines := bufio.NewScanner(bytes.NewReader(head))
+	lines.Scan()
+	digits, found := strings.CutPrefix(lines.Text(), "old ")
+	if old, err = strconv.ParseUint(digits, 10, 53); !found || err != nil || strconv.FormatUint(old, 10) != digits {
+		return 0, nil, nil, errors.New("the first line is not the old size")
+	}
+	for lines.Scan() {
+		raw, err := base64.StdEncoding.Strict().DecodeString(lines.Text())
+		if err != nil || len(raw) != tlog.HashSize || len(proof) == maxProofLines {
+			return 0, nil, nil, fmt.Errorf("a line of the proof is no hash, or there are more than %d", maxProofLines)
+		}
+		proof = append(proof, tlog.Hash(raw))
+	}
+	if old == 0 && len(proof) > 0 {
+		return 0, nil, nil, errors.New("a proof from the empty log")
+	}
+	return old, proof, checkpoint, nil
+}
