@@ -42,6 +42,10 @@ type Source interface {
 	// Kept returns the newest checkpoint kept of at most a size and the oldest of at least one, as signed notes; nil
 	// where none is kept.
 	Kept(ctx context.Context, atMost, atLeast uint64) (before, after []byte, err error)
+	// Witnessed returns what each witness cosigned last, up to the checkpoint, as signed notes.
+	Witnessed(ctx context.Context) ([][]byte, error)
+	// Stamped returns the checkpoint that was time-stamped last, up to this one, with its RFC 3161 token; nil: none was.
+	Stamped(ctx context.Context) (note, token []byte, err error)
 }
 
 // Checkpoint is the signed state of the ledger that a report belongs to.

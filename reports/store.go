@@ -156,3 +156,20 @@ func (s *storeSource) Kept(ctx context.Context, atMost, atLeast uint64) (before,
 	}
 	return before, after, nil
 }
+
+func (s *storeSource) Witnessed(ctx context.Context) ([][]byte, error) {
+	found, err := s.store.Witnessed(ctx, s.checkpoint.Size)
+	out := make([][]byte, len(found))
+	for i, c := range found {
+		out[i] = c.Note
+	}
+	return out, err
+}
+
+func (s *storeSource) Stamped(ctx context.Context) (note, token []byte, err error) {
+	_, note, token, err = s.store.Timestamp(ctx, s.checkpoint.Size)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil, nil
+	}
+	return note, token, err
+}

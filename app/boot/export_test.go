@@ -1,6 +1,8 @@
 package boot
 
 import (
+	"context"
+
 	"conclave/app/httpapi"
 	"conclave/policies"
 )
@@ -26,3 +28,6 @@ func (r *Running) Reporter() httpapi.Reporter { return reporter{r.service} }
 
 // ReportJobs are the service's own.
 func (r *Running) ReportJobs() httpapi.ReportJobs { return r.service.reportJobs }
+
+// HaveWitnessed has the ledger witnessed and time-stamped now, where that is due.
+func (r *Running) HaveWitnessed(ctx context.Context) error { return r.service.haveWitnessed(ctx) }

@@ -58,6 +58,7 @@ func reserved() map[string][]string {
 		"github.com/boombuler/barcode":          {"app/paper"},
 		"golang.org/x/image":                    {"app/paper", "reports/render"},
 		"github.com/miekg/pkcs11":               {"hsm/pkcs11"},
+		"github.com/digitorus":                  {"custodian/timestamp"},
 		"github.com/sony/gobreaker":             {"hsm/pkcs11"},
 		"github.com/aws/aws-sdk-go-v2":          {"app/objectstore"},
 		"github.com/aws/smithy-go":              {"app/objectstore"},

@@ -67,6 +67,7 @@ func (s *service) run(ctx context.Context) {
 		s.every(ctx, searchEvery, "search", func(ctx context.Context) error { return search.Index(ctx, s.store) })
 	})
 	s.runExports(ctx, &group)
+	group.Go(func() { s.every(ctx, witnessEvery, "witness", s.haveWitnessed) })
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
 	}

@@ -38,19 +38,20 @@ var (
 
 // service is the custodian and everything that keeps it going, without its edge.
 type service struct {
-	cfg     *config.Config
-	clock   clock.Clock
-	log     *slog.Logger
-	version string
-	logKey  *ledger.LogKey
-	node    *nodeKey
-	store   *store.Store
-	door    *custodian.Service
-	engine  *ceremony.Engine
-	bundles *bundles.Keeper
-	modules *pkcs11.Modules
-	exports []*siem.Exporter
-	alerts  chan store.Violation
+	cfg      *config.Config
+	clock    clock.Clock
+	log      *slog.Logger
+	version  string
+	logKey   *ledger.LogKey
+	node     *nodeKey
+	store    *store.Store
+	door     *custodian.Service
+	engine   *ceremony.Engine
+	bundles  *bundles.Keeper
+	modules  *pkcs11.Modules
+	exports  []*siem.Exporter
+	watchers *watchers
+	alerts   chan store.Violation
 
 	reportJobs *reportJobs // while it serves
 
@@ -139,6 +140,9 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return fmt.Errorf("finding this program, which judges proposed policies in a process of its own: %w", err)
 	}
 	if s.exports, err = s.exporters(); err != nil {
+		return err
+	}
+	if s.watchers, err = s.newWatchers(); err != nil {
 		return err
 	}
 	s.bundles, err = bundles.New(bundles.Config{Custodian: s.door, Sandbox: sandbox(program), Clock: s.clock, Logger: s.log})
@@ -280,7 +284,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.wipeKeystores(ctx), s.store.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

@@ -27,6 +27,7 @@ type Config struct {
 	Limits   Limits   `koanf:"limits"`
 	PKCS11   PKCS11   `koanf:"pkcs11"`
 	Export   Export   `koanf:"export"`
+	Witness  Witness  `koanf:"witness"`
 	S3       S3       `koanf:"s3"`
 }
 
@@ -172,6 +173,7 @@ func (c *Config) Validate() error {
 		c.checkLimits(),
 		c.checkPKCS11(),
 		c.checkExport(),
+		c.checkWitness(),
 		c.checkS3(),
 	}
 	for _, err := range checks {

@@ -125,7 +125,8 @@ type Config struct {
 	Logger     *slog.Logger
 	Metrics    *prometheus.Registry
 	Limits     Limits
-	Exports    Exports // may be nil
+	Exports    Exports   // may be nil
+	Witnesses  Witnesses // may be nil
 }
 
 // server is the state behind the handlers.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"crypto"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -32,9 +33,11 @@ type TrustFile struct {
 	LogKeys  []string  `json:"log_keys"`            // note verifier keys, oldest first; more than one after a rotation
 	NodeKeys []NodeKey `json:"node_keys,omitempty"` // enrolled nodes, whose keys sign collector keys
 	// WitnessKeys are note verifier keys (C2SP tlog-cosignature) of machines that the service's owner does not run.
-	WitnessKeys []string  `json:"witness_keys,omitempty"`
-	Least       string    `json:"checkpoint,omitempty"` // a checkpoint that the log must contain, as its signed note
-	CreatedAt   time.Time `json:"created_at"`
+	WitnessKeys []string `json:"witness_keys,omitempty"`
+	// TimestampRoots are certificates (DER) from which the certificate of a time-stamp must come.
+	TimestampRoots [][]byte  `json:"timestamp_roots,omitempty"`
+	Least          string    `json:"checkpoint,omitempty"` // a checkpoint that the log must contain, as its signed note
+	CreatedAt      time.Time `json:"created_at"`
 }
 
 // NodeKey is a node's public key as a JWK (RFC 7517): ECDSA or ECDH on P-256, or Ed25519 (RFC 8037).
@@ -158,6 +161,25 @@ func (t *TrustFile) LeastHead() (Head, bool, error) {
 	return h, true, nil
 }
 
+// TimestampPool is whom a time-stamp's certificate must come from; nil where the file names nobody.
+func (t *TrustFile) TimestampPool() (*x509.CertPool, error) {
+	if n := len(t.TimestampRoots); n == 0 || n > maxTrustKeys {
+		if n > 0 {
+			return nil, fmt.Errorf("timestamp_roots: %d certificates, at most %d allowed", n, maxTrustKeys)
+		}
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	for i, der := range t.TimestampRoots {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("timestamp_roots[%d]: %w", i, err)
+		}
+		pool.AddCert(c)
+	}
+	return pool, nil
+}
+
 func (t *TrustFile) validate() error {
 	origin, err := Origin(t.Instance)
 	if err != nil {
@@ -184,6 +206,9 @@ func (t *TrustFile) validate() error {
 		}
 	}
 	if _, err := t.WitnessKeyList(); err != nil {
+		return err
+	}
+	if _, err := t.TimestampPool(); err != nil {
 		return err
 	}
 	if t.CreatedAt.IsZero() {

@@ -43,7 +43,7 @@ func (b *builder) addLedger(ctx context.Context, src reports.Source, r *reports.
 		return err
 	}
 	p := &ledgerPart{builder: b, src: src, head: head, limits: limits, open: open, period: Period{First: first, End: end}}
-	for _, step := range []func(context.Context) error{p.checkpoints, p.control, p.entries, p.edges} {
+	for _, step := range []func(context.Context) error{p.checkpoints, p.witnessed, p.control, p.entries, p.edges} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -94,6 +94,33 @@ func (p *ledgerPart) addCheckpoint(ctx context.Context, file, proofFile string, 
 		hashes = append(hashes, h[:]...)
 	}
 	return errors.Join(p.add(file, note), p.add(proofFile, hashes))
+}
+
+// witnessed adds what machines outside said of the log: cosigned checkpoints and a time-stamp, each with the proof that the
+// bundle's checkpoint continues it.
+func (p *ledgerPart) witnessed(ctx context.Context) error {
+	notes, err := p.src.Witnessed(ctx)
+	if err != nil {
+		return err
+	}
+	for i, note := range notes {
+		head, err := p.open(note)
+		if err != nil {
+			return fmt.Errorf("a cosigned checkpoint: %w", err)
+		}
+		if err := p.addCheckpoint(ctx, packed(folderWitnessed, i, "note"), packed(folderWitnessed, i, "hashes"), note, head.Size, p.head.Size); err != nil {
+			return err
+		}
+	}
+	note, token, err := p.src.Stamped(ctx)
+	if err != nil || note == nil {
+		return err
+	}
+	head, err := p.open(note)
+	if err != nil {
+		return fmt.Errorf("the time-stamped checkpoint: %w", err)
+	}
+	return errors.Join(p.add(fileStamp, token), p.addCheckpoint(ctx, fileStamped, fileStampedProof, note, head.Size, p.head.Size))
 }
 
 // control adds the control-plane entries: all of them, or where an instance has too many, all since the checkpoint

@@ -35,6 +35,10 @@ const (
 	fileEndProof     = "ledger/end.hashes"
 	fileControlCover = "ledger/control.hashes"
 	filePeriodCover  = "ledger/period.hashes"
+	fileStamped      = "ledger/stamped"
+	fileStampedProof = "ledger/stamped.hashes"
+	fileStamp        = "ledger/stamped.tsr"
+	folderWitnessed  = "ledger/witnessed/"
 	folderControl    = "ledger/control/"
 	folderPeriod     = "ledger/period/"
 )
@@ -107,6 +111,7 @@ var (
 	ErrLeftOut         = errors.New("bundle does not account for every entry of the period")
 	ErrRollback        = errors.New("older than a checkpoint that is known")
 	ErrFork            = errors.New("checkpoints are of different logs")
+	ErrWitness         = errors.New("witness or time-stamp does not hold")
 	ErrRow             = errors.New("row is not the one that the ledger binds")
 	ErrTranscript      = errors.New("ceremony is not signed as it says")
 	ErrPolicy          = errors.New("policy bundle is not the one of its digest")

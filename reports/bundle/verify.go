@@ -34,6 +34,7 @@ type Result struct {
 	// PeriodEntries is how many entries the period has; all of them are accounted for.
 	PeriodEntries uint64          `json:"period_entries"`
 	Ceremonies    int             `json:"ceremonies"`
+	Witnesses     int             `json:"witnesses"`  // cosignatures by witnesses of the trust file
 	Signatures    int             `json:"signatures"` // under ceremonies
 	Rows          int             `json:"rows"`
 	Withheld      int             `json:"withheld"`
@@ -63,7 +64,7 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 	}
 	defer a.close()
 	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{}}
-	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.controlPlane, v.periodEntries, v.anchored,
+	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
 		v.rows, v.genesisFile, v.transcripts, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

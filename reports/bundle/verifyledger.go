@@ -44,29 +44,38 @@ func (v *verifier) kept() error {
 			}
 			continue
 		}
-		note, err := v.archive.read(c.file)
+		older, _, err := v.continuing(c.file, c.proof, newer)
 		if err != nil {
 			return err
-		}
-		older, err := openCheckpoint(note, v.manifest.Instance, v.logKeys())
-		if err != nil {
-			return fault(c.file, err)
 		}
 		if older.Size != c.size {
 			return faultf(c.file, ErrCheckpoint, "it is of %d entries, %s says %d", older.Size, filePeriod, c.size)
-		}
-		proof, err := v.hashes(c.proof)
-		if err != nil {
-			return err
-		}
-		if err := ledger.CheckConsistency(tlog.TreeProof(proof), older, newer); err != nil {
-			return fault(c.file, fmt.Errorf("%w: the log of %d entries is not shown to continue that of %d: %w", ErrFork, newer.Size, older.Size, err))
 		}
 		v.say("The checkpoint kept %s the period (%d entries) is signed by the log key, and the log of %d entries continues it (RFC 6962 consistency).",
 			c.what, older.Size, newer.Size)
 		newer, *c.head = older, older
 	}
 	return nil
+}
+
+// continuing opens a checkpoint of the log and checks that a newer one continues it.
+func (v *verifier) continuing(file, proofFile string, newer ledger.Head) (ledger.Head, []byte, error) {
+	note, err := v.archive.read(file)
+	if err != nil {
+		return ledger.Head{}, nil, err
+	}
+	older, err := openCheckpoint(note, v.manifest.Instance, v.logKeys())
+	if err != nil {
+		return ledger.Head{}, nil, fault(file, err)
+	}
+	proof, err := v.hashes(proofFile)
+	if err != nil {
+		return ledger.Head{}, nil, err
+	}
+	if err := ledger.CheckConsistency(tlog.TreeProof(proof), older, newer); err != nil {
+		return ledger.Head{}, nil, fault(file, fmt.Errorf("%w: the log of %d entries is not shown to continue that of %d: %w", ErrFork, newer.Size, older.Size, err))
+	}
+	return older, note, nil
 }
 
 // hashes reads a file of hashes.

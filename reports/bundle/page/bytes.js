@@ -22,6 +22,7 @@ const KINDS = {
   leftout: 'bundle does not account for every entry of the period',
   rollback: 'older than a checkpoint that is known',
   fork: 'checkpoints are of different logs',
+  witness: 'witness or time-stamp does not hold',
   row: 'row is not the one that the ledger binds',
   transcript: 'ceremony is not signed as it says',
   policy: 'policy bundle is not the one of its digest',

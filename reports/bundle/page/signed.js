@@ -31,12 +31,12 @@ function openEnvelope(v) {
   return {type, payload, keyid: s.keyid, check: async jwk => await thumbprint(jwk) === s.keyid && verifyRaw(jwk, message, base64(s.sig, 'sig'))};
 }
 
-// noteKey reads a note verifier key: name+hash+base64(1 ‖ Ed25519 key).
-async function noteKey(line) {
+// noteKey reads a note verifier key: name+hash+base64(type ‖ Ed25519 key), type 1 of a log, 4 of a witness.
+async function noteKey(line, type = 1) {
   const m = /^([^+\s]+)\+([0-9a-f]{8})\+(.+)$/.exec(line);
   if (!m) throw new Error('malformed log key');
   const key = base64(m[3], 'log key');
-  if (key[0] !== 1 || key.length !== 33) throw new Error('log key is not Ed25519');
+  if (key[0] !== type || key.length !== 33) throw new Error('log key is not Ed25519');
   const hash = (await sha256(concat(utf8(m[1] + '\n'), key))).subarray(0, 4);
   if (hex(hash) !== m[2]) throw new Error('log key has another hash than it says');
   return {name: m[1], hash, jwk: {kty: 'OKP', crv: 'Ed25519', x: toBase64url(key.subarray(1))}};
@@ -52,7 +52,7 @@ async function openCheckpoint(file, bytes, instance, keys) {
   if (cut < 0) bad('signature', 'no signature');
   const signed = s.slice(0, cut + 1), lines = signed.split('\n');
   let known;
-  try { known = await Promise.all(keys.map(noteKey)); } catch (e) { bad('checkpoint', e.message); }
+  try { known = await Promise.all(keys.map(k => noteKey(k))); } catch (e) { bad('checkpoint', e.message); }
   let good = false;
   for (const line of s.slice(cut + 2).split('\n').filter(l => l !== '')) {
     const m = /^— (\S+) (\S+)$/.exec(line);
@@ -74,6 +74,21 @@ async function openCheckpoint(file, bytes, instance, keys) {
   try { head.root = base64(lines[2], 'root'); } catch (e) { bad('checkpoint', e.message); }
   if (head.root.length !== 32 || head.size === 0) bad('checkpoint', 'it covers no entry');
   return head;
+}
+
+// cosignatures are those by witnesses that are known: C2SP tlog-cosignature, a time and an Ed25519 signature.
+async function cosignatures(file, bytes, keys) {
+  const s = text(bytes), cut = s.lastIndexOf('\n\n'), out = [];
+  for (const line of s.slice(cut + 2).split('\n').filter(l => l !== '')) {
+    const m = /^— (\S+) (\S+)$/.exec(line), raw = base64(m[2], 'signature');
+    for (const k of keys) {
+      if (k.name !== m[1] || !same(k.hash, raw.subarray(0, 4))) continue;
+      const seconds = new DataView(raw.buffer, raw.byteOffset + 4).getBigUint64(0);
+      if (raw.length !== 76 || !await verifyRaw(k.jwk, utf8('cosignature/v1\ntime ' + seconds + '\n' + s.slice(0, cut + 1)), raw.subarray(12))) throw new Fault('witness', file, 'the cosignature of ' + clip(k.name) + ' does not verify');
+      out.push({name: k.name, at: new Date(Number(seconds) * 1000).toISOString()});
+    }
+  }
+  return out;
 }
 
 async function isSame(older, newer, path) {

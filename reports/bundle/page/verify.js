@@ -9,7 +9,7 @@ class Verifier {
   }
 
   async run() {
-    for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'control', 'periodEntries', 'anchored',
+    for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'witnessed', 'control', 'periodEntries', 'anchored',
       'rows', 'genesis', 'transcripts', 'policies', 'report']) await this[step]();
     return this.m;
   }
@@ -115,6 +115,21 @@ class Verifier {
       newer = older;
       if (file === 'ledger/start') this.start = older;
     }
+  }
+
+  async witnessed() {
+    const keys = await Promise.all(((this.trust || {}).witness_keys || []).map(k => noteKey(k, 4)));
+    let count = 0;
+    for (const path of this.paths.filter(p => p.startsWith('ledger/witnessed/') && p.endsWith('.note'))) {
+      const note = await this.a.read(path), older = await openCheckpoint(path, note, this.m.instance, this.logKeys);
+      if (!await isSame(older, this.head, await this.hashes(path.replace('.note', '.hashes')))) throw new Fault('fork', path, 'the log of ' + this.head.size + ' entries is not shown to continue it');
+      const found = await cosignatures(path, note, keys);
+      count += found.length;
+      for (const c of found) this.say('Witness ' + clip(c.name) + ' signed on ' + c.at + ' that it saw the checkpoint of ' + older.size + ' entries and none that contradicts it; the log continues it.');
+      if (found.length === 0) this.say('A checkpoint of ' + older.size + ' entries, which the log continues, bears cosignatures of nobody whom a trust file names: they were not checked.');
+    }
+    if (keys.length > 0 && count === 0) this.say('The trust file names ' + keys.length + ' witnesses; the bundle holds no cosignature of any: that others saw the same ledger is NOT shown.');
+    if (this.a.has('ledger/stamped.tsr')) this.say('A time-stamp (RFC 3161) is there; this page does not check it, `conclave verify` does.');
   }
 
   async *packed(folder, ending) {
