@@ -22,7 +22,7 @@ func TestImportIntoToken(t *testing.T) {
 	module := filepath.Join(t.TempDir(), "able.so")
 	out, err := exec.Command("cc", "-shared", "-fPIC", "-std=gnu11", "-o", module, "../../hsm/pkcs11/testdata/able.c", "-ldl", "-lpthread").CombinedOutput()
 	require.NoError(t, err, string(out))
-	t.Setenv("SHIM_MODULE", "/usr/lib/softhsm/libsofthsm2.so")
+	t.Setenv("ABLE_MODULE", "/usr/lib/softhsm/libsofthsm2.so")
 	r := &sharesRig{engineRig: newEngineRigWith(t, tokenDriverBy(t, module))}
 	r.enrolPerson(t, theWitness, "witness")
 	params := newKeystore(vault)

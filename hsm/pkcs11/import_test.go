@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	binding "github.com/miekg/pkcs11"
 	"github.com/stretchr/testify/require"
 
 	"conclave/hsm"
@@ -23,7 +25,7 @@ import (
 func able(t *testing.T, atOnce bool) string {
 	t.Helper()
 	r := theRig(t)
-	require.NoError(t, os.Setenv("SHIM_MODULE", softHSM))
+	require.NoError(t, os.Setenv("ABLE_MODULE", softHSM))
 	path := filepath.Join(filepath.Dir(r.tokens), fmt.Sprintf("able-%t.so", atOnce))
 	if _, err := os.Stat(path); err == nil {
 		return path
@@ -129,4 +131,67 @@ func TestImportedKeysAreKept(t *testing.T) {
 	out, err = tool("--list-objects")
 	require.NoError(t, err, out)
 	require.NotContains(t, out, "import/one")
+}
+
+// TestImportOnBadDays: a token that is full, write-protected or hangs imports nothing by halves; the same effect, asked for
+// again, comes to one key.
+func TestImportOnBadDays(t *testing.T) {
+	inner := able(t, false)
+	first, err := theShim() // its control file serves this module too
+	require.NoError(t, err)
+	path := filepath.Join(filepath.Dir(first.path), "shim-able.so")
+	data, err := os.ReadFile(first.path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, data, 0o600))
+	require.NoError(t, os.Setenv("SHIM_MODULE", inner))
+	defer func() { require.NoError(t, os.Setenv("SHIM_MODULE", softHSM)) }()
+	s := &shim{path: path, control: first.control}
+	r := theRig(t)
+	cfg, activation := r.config(t, "import-bad-days")
+	cfg.Module, cfg.Sessions, cfg.Deadline = path, 2, 3*time.Second
+	k := r.taken(t, cfg, activation)
+	require.NoError(t, k.Activate(t.Context(), activation))
+	t.Cleanup(func() {
+		s.pass(t, unwrapKey)
+		s.pass(t, deriveKey)
+	})
+	pair, err := k.CreateWrapping(t.Context(), "one", hsm.RSAOAEP3072, "effect-pair")
+	require.NoError(t, err)
+	key := secret.Random(32)
+	defer key.Wipe()
+	wrapped, err := keywrap.Wrap(pair.Specification(), pair.Public, key)
+	require.NoError(t, err)
+	imports := func(effect string) (hsm.Material, error) {
+		return k.ImportWrapped(t.Context(), "brought", 1, hsm.AES256, effect, pair, wrapped)
+	}
+	for problem, code := range map[string]uint64{"full": binding.CKR_DEVICE_MEMORY, "write-protected": binding.CKR_TOKEN_WRITE_PROTECTED} {
+		s.fails(t, unwrapKey, -1, code)
+		_, err := imports("effect-" + problem)
+		require.ErrorIs(t, err, hsm.ErrUnavailable)
+		require.NotErrorIs(t, err, hsm.ErrUnwrap, "nothing is said of the blob")
+		require.ErrorContains(t, err, problem)
+		s.pass(t, unwrapKey)
+		_, err = k.Find(t.Context(), "effect-"+problem)
+		require.ErrorIs(t, err, hsm.ErrNotFound)
+	}
+	s.hangs(t, unwrapKey)
+	_, err = imports("effect-hung")
+	require.ErrorIs(t, err, hsm.ErrUnavailable)
+	s.pass(t, unwrapKey)
+	comes(t, "nothing hangs", func() error { return later(k.Stats().Stuck == 0) })
+	made, err := imports("effect-hung")
+	require.NoError(t, err)
+	found, err := k.Find(t.Context(), "effect-hung")
+	require.NoError(t, err, "one object of the effect, whoever made it")
+	require.Equal(t, made, found)
+
+	parts := []*secret.Bytes{secret.Random(32), secret.Random(32)}
+	s.fails(t, deriveKey, -1, binding.CKR_DEVICE_MEMORY)
+	_, err = k.ImportComponents(t.Context(), "combined", 1, hsm.AES256, "effect-combined", parts)
+	require.ErrorContains(t, err, "full")
+	s.pass(t, deriveKey)
+	_, err = k.Find(t.Context(), "effect-combined")
+	require.ErrorIs(t, err, hsm.ErrNotFound)
+	_, err = k.ImportComponents(t.Context(), "combined", 1, hsm.AES256, "effect-combined", parts)
+	require.NoError(t, err, "components stay the caller's")
 }

@@ -29,6 +29,8 @@ const (
 	encryptInit = 29
 	generateKey = 58
 	wrapKey     = 60
+	unwrapKey   = 61
+	deriveKey   = 62
 )
 
 // shim is a module that fails and hangs on demand, and is SoftHSM otherwise (testdata/shim.c).

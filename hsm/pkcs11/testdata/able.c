@@ -222,7 +222,7 @@ static ulong derive(ulong session, struct mechanism *m, ulong base, struct attri
 }
 
 ulong C_GetFunctionList(struct list **out) {
-	void *lib = dlopen(getenv("SHIM_MODULE"), RTLD_NOW | RTLD_LOCAL);
+	void *lib = dlopen(getenv("ABLE_MODULE"), RTLD_NOW | RTLD_LOCAL);
 	ulong (*get)(struct list **) = lib == NULL ? NULL : (ulong (*)(struct list **))dlsym(lib, "C_GetFunctionList");
 	if (get == NULL || get(&real) != 0)
 		return 5;

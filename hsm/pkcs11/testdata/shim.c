@@ -30,7 +30,7 @@ static unsigned long call(int n, unsigned long a, unsigned long b, unsigned long
 }
 
 #define PASS(n) static unsigned long pass##n(unsigned long a, unsigned long b, unsigned long c, unsigned long d, unsigned long e, unsigned long f, unsigned long g, unsigned long h) { return call(n, a, b, c, d, e, f, g, h); }
-#define ALL(X) X(1) X(4) X(6) X(7) X(9) X(10) X(11) X(12) X(15) X(18) X(19) X(22) X(24) X(26) X(27) X(29) X(30) X(33) X(34) X(42) X(43) X(58) X(59) X(60) X(61)
+#define ALL(X) X(1) X(4) X(6) X(7) X(9) X(10) X(11) X(12) X(15) X(18) X(19) X(22) X(24) X(26) X(27) X(29) X(30) X(33) X(34) X(42) X(43) X(58) X(59) X(60) X(61) X(62)
 ALL(PASS)
 
 unsigned long C_GetFunctionList(struct list **out) {
