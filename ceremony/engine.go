@@ -78,6 +78,8 @@ type Engine struct {
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
 	copies    *backups
+	// handOvers is when hand-overs that were refused or failed are tried again, by what they are of, monotonic. HandOver's own.
+	handOvers map[string]time.Duration
 }
 
 // New returns an engine with a fresh collector key.
@@ -103,7 +105,7 @@ func New(cfg Config) (*Engine, error) {
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool), stalled: make(map[string]string),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
-		seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
+		handOvers: make(map[string]time.Duration), seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
 		health: healthCache{turn: make(chan struct{}, 1)}, budget: newBudget(cfg.Clock, cfg.Allowance),
 		copies: &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}, missing: map[string]bool{}, published: map[string]publication{}},
 	}

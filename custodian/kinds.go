@@ -22,6 +22,7 @@ const (
 	KindToken       store.Kind = "token"        // token id
 	KindGrant       store.Kind = "grant"        // grant id
 	KindNode        store.Kind = "node"         // node id
+	KindHandOver    store.Kind = "hand_over"    // HandOverID(node, keystore)
 	KindHold        store.Kind = "hold"         // hold id
 	KindRetention   store.Kind = "retention"    // class of records
 	KindReview      store.Kind = "review"       // id of the ceremony reviewed
@@ -90,6 +91,7 @@ func Schema() store.Schema {
 		KindToken:       store.JSON[access.Token](true),
 		KindGrant:       store.JSON[access.Grant](true),
 		KindNode:        store.JSON[Node](true),
+		KindHandOver:    store.JSON[HandOver](false),
 		KindHold:        store.JSON[oversight.Hold](false),
 		KindRetention:   store.JSON[oversight.Retention](false),
 		KindReview:      store.JSON[oversight.Review](false),

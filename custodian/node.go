@@ -21,6 +21,8 @@ type Node struct {
 	// EnrolledAt and EnrolledBy, the ceremony, are empty for the node that genesis enrolled.
 	EnrolledAt *time.Time `json:"enrolled_at,omitempty"`
 	EnrolledBy string     `json:"enrolled_by,omitempty"`
+	// HandOver: a quorum decided that activation secrets may be handed to it by nodes that have them.
+	HandOver bool `json:"hand_over,omitempty"`
 	// RevokedAt is nil while the node may serve.
 	RevokedAt     *time.Time `json:"revoked_at,omitempty"`
 	RevokedBy     string     `json:"revoked_by,omitempty"` // ceremony
@@ -99,3 +101,21 @@ func NodeStanding(view *store.View, id string) error {
 	}
 	return n.Standing()
 }
+
+// HandOver is a node's asking for the activation secret of a keystore that it lacks, and the answer of a node that has it.
+// Row kind KindHandOver; it is deleted once the secret is taken or no longer asked for.
+type HandOver struct {
+	Node      string    `json:"node"` // who asks
+	Keystore  string    `json:"keystore"`
+	Boot      string    `json:"boot"`      // process that asks: only that one can open the answer
+	Collector []byte    `json:"collector"` // its collector key, DSSE by the node
+	AskedAt   time.Time `json:"asked_at"`
+	// Sealed is the secret, a JWE to the collector key; "" while nobody has answered.
+	Sealed   string     `json:"sealed,omitempty"`
+	By       string     `json:"by,omitempty"` // node that answered
+	GivenAt  *time.Time `json:"given_at,omitempty"`
+	Ceremony string     `json:"ceremony,omitempty"`
+}
+
+// HandOverID is the row id of a node's asking for the secret of a keystore.
+func HandOverID(node, keystore string) string { return node + "/" + keystore }

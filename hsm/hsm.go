@@ -247,6 +247,14 @@ type Rekeyer interface {
 	Wraps(m Material, verifier []byte) bool
 }
 
+// Conveyor is a keystore that can give the activation secret on which it works, so that another node's can work on it too.
+type Conveyor interface {
+	Keystore
+	// Convey returns the secret, the caller's to wipe: ErrInactive without one, ErrUnsupported where it was not told to
+	// keep it.
+	Convey() (*secret.Bytes, error)
+}
+
 // Device is the device that a keystore is. Label and Serial find it, and whichever is not empty must fit; the rest is what
 // it says of itself.
 type Device struct {

@@ -39,7 +39,7 @@ func allowedClasses(operation string) []Class {
 		return []Class{Protective}
 	case "key.create", "key.activate", "key.deactivate":
 		return []Class{PreAuthorised, Governed}
-	case "backup.run":
+	case "backup.run", "keystore.hand-over":
 		return []Class{PreAuthorised}
 	case "key.rotate":
 		return []Class{Direct, PreAuthorised, Governed}

@@ -483,6 +483,7 @@ type (
 		Here          bool       `json:"here"` // it is the one that answers
 		EnrolledAt    *time.Time `json:"enrolled_at,omitempty"`
 		EnrolledBy    string     `json:"enrolled_by"` // ceremony, or "genesis"
+		HandOver      bool       `json:"hand_over"`   // activation secrets may be handed to it
 		RevokedAt     *time.Time `json:"revoked_at,omitempty"`
 		RevokedBy     string     `json:"revoked_by,omitempty"`
 		RevokedReason string     `json:"revoked_reason,omitempty"`

@@ -109,7 +109,7 @@ func (s *service) tick(ctx context.Context) error {
 		return err
 	}
 	s.engine.Sweep()
-	err = errors.Join(s.tendKeystores(ctx), s.engine.RunGathered(ctx), s.engine.NoteActivity(ctx))
+	err = errors.Join(s.tendKeystores(ctx), s.engine.RunGathered(ctx), s.engine.NoteActivity(ctx), s.engine.HandOver(ctx))
 	if ours {
 		err = errors.Join(err, s.engine.Tick(ctx))
 	}

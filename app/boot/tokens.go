@@ -16,7 +16,7 @@ import (
 func (s *service) driver(record *key.Keystore) (hsm.Keystore, error) {
 	switch record.Driver {
 	case "software":
-		return soft.New(soft.Config{ID: record.ID, Verifier: record.Verifier})
+		return soft.New(soft.Config{ID: record.ID, Verifier: record.Verifier, Conveys: s.cfg.Node.HandOver})
 	case pkcs11.Driver:
 		return s.tokenDriver(record)
 	default:

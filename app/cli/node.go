@@ -70,6 +70,7 @@ func nodeEnrol() *cobra.Command {
 			"instance (node join). Compare the fingerprint with the machine's before you ask, and whoever approves before they sign.",
 	}
 	reason := c.Flags().String("reason", "", "why, for the record")
+	handOver := c.Flags().Bool("hand-over", false, "nodes that are active, and configured for it, may hand it the activation secrets of software keystores")
 	c.RunE = action(func(s *session, _ *cobra.Command, args []string) error {
 		raw, err := readSmall(args[0], nodes.MaxRequest)
 		if err != nil {
@@ -80,7 +81,7 @@ func nodeEnrol() *cobra.Command {
 			return err
 		}
 		s.say("Node %s, fingerprint of its key %s.", r.Node, key.Fingerprint())
-		return s.propose("node.enrol", map[string]any{"request": raw}, *reason)
+		return s.propose("node.enrol", map[string]any{"request": raw, "hand_over": *handOver}, *reason)
 	})
 	return must(c, "reason")
 }

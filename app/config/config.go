@@ -47,7 +47,8 @@ type Database struct {
 
 // Node is this process's name among the replicas.
 type Node struct {
-	ID string `koanf:"id"`
+	ID       string `koanf:"id"`
+	HandOver bool   `koanf:"hand_over"`
 }
 
 // Log says what is written to standard error.

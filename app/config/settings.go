@@ -51,6 +51,7 @@ func Settings() []Setting {
 		{Key: "database.driver", Kind: Text, Default: DriverSQLite, Help: "sqlite or postgres"},
 		{Key: "database.dsn", Kind: Text, Help: "sqlite: path (default: conclave.db in data_dir); postgres: URL", Secret: true},
 		{Key: "node.id", Kind: Text, Default: "node-1", Help: "this process's enrolled name"},
+		{Key: "node.hand_over", Kind: Boolean, Default: "false", Help: "keep activation secrets of software keystores and hand them to nodes whose enrolment allows it"},
 		{Key: "log.level", Kind: Text, Default: "info", Help: "debug, info, warn or error"},
 		{Key: "log.format", Kind: Text, Default: "text", Help: "text or json, on standard error"},
 		{Key: "metrics.listen", Kind: Text, Help: "second, plain HTTP address for /metrics, /healthz and /readyz; none by default"},

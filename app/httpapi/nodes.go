@@ -13,7 +13,7 @@ func (s *server) listNodes(x *exchange) error {
 		return err
 	}
 	return page(x, custodian.KindNode, func(_ *store.View, n *custodian.Node) (api.Node, bool) {
-		out := api.Node{ID: n.ID, Here: n.ID == s.door.Node(), EnrolledAt: n.EnrolledAt, EnrolledBy: n.EnrolledBy,
+		out := api.Node{ID: n.ID, Here: n.ID == s.door.Node(), EnrolledAt: n.EnrolledAt, EnrolledBy: n.EnrolledBy, HandOver: n.HandOver,
 			RevokedAt: n.RevokedAt, RevokedBy: n.RevokedBy, RevokedReason: n.RevokedReason}
 		if n.EnrolledAt == nil {
 			out.EnrolledBy = "genesis"

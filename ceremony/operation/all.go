@@ -67,6 +67,7 @@ func All() []Operation {
 		keystoreActivate{},
 		keystoreAlter{},
 		keystoreDeactivate{},
+		keystoreHandOver{},
 		keystoreInitialise{},
 		keystoreRegister{},
 		keystoreRetire{},

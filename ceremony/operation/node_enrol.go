@@ -18,6 +18,8 @@ import (
 type nodeEnrolParams struct {
 	// Request is the file that the new machine made: a DSSE envelope of nodes.Request.
 	Request []byte `json:"request"`
+	// HandOver lets nodes that are active hand it the activation secrets of their keystores.
+	HandOver bool `json:"hand_over"`
 }
 
 // nodeEnrol lets a machine serve the instance: it is given the instance's keys and may ask custodians to activate
@@ -60,7 +62,7 @@ func (nodeEnrol) read(view *store.View, in Input) (*enrolling, []policies.Reason
 	if err != nil {
 		return nil, nil, err
 	}
-	e := &enrolling{node: custodian.Node{ID: r.Node, PublicKey: row}, key: public, madeAt: r.MadeAt}
+	e := &enrolling{node: custodian.Node{ID: r.Node, PublicKey: row, HandOver: p.HandOver}, key: public, madeAt: r.MadeAt}
 	deny, err := e.registered(view)
 	return e, deny, err
 }
@@ -115,8 +117,16 @@ func (o nodeEnrol) Prepare(_ context.Context, _ Env, view *store.View, in Input)
 		Title: fmt.Sprintf("Enrol node %s: it is given the keys of the instance and serves it", e.node.ID),
 		Lines: []Line{{Label: "node " + e.node.ID, Before: before, After: "enrolled"},
 			{Label: "fingerprint of its key, to be compared with what the machine shows", After: e.key.Fingerprint()},
+			{Label: "activation secrets", After: secretsWords(e.node.HandOver)},
 			{Label: "request made", After: e.madeAt.UTC().Format(dateTime)}},
 		Deny: deny, Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "node", ID: e.node.ID}}}, nil
+}
+
+func secretsWords(handOver bool) string {
+	if handOver {
+		return "its custodians bring their shares, or a node that is active hands them to it"
+	}
+	return "its custodians bring their shares"
 }
 
 func (o nodeEnrol) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
@@ -129,7 +139,7 @@ func (o nodeEnrol) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 	}
 	a := act(env, tx, in, in.Reason)
 	n.node.EnrolledAt, n.node.EnrolledBy = &a.at, in.Ceremony
-	e := a.event("node.enrol", ledger.Target{Type: "node", ID: n.node.ID}, map[string]any{"key": n.key.Thumbprint()})
+	e := a.event("node.enrol", ledger.Target{Type: "node", ID: n.node.ID}, map[string]any{"key": n.key.Thumbprint(), "hand_over": n.node.HandOver})
 	if err := a.put(tx, custodian.KindNode, n.node.ID, n.node, e); err != nil {
 		return Result{}, err
 	}

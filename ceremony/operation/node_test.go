@@ -6,13 +6,17 @@ import (
 	"crypto/rand"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/stretchr/testify/require"
 
 	"conclave/ceremony/nodes"
+	"conclave/ceremony/shamir"
+	"conclave/ceremony/statement"
 	"conclave/custodian"
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/dsse"
 	"conclave/custodian/jwk"
+	"conclave/hsm"
 )
 
 // machine makes requests with one node key.
@@ -83,6 +87,57 @@ func TestNodesAreEnrolledAndRevoked(t *testing.T) {
 	require.Contains(t, again.Lines[0].Before, "its disk was copied")
 	r.run(t, "node.enrol", human("demo-ada"), second.asks(t, r, "node-2"))
 	require.NoError(t, custodian.NodeStanding(r.View(), "node-2"))
+}
+
+// A secret is handed over only to the process that an enrolled node asks with, where its enrolment allows it.
+func TestHandOverIsRefused(t *testing.T) {
+	r := newRig(t)
+	m, stranger := newMachine(t), newMachine(t)
+	public, err := m.public.JSON()
+	require.NoError(t, err)
+	collector := func(signer dsse.Signer, instance, id, boot string) []byte {
+		key, err := shamir.NewOpeningKey()
+		require.NoError(t, err)
+		raw, err := key.Public().JSON()
+		require.NoError(t, err)
+		payload := custodian.Detail(map[string]any{"instance": instance, "node": id, "boot": boot, "key": jsontext.Value(raw), "at": "2026-11-28T09:00:00Z"})
+		envelope, err := dsse.Sign(signer, statement.TypeCollector, payload)
+		require.NoError(t, err)
+		return envelope
+	}
+	params := map[string]any{"node": "node-2", "keystore": custodiantest.KeystoreID, "boot": "b-1"}
+	put := func(n custodian.Node, h custodian.HandOver) {
+		n.ID, n.PublicKey, n.EnrolledBy = "node-2", public, "genesis"
+		h.Node, h.Keystore, h.AskedAt = "node-2", custodiantest.KeystoreID, r.Clock.Now()
+		r.Put(t, custodian.KindNode, n.ID, n)
+		r.Put(t, custodian.KindHandOver, custodian.HandOverID(h.Node, h.Keystore), h)
+	}
+	good := collector(m.signer, r.Instance.ID, "node-2", "b-1")
+	now, may := r.Clock.Now(), custodian.Node{HandOver: true}
+	for name, c := range map[string]struct {
+		node  custodian.Node
+		asked custodian.HandOver
+		want  string
+	}{
+		"not decided":        {custodian.Node{}, custodian.HandOver{Boot: "b-1", Collector: good}, "hand_over_not_decided"},
+		"revoked":            {custodian.Node{HandOver: true, RevokedAt: &now}, custodian.HandOver{Boot: "b-1", Collector: good}, "node_revoked"},
+		"another process":    {may, custodian.HandOver{Boot: "b-2", Collector: good}, "not_asked"},
+		"answered":           {may, custodian.HandOver{Boot: "b-1", Collector: good, Sealed: "x"}, "not_asked"},
+		"another's key":      {may, custodian.HandOver{Boot: "b-1", Collector: collector(stranger.signer, r.Instance.ID, "node-2", "b-1")}, "collector_refused"},
+		"another instance":   {may, custodian.HandOver{Boot: "b-1", Collector: collector(m.signer, "another", "node-2", "b-1")}, "collector_refused"},
+		"another boot's key": {may, custodian.HandOver{Boot: "b-1", Collector: collector(m.signer, r.Instance.ID, "node-2", "b-0")}, "collector_refused"},
+		"no collector":       {may, custodian.HandOver{Boot: "b-1", Collector: []byte("{}")}, "collector_refused"},
+	} {
+		put(c.node, c.asked)
+		require.Contains(t, r.denied(t, "keystore.hand-over", node(), params), c.want, name)
+	}
+	put(may, custodian.HandOver{Boot: "b-1", Collector: good})
+	plan := r.plan(t, "keystore.hand-over", r.input(t, node(), params))
+	require.Equal(t, "genesis", plan.Quorum.Precedent)
+	_, err = r.execute(t, "keystore.hand-over", r.input(t, node(), params), nil)
+	require.ErrorIs(t, err, hsm.ErrUnsupported, "this keystore was not told to keep its secret")
+	require.NoError(t, r.Soft.Deactivate(t.Context()))
+	require.Equal(t, []string{"nothing_to_hand_over"}, r.denied(t, "keystore.hand-over", node(), params))
 }
 
 func TestBadEnrolmentRequests(t *testing.T) {

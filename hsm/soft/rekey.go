@@ -15,6 +15,7 @@ import (
 type staged struct {
 	verifier []byte
 	wrapping *secret.Bytes
+	secret   *secret.Bytes // nil where the keystore keeps none
 }
 
 // wrappingBytes is how much of the verifier's digest names a wrapping key: a name that tells a handful of secrets of
@@ -59,7 +60,7 @@ func (k *Keystore) Stage(ctx context.Context, activation *secret.Bytes, verifier
 		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, hsm.ErrInactive)
 	}
 	k.unstage()
-	k.staged = &staged{verifier: bytes.Clone(verifier), wrapping: wrapping}
+	k.staged = &staged{verifier: bytes.Clone(verifier), wrapping: wrapping, secret: k.kept(activation)}
 	return bytes.Clone(verifier), nil
 }
 
@@ -107,6 +108,7 @@ func (k *Keystore) Unstage() {
 func (k *Keystore) unstage() {
 	if k.staged != nil {
 		k.staged.wrapping.Wipe()
+		k.staged.secret.Wipe()
 		k.staged = nil
 	}
 }
@@ -124,7 +126,8 @@ func (k *Keystore) Follow(verifier []byte) {
 	}
 	if next := k.staged; next != nil && bytes.Equal(next.verifier, verifier) {
 		k.wrapping.Wipe()
-		k.wrapping, k.staged = next.wrapping, nil
+		k.secret.Wipe()
+		k.wrapping, k.secret, k.staged = next.wrapping, next.secret, nil
 	} else {
 		k.deactivate()
 	}

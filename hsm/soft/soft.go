@@ -30,6 +30,9 @@ const (
 type Config struct {
 	ID       string // keystore id, bound into every blob
 	Verifier []byte // from NewActivation, stored in the keystore's record
+	// Conveys keeps the activation secret itself while the keystore is active, so that it can be handed to another node.
+	// Without it only keys derived from the secret are kept.
+	Conveys bool
 }
 
 // Keystore is one software keystore. It starts inactive.
@@ -38,7 +41,9 @@ type Keystore struct {
 	verifier []byte
 
 	mu       sync.Mutex
-	wrapping *secret.Bytes      // nil while inactive
+	wrapping *secret.Bytes // nil while inactive
+	conveys  bool
+	secret   *secret.Bytes      // the activation secret of wrapping, nil unless conveys
 	staged   *staged            // the secret that is to follow, nil for none
 	past     [][]byte           // verifiers that were followed away from
 	handles  map[*held]struct{} // open, so that Deactivate and Destroy reach them
@@ -47,6 +52,7 @@ type Keystore struct {
 var (
 	_ hsm.Rekeyer  = (*Keystore)(nil)
 	_ hsm.Importer = (*Keystore)(nil)
+	_ hsm.Conveyor = (*Keystore)(nil)
 )
 
 // New returns the inactive keystore that cfg describes, or an error that names the bad field.
@@ -60,6 +66,7 @@ func New(cfg Config) (*Keystore, error) {
 	return &Keystore{
 		id:       cfg.ID,
 		verifier: append([]byte(nil), cfg.Verifier...),
+		conveys:  cfg.Conveys,
 		handles:  make(map[*held]struct{}),
 	}, nil
 }
@@ -107,8 +114,29 @@ func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error
 	if err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.id, err)
 	}
-	k.wrapping = wrapping
+	k.wrapping, k.secret = wrapping, k.kept(activation)
 	return nil
+}
+
+// kept is the keystore's own copy of an activation secret, nil where it keeps none.
+func (k *Keystore) kept(activation *secret.Bytes) *secret.Bytes {
+	if !k.conveys {
+		return nil
+	}
+	return activation.Clone()
+}
+
+// Convey implements hsm.Conveyor.
+func (k *Keystore) Convey() (*secret.Bytes, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case !k.conveys:
+		return nil, fmt.Errorf("conveying the activation secret of keystore %q: %w", k.id, hsm.ErrUnsupported)
+	case k.wrapping == nil:
+		return nil, fmt.Errorf("conveying the activation secret of keystore %q: %w", k.id, hsm.ErrInactive)
+	}
+	return k.secret.Clone(), nil
 }
 
 // Deactivate implements hsm.Keystore. It is never refused: it restricts, so a cancelled context is no obstacle.
@@ -126,7 +154,8 @@ func (k *Keystore) deactivate() {
 		return
 	}
 	k.wrapping.Wipe()
-	k.wrapping = nil
+	k.secret.Wipe()
+	k.wrapping, k.secret = nil, nil
 	for h := range k.handles {
 		h.end(hsm.ErrInactive)
 	}

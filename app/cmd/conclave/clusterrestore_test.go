@@ -18,7 +18,7 @@ import (
 // it. The node that was not restored had seen more than the backup, and does not serve what stands now.
 func TestInvariant09_NodesAfterARestore(t *testing.T) {
 	t.Parallel()
-	c := clustered(t)
+	c := clustered(t, "")
 	second := c.enrolled("node-2")
 	trust := c.path("fresh-trust.json")
 	o := &vaulted{terminal: c.terminal, copies: t.TempDir()}

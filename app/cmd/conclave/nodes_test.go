@@ -24,13 +24,14 @@ type cluster struct {
 	dsn          string
 	first        string // data directory that init made
 	app, auditor string // tokens
+	more         string // further settings of nodes
 	acknowledged *load
 }
 
 // clustered makes the instance and takes it to work on its first node.
-func clustered(t *testing.T) *cluster {
+func clustered(t *testing.T, more string) *cluster {
 	t.Helper()
-	c := &cluster{terminal: &terminal{t: t, dir: t.TempDir()}, dsn: storetest.Postgres(t), acknowledged: newLoad()}
+	c := &cluster{more: more, terminal: &terminal{t: t, dir: t.TempDir()}, dsn: storetest.Postgres(t), acknowledged: newLoad()}
 	c.first = filepath.Join(c.dir, "first")
 	signatures := filepath.Join(shared.root, "genesis")
 	require.NoError(t, shared.must("init", "--config", c.config("node-1"), "--genesis", filepath.Join(signatures, "genesis.yaml"), "--signatures", signatures, "--data-dir", c.first))
@@ -44,7 +45,7 @@ func clustered(t *testing.T) *cluster {
 // config writes the configuration of a node.
 func (c *cluster) config(id string) string {
 	path := c.path(id + ".yaml")
-	text := fmt.Sprintf("database: {driver: postgres, dsn: %q}\nnode: {id: %s}\n", c.dsn, id)
+	text := fmt.Sprintf("database: {driver: postgres, dsn: %q}\nnode: {id: %s%s}\n", c.dsn, id, c.more)
 	require.NoError(c.t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
@@ -80,7 +81,7 @@ func (c *cluster) opened(n *node) {
 // activated by their custodians, serve together and are revoked at once.
 func TestNodesServeOneInstance(t *testing.T) {
 	t.Parallel()
-	c := clustered(t)
+	c := clustered(t, "")
 	dir := c.path("second")
 
 	var made nodes.Made
@@ -113,14 +114,21 @@ func TestNodesServeOneInstance(t *testing.T) {
 // enrolled is a further node, enrolled, joined, serving and activated.
 func (c *cluster) enrolled(id string) *node {
 	c.t.Helper()
+	n := c.joined(id)
+	require.NoError(c.t, n.activate(c.t.Context()))
+	return n
+}
+
+// joined is one whose keystores are inactive; more are flags of its enrolment.
+func (c *cluster) joined(id string, more ...string) *node {
+	c.t.Helper()
 	dir := c.path(id)
 	var made nodes.Made
 	require.NoError(c.t, json.Unmarshal([]byte(c.done("node", "init", "--data-dir", dir, "--node-id", id, "--output", "json")), &made))
-	c.govern("node", "enrol", made.Request, "--reason", "another machine")
+	c.govern(append([]string{"node", "enrol", made.Request, "--reason", "another machine"}, more...)...)
 	c.done("node", "join", "--data-dir", dir, "--node-id", id)
 	n := c.serve(id, dir)
 	n.trust = c.trust()
-	require.NoError(c.t, n.activate(c.t.Context()))
 	return n
 }
 
@@ -197,4 +205,48 @@ func (c *cluster) revoked(second *node, dir string, join []string) {
 	back := c.serve("node-2", dir)
 	require.Contains(t, strings.ToLower(fmt.Sprint(c.trust().NodeKeys)), "node-2")
 	require.NoError(t, back.stop())
+}
+
+// An activation secret is handed to a node only where its enrolment allows it and the node that has it is configured so:
+// sealed, on the record, and deleted once it is taken.
+func TestActivationIsHandedOver(t *testing.T) {
+	t.Parallel()
+	c := clustered(t, ", hand_over: true")
+	strict := c.joined("node-2")
+	given := c.joined("node-3", "--hand-over")
+	eventually(t, "the activation of node-3", func() (bool, error) {
+		st, err := given.status(t.Context())
+		return err == nil && st.Ready, err
+	})
+	require.NoError(t, c.use(given, 3))
+	c.opened(given)
+	status, problems := ready(t, strict)
+	require.Equal(t, 503, status, problems)
+
+	// A restart asks anew: what was sealed to the process before opens nothing.
+	given.kill()
+	given = c.serve("node-3", given.dir)
+	eventually(t, "the activation after a restart", func() (bool, error) {
+		st, err := given.status(t.Context())
+		return err == nil && st.Ready, err
+	})
+	steps := map[string]int{}
+	for _, e := range exportedBy(t, c.n, c.auditor, filepath.Join(c.first, "trust.json")) {
+		switch e.Type {
+		case "keystore.hand-over":
+			require.NotEmpty(t, e.Ceremony)
+			require.NotContains(t, string(e.Detail), "node-2")
+			steps[e.Type]++
+		case "keystore.hand-over-ask", "keystore.hand-over-end":
+			require.Equal(t, "node-3", e.Actor.ID)
+			steps[e.Type]++
+		case "keystore.activate":
+			if e.Node == "node-3" {
+				require.Contains(t, string(e.Detail), `"by":"node-1"`)
+				steps[e.Type]++
+			}
+		}
+	}
+	require.Equal(t, map[string]int{"keystore.hand-over": 2, "keystore.hand-over-ask": 2, "keystore.activate": 2}, steps)
+	require.NoError(t, strict.activate(t.Context()), "custodians bring their shares as ever")
 }
