@@ -144,7 +144,7 @@ func misplaced(ctx context.Context, env Env, view *store.View, k *key.Key) ([]po
 	reasons = append(reasons, verdict.Reasons...)
 	var could []string
 	for _, v := range decision.Keystores {
-		if v.Allow {
+		if v.Allow && len(zeroising(env, v.Keystore)) == 0 {
 			could = append(could, v.Keystore)
 		}
 	}

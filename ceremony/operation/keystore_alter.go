@@ -313,14 +313,13 @@ func (o keystoreRetire) Prepare(ctx context.Context, env Env, view *store.View, 
 
 // notEmpty refuses while key versions with material are in a keystore, and says which.
 func notEmpty(view *store.View, record *key.Keystore) ([]policies.Reason, error) {
-	if bad := view.Tampered(custodian.KindKeyVersion); len(bad) > 0 { // one that is hidden might be in it
-		return nil, &store.TamperedError{Kind: custodian.KindKeyVersion, ID: bad[0].ID}
+	versions, err := inKeystore(view, record.ID)
+	if err != nil {
+		return nil, err
 	}
 	var left []string
-	for _, v := range store.All[key.Version](view, custodian.KindKeyVersion) {
-		if v.Keystore == record.ID && v.State.HasMaterial() {
-			left = append(left, fmt.Sprintf("%s (%s)", key.VersionID(v.Key, v.Version), v.State))
-		}
+	for _, v := range versions {
+		left = append(left, fmt.Sprintf("%s (%s)", key.VersionID(v.Key, v.Version), v.State))
 	}
 	if len(left) == 0 {
 		return nil, nil

@@ -187,7 +187,7 @@ func (keystoreZeroise) destroyed(view *store.View, in Input, versions []*key.Ver
 		if i < maxZeroised {
 			after := "destroyed"
 			if len(data) > 0 {
-				after += "; unreadable then: " + strings.Join(data, "; ")
+				after += "; data under it: " + strings.Join(data, "; ")
 			}
 			lines = append(lines, Line{Label: key.VersionID(v.Key, v.Version) + ", check value " + v.CheckValue, Before: string(v.State), After: after})
 		}
