@@ -30,6 +30,7 @@ const (
 	KindException   store.Kind = "exception"    // exception id
 	KindBreakGlass  store.Kind = "breakglass"   // id of the emergency access
 	KindAttestation store.Kind = "attestation"  // attestation id
+	KindMonitored   store.Kind = "monitored"    // framework, as the daily run found it
 	KindClock       store.Kind = "clock"        // oversight.ClockRow
 	KindInvitation  store.Kind = "invitation"   // invitation id
 	KindActivity    store.Kind = "activity"     // person id
@@ -98,6 +99,7 @@ func Schema() store.Schema {
 		KindFinding:     store.JSON[oversight.Finding](false),
 		KindException:   store.JSON[oversight.Exception](false),
 		KindAttestation: store.JSON[oversight.Attestation](false),
+		KindMonitored:   store.JSON[oversight.Monitored](false),
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		KindInvitation:  store.JSON[people.Invitation](false),

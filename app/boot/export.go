@@ -46,6 +46,13 @@ func (s *service) exporters() ([]*siem.Exporter, error) {
 		}
 		targets = append(targets, siem.NewOTLP(e.OTLP, e.OTLPTokenFile, config, src))
 	}
+	if m := s.cfg.Monitor; m.Webhook != "" {
+		config, err := clientTLS(m.WebhookCA, "", "")
+		if err != nil {
+			return nil, fmt.Errorf("monitor.webhook: %w", err)
+		}
+		targets = append(targets, siem.NewWebhook(m.Webhook, config, s.node.signer, src))
+	}
 	out := make([]*siem.Exporter, len(targets))
 	for i, t := range targets {
 		out[i] = siem.New(s.store, t, src, s.clock, s.log)

@@ -27,6 +27,8 @@ const (
 	purgeEvery   = time.Hour
 	usageEvery   = 10 * time.Second // how far counted usage may be behind
 	searchEvery  = 10 * time.Second // how far the index of the ledger may be behind
+	watchEvery   = 5 * time.Second
+	dailyEvery   = 10 * time.Minute // looks whether a day is over
 	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
 	alertBacklog = 256
 	jobsLease    = "jobs"
@@ -58,6 +60,8 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
 		group.Go(func() { s.every(ctx, backupEvery, "journal", s.engine.Journal) })
 		group.Go(func() { s.every(ctx, renewEvery, "effects", s.engine.Renew) })
+		group.Go(func() { s.every(ctx, watchEvery, "monitor", s.watch.Run) })
+		group.Go(func() { s.every(ctx, dailyEvery, "daily", s.daily.Run) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	group.Go(func() {

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"conclave/app/config"
+	"conclave/app/monitor"
 	"conclave/app/siem"
 	"conclave/ceremony"
 	"conclave/ceremony/bundles"
@@ -26,6 +27,7 @@ import (
 	"conclave/hsm"
 	"conclave/hsm/pkcs11"
 	"conclave/policies"
+	"conclave/reports"
 )
 
 // Refusals to start.
@@ -51,6 +53,8 @@ type service struct {
 	modules  *pkcs11.Modules
 	exports  []*siem.Exporter
 	watchers *watchers
+	watch    *monitor.Watch
+	daily    *monitor.Daily
 	alerts   chan store.Violation
 
 	reportJobs *reportJobs // while it serves
@@ -145,6 +149,14 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	if s.watchers, err = s.newWatchers(); err != nil {
 		return err
 	}
+	rules, err := monitor.LoadRules(s.cfg.Monitor.Rules)
+	if err != nil {
+		return err
+	}
+	s.watch = monitor.NewWatch(s.store, s.cfg.Node.ID, s.door.Mark, rules, s.log)
+	s.daily = monitor.NewDaily(s.store, s.cfg.Node.ID, s.door.Mark, s.clock, func(ctx context.Context) (reports.Source, error) {
+		return reports.FromStore(ctx, s.store, s.logKey.VerifierKey)
+	})
 	s.bundles, err = bundles.New(bundles.Config{Custodian: s.door, Sandbox: sandbox(program), Clock: s.clock, Logger: s.log})
 	return err
 }
@@ -284,7 +296,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.watch.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

@@ -173,7 +173,7 @@ func (r *Running) edge() (http.Handler, error) {
 	return httpapi.New(httpapi.Config{
 		Custodian: s.door, Ceremonies: s.engine, Bundles: s.bundles, Auth: r.auth, Store: s.store, Reports: reporter{s}, ReportJobs: s.reportJobs, Assessor: assessor{s}, Ready: s.ready,
 		Version: s.version, FIPS: fips(), Clock: s.clock, Logger: s.log, Metrics: registry, Limits: limits(s.cfg),
-		Exports: s.exportStates, Witnesses: s.witnessStates,
+		Exports: s.exportStates, Witnesses: s.witnessStates, Alerts: s.watch.Alerts,
 	})
 }
 

@@ -28,6 +28,7 @@ type Config struct {
 	PKCS11   PKCS11   `koanf:"pkcs11"`
 	Export   Export   `koanf:"export"`
 	Witness  Witness  `koanf:"witness"`
+	Monitor  Monitor  `koanf:"monitor"`
 	S3       S3       `koanf:"s3"`
 }
 
@@ -175,6 +176,7 @@ func (c *Config) Validate() error {
 		c.checkPKCS11(),
 		c.checkExport(),
 		c.checkWitness(),
+		c.checkMonitor(),
 		c.checkS3(),
 	}
 	for _, err := range checks {

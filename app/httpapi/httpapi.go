@@ -125,8 +125,9 @@ type Config struct {
 	Logger     *slog.Logger
 	Metrics    *prometheus.Registry
 	Limits     Limits
-	Exports    Exports   // may be nil
-	Witnesses  Witnesses // may be nil
+	Exports    Exports                  // may be nil
+	Witnesses  Witnesses                // may be nil
+	Alerts     func() map[string]uint64 // what each rule of the monitor found, by this process; may be nil
 }
 
 // server is the state behind the handlers.

@@ -55,7 +55,7 @@ const (
 // alarms are types of entries that somebody must look at, whatever their outcome.
 func alarms() []string {
 	return []string{"integrity.violation", "clock.disagrees", "share.report-lost", "keystore.secret-exposed", "key.compromise", "breakglass.open",
-		"placement.drift", "quorum.worse", "monitor.alert", "recovery.begin"}
+		"placement.drift", "quorum.worse", "witness.refused", "recovery.begin"}
 }
 
 func (r *Record) severity() severity {
@@ -66,6 +66,9 @@ func (r *Record) severity() severity {
 		if r.Entry.Type == name {
 			return alarming
 		}
+	}
+	if strings.HasPrefix(r.Entry.Type, "monitor.") && r.Entry.Outcome == ledger.Failed {
+		return alarming
 	}
 	if r.Entry.Outcome == ledger.Deny || r.Entry.Outcome == ledger.Failed {
 		return notable

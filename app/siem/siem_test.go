@@ -4,6 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -29,6 +32,7 @@ import (
 
 	"conclave/app/siem"
 	"conclave/custodian/clock"
+	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -406,4 +410,45 @@ func TestCancelled(t *testing.T) {
 	cancel()
 	_ = x.Run(ctx)
 	require.Zero(t, x.State().Next)
+}
+
+// The webhook gets what somebody must look at, signed by the node, and nothing else; it is tried again until it is taken.
+func TestWebhookIsSignedAndSelective(t *testing.T) {
+	w, h := newWorld(t, store.SQLite), &web{status: http.StatusInternalServerError}
+	url, trust := h.serve(t)
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	signer, err := dsse.NewSigner(private)
+	require.NoError(t, err)
+	pinned, err := ledger.NewNodeKey("node-1", &private.PublicKey)
+	require.NoError(t, err)
+	x := w.exporter(siem.NewWebhook(url, trust, signer, source("node-1")), "node-1")
+	w.write(t, 20)
+	require.NoError(t, x.Run(t.Context()), "nothing to tell")
+	for _, kind := range []string{"monitor.run", "monitor.alert", "share.report-lost"} {
+		_, err := w.Control(t.Context(), func(tx *store.Tx) error {
+			return tx.Append(ledger.Entry{Type: kind, Actor: identity.Principal{Kind: identity.Node, ID: "node-1"}, Target: ledger.Target{Type: "rule", ID: "r"}, Outcome: ledger.Failed})
+		})
+		require.NoError(t, err)
+	}
+	require.ErrorContains(t, x.Run(t.Context()), "500")
+	w.clock.Advance(2 * time.Minute)
+	h.status = http.StatusNoContent
+	require.NoError(t, x.Run(t.Context()))
+	require.Len(t, h.bodies, 2)
+	for i, kind := range []string{"monitor.alert", "share.report-lost"} {
+		envelope, err := dsse.Parse(h.bodies[i])
+		require.NoError(t, err)
+		payload, node, err := envelope.VerifyNode(siem.NoticeType, []ledger.NodeKey{pinned})
+		require.NoError(t, err)
+		require.Equal(t, "node-1", node)
+		var notice struct {
+			Entry json.RawMessage `json:"entry"`
+		}
+		require.NoError(t, json.Unmarshal(payload, &notice))
+		e, err := ledger.Decode(notice.Entry)
+		require.NoError(t, err)
+		require.Equal(t, kind, e.Type)
+	}
+	require.Zero(t, x.State().Behind)
 }

@@ -109,3 +109,14 @@ func (s *Store) Usage(ctx context.Context, key string, version uint32, since tim
 	}
 	return out, nil
 }
+
+// UsedBefore says whether a caller used a key, with success, in an entry before one. Usage must be counted up to it.
+func (s *Store) UsedBefore(ctx context.Context, key, actor string, seq uint64) (bool, error) {
+	var n int64
+	err := s.db.session(ctx, s.db.read).Raw("SELECT COUNT(*) FROM (SELECT 1 FROM key_usage WHERE key = ? AND actor = ? AND outcome = 'allow' AND first_seq < ? LIMIT 1) AS t",
+		key, actor, number(seq)).Scan(&n).Error
+	if err != nil {
+		return false, unavailable("reading usage", err)
+	}
+	return n > 0, nil
+}

@@ -1,0 +1,201 @@
+package monitor_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"conclave/app/monitor"
+	"conclave/custodian"
+	"conclave/custodian/access"
+	"conclave/custodian/custodiantest"
+	"conclave/custodian/key"
+	"conclave/custodian/ledger"
+	"conclave/custodian/oversight"
+	"conclave/custodian/store"
+	"conclave/custodian/usage"
+	"conclave/reports"
+)
+
+// world is a custodian whose ledger is watched.
+type world struct {
+	*custodiantest.Custodian
+	watch *monitor.Watch
+}
+
+func newWorld(t *testing.T, rules string) *world {
+	t.Helper()
+	c := custodiantest.New(t, custodiantest.Options{})
+	path := ""
+	if rules != "" {
+		path = filepath.Join(t.TempDir(), "rules.json")
+		require.NoError(t, os.WriteFile(path, []byte(rules), 0o600))
+	}
+	list, err := monitor.LoadRules(path)
+	require.NoError(t, err)
+	w := &world{c, monitor.NewWatch(c.Store, "node-1", func() string { return "" }, list, slog.New(slog.DiscardHandler))}
+	w.look(t)
+	return w
+}
+
+func (w *world) look(t *testing.T) {
+	t.Helper()
+	require.NoError(t, usage.Count(t.Context(), w.Store))
+	require.NoError(t, w.watch.Run(t.Context()))
+}
+
+func (w *world) use(t *testing.T, key string, n int) {
+	t.Helper()
+	for range n {
+		_, _ = w.Use(t.Context(), w.App, custodian.Use{Operation: access.DataKey, Key: key, Bytes: 32}) // refusals are what some tests are about
+	}
+}
+
+// entries are those of a type, with their details.
+func (w *world) entries(t *testing.T, kind string) (found []*ledger.Entry, details []map[string]any) {
+	t.Helper()
+	require.NoError(t, w.Store.Entries(context.Background(), 0, w.Store.View().Head().Size, func(e *ledger.Entry, _ []byte) error {
+		if e.Type == kind {
+			var d map[string]any
+			require.NoError(t, json.Unmarshal(e.Detail, &d))
+			found, details = append(found, e), append(details, d)
+		}
+		return nil
+	}))
+	return found, details
+}
+
+// An application's first use of a key is told once, whoever watches, and not again after a restart.
+func TestFirstUseIsToldOnce(t *testing.T) {
+	w := newWorld(t, "")
+	w.use(t, custodiantest.KeyID, 3)
+	w.look(t)
+	w.use(t, custodiantest.KeyID, 3)
+	w.watch = monitor.NewWatch(w.Store, "node-1", func() string { return "" }, []monitor.Rule{{ID: "first-use", Title: "first", FirstUse: true}}, slog.New(slog.DiscardHandler))
+	w.look(t)
+	found, details := w.entries(t, "monitor.alert")
+	require.Len(t, found, 1)
+	require.Equal(t, ledger.Done, found[0].Outcome, "a notice, no alarm")
+	require.Contains(t, details[0]["subject"], custodiantest.KeyID)
+	require.Contains(t, details[0]["subject"], custodiantest.ApplicationID)
+
+	w.AddKey(t, "other", key.CardholderData)
+	w.AddGrant(t, "other-grant", custodiantest.ApplicationID, "other")
+	w.use(t, "other", 1)
+	w.look(t)
+	found, _ = w.entries(t, "monitor.alert")
+	require.Len(t, found, 2)
+}
+
+// A burst is told once a window, by its subject, and what is below the count is not.
+func TestBurstIsToldOncePerWindow(t *testing.T) {
+	w := newWorld(t, `[{"id":"denials","title":"Refusals","operation":"key.use","outcome":"deny","by":["actor"],"count":5,"seconds":300}]`)
+	w.use(t, "nope", 4)
+	w.look(t)
+	found, _ := w.entries(t, "monitor.alert")
+	require.Empty(t, found)
+	w.use(t, "nope", 4)
+	w.look(t)
+	found, details := w.entries(t, "monitor.alert")
+	require.Len(t, found, 1)
+	require.Equal(t, ledger.Failed, found[0].Outcome)
+	require.Equal(t, "denials", found[0].Reason)
+	require.EqualValues(t, 5, details[0]["count"])
+	require.Equal(t, map[string]uint64{"denials": 1}, w.watch.Alerts())
+	w.Clock.Advance(301e9)
+	w.use(t, "nope", 5)
+	w.look(t)
+	found, _ = w.entries(t, "monitor.alert")
+	require.Len(t, found, 2)
+}
+
+// Two replicas do not both watch.
+func TestOneReplicaWatches(t *testing.T) {
+	w := newWorld(t, "")
+	other := monitor.NewWatch(w.Store, "node-2", func() string { return "" }, nil, slog.New(slog.DiscardHandler))
+	w.use(t, custodiantest.KeyID, 1)
+	require.NoError(t, usage.Count(t.Context(), w.Store))
+	before, err := w.Store.ExportCursor(t.Context(), "monitor/rules")
+	require.NoError(t, err)
+	require.NoError(t, other.Run(t.Context()))
+	after, err := w.Store.ExportCursor(t.Context(), "monitor/rules")
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	require.NoError(t, w.watch.Release(t.Context()))
+	require.NoError(t, other.Run(t.Context()))
+	after, err = w.Store.ExportCursor(t.Context(), "monitor/rules")
+	require.NoError(t, err)
+	require.Greater(t, after, before)
+}
+
+func TestRulesAreChecked(t *testing.T) {
+	for name, text := range map[string]string{
+		"unknown member": `[{"id":"a","title":"x","first_use":true,"more":1}]`,
+		"no id":          `[{"title":"x","first_use":true}]`,
+		"no title":       `[{"id":"a","first_use":true}]`,
+		"twice":          `[{"id":"a","title":"x","first_use":true},{"id":"a","title":"x","first_use":true}]`,
+		"no count":       `[{"id":"a","title":"x","by":["actor"],"seconds":5}]`,
+		"too long":       `[{"id":"a","title":"x","by":["actor"],"count":1,"seconds":86401}]`,
+		"by nothing":     `[{"id":"a","title":"x","count":1,"seconds":5}]`,
+		"by what":        `[{"id":"a","title":"x","by":["weather"],"count":1,"seconds":5}]`,
+		"outcome":        `[{"id":"a","title":"x","by":["actor"],"count":1,"seconds":5,"outcome":"maybe"}]`,
+		"both":           `[{"id":"a","title":"x","first_use":true,"count":1}]`,
+		"no JSON":        `no`,
+	} {
+		path := filepath.Join(t.TempDir(), "rules.json")
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := monitor.LoadRules(path)
+		require.ErrorContains(t, err, "rules", name)
+	}
+}
+
+// The daily run notes every verdict once a day, and tells of one that is another than the day before.
+func TestDailyTellsOfChangedVerdicts(t *testing.T) {
+	c := custodiantest.New(t, custodiantest.Options{})
+	w := &world{Custodian: c}
+	daily := monitor.NewDaily(c.Store, "node-1", func() string { return "" }, c.Clock, func(ctx context.Context) (reports.Source, error) {
+		return reports.FromStore(ctx, c.Store, c.Config.LogKey.VerifierKey)
+	})
+	require.NoError(t, daily.Run(t.Context()))
+	runs, _ := w.entries(t, "monitor.run")
+	require.NotEmpty(t, runs)
+	require.NoError(t, daily.Run(t.Context()), "not twice a day")
+	again, _ := w.entries(t, "monitor.run")
+	require.Len(t, again, len(runs))
+	changes, _ := w.entries(t, "monitor.verdict")
+	require.Empty(t, changes)
+	row, _, err := store.Get[oversight.Monitored](c.Store.View(), custodian.KindMonitored, "pci-dss-4.0.1")
+	require.NoError(t, err)
+	require.NotEmpty(t, row.Verdicts)
+
+	// What the run before found of one control is made another, as if things had changed since.
+	var control string
+	for id := range row.Verdicts {
+		control = id
+		break
+	}
+	changed := *row
+	changed.Verdicts = map[string]oversight.ControlVerdict{}
+	for id, v := range row.Verdicts {
+		changed.Verdicts[id] = v
+	}
+	changed.Verdicts[control] = oversight.ControlVerdict{Verdict: "earlier", Since: row.RunAt}
+	c.Put(t, custodian.KindMonitored, "pci-dss-4.0.1", changed)
+	c.Clock.Advance(25 * 3600e9)
+	require.NoError(t, daily.Run(t.Context()))
+	found, details := w.entries(t, "monitor.verdict")
+	ours := 0
+	for i, e := range found {
+		if e.Target.ID == "pci-dss-4.0.1:"+control {
+			ours++
+			require.Equal(t, "earlier", details[i]["was"])
+			require.Equal(t, row.Verdicts[control].Verdict, details[i]["is"])
+		}
+	}
+	require.Equal(t, 1, ours)
+}
