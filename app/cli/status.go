@@ -56,7 +56,11 @@ func writeKeystores(w io.Writer, list []api.Keystore) {
 		if k.Token != nil {
 			driver += " " + k.Token.Serial
 		}
-		rows = append(rows, []string{k.ID, driver, yesNo(k.Active), k.FIPS, k.Jurisdiction, k.Environment, k.Custody, k.ShareSet, shares})
+		active := yesNo(k.Active)
+		if k.Status != "" && k.Status != "registered" { // it is not activated any more
+			active = k.Status
+		}
+		rows = append(rows, []string{k.ID, driver, active, k.FIPS, k.Jurisdiction, k.Environment, k.Custody, k.ShareSet, shares})
 	}
 	table(w, []string{"KEYSTORE", "DRIVER", "ACTIVE", "FIPS", "JURISDICTION", "ENVIRONMENT", "CUSTODY", "SHARE SET", "SHARES"}, rows)
 }
