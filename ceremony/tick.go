@@ -8,6 +8,7 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 )
@@ -104,7 +105,11 @@ func (e *Engine) endStranded(ctx context.Context) error {
 		if c.State != Gathering {
 			continue
 		}
-		if _, err := gatheredSet(e.store.View(), c.ShareSet, c.ShareEpoch); errors.Is(err, ErrVoid) {
+		_, err := gatheredSet(e.store.View(), c.ShareSet, c.ShareEpoch)
+		if err == nil && c.Requester.Kind == identity.Node { // shares are taken by that node alone
+			err = custodian.NodeStanding(e.store.View(), c.Requester.ID)
+		}
+		if errors.Is(err, ErrVoid) || errors.Is(err, custodian.ErrNodeRevoked) {
 			e.end(ctx, e.self(), c.ID, Failed, "fail", err)
 		}
 	}
