@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"conclave/ceremony/operation"
 	"conclave/ceremony/script"
 	"conclave/ceremony/shamir"
@@ -52,6 +54,7 @@ type Engine struct {
 	boot      string // this process, as collectors and effects name it
 	collector *shamir.OpeningKey
 	guard     *clockGuard
+	turns     *semaphore.Weighted // of one: whoever lost a race to commit waits here, in order
 	health    healthCache
 	budget    *budget
 	// watchAgain is when quorums are looked at again, monotonic. Tick's own.
@@ -106,6 +109,7 @@ func New(cfg Config) (*Engine, error) {
 		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool), stalled: make(map[string]string),
 		told: make(map[operation.Alert]bool), notBefore: make(map[string]time.Duration),
 		handOvers: make(map[string]time.Duration), seen: make(map[string]time.Time), began: cfg.Clock.Elapsed(),
+		turns:  semaphore.NewWeighted(1),
 		health: healthCache{turn: make(chan struct{}, 1)}, budget: newBudget(cfg.Clock, cfg.Allowance),
 		copies: &backups{notBefore: map[string]time.Duration{}, journals: map[string]*backup.Journal{}, missing: map[string]bool{}, published: map[string]publication{}},
 	}
@@ -160,40 +164,6 @@ func newID(prefix string) string {
 
 // formatID takes 80 bits of base32.
 func formatID(prefix, text string) string { return prefix + "-" + strings.ToLower(text[:16]) }
-
-// errMoved: the control plane moved between judging and committing.
-var errMoved = errors.New("control plane moved")
-
-// maxTries bounds how often one step is judged anew because others committed first.
-const maxTries = 256
-
-// change judges a step outside the ledger's lock and applies it under it, if nothing else on the control
-// plane was committed in between; otherwise it judges again. So signatures and policy are evaluated on the
-// very state that the step is applied to, and the lock is held for microseconds. judge may return a nil step:
-// nothing to do.
-func (e *Engine) change(ctx context.Context, judge func(view *store.View) (func(tx *store.Tx) error, error)) (store.Receipt, error) {
-	for range maxTries {
-		view := e.store.View()
-		apply, err := judge(view)
-		if err != nil || apply == nil {
-			return store.Receipt{}, err
-		}
-		receipt, err := e.store.Control(ctx, func(tx *store.Tx) error {
-			now := tx.View()
-			if now.Head().ControlCount != view.Head().ControlCount || now.Generation() != view.Generation() {
-				return errMoved
-			}
-			return apply(tx)
-		})
-		if !errors.Is(err, errMoved) {
-			return receipt, err
-		}
-		if err := ctx.Err(); err != nil {
-			return store.Receipt{}, err
-		}
-	}
-	return store.Receipt{}, fmt.Errorf("others committed first %d times: %w", maxTries, store.ErrUnavailable)
-}
 
 // load returns the caller's own copy of a ceremony.
 func load(view *store.View, id string) (*Ceremony, error) {

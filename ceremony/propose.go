@@ -59,7 +59,11 @@ func (e *Engine) Propose(ctx context.Context, p identity.Principal, in Proposal)
 	c := &Ceremony{ID: e.proposalID(p, cmp.Or(in.Key, signedOnce(in.Evidence))), Operation: in.Operation, Params: params, Reason: in.Reason, Proposal: in.Evidence,
 		Nonce: statement.NewNonce(), Requester: Requester{Kind: p.Kind, ID: p.ID, Credential: p.Credential}}
 	repeated, paid := false, false
-	_, err = e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
+	change := e.change
+	if policies.Restricts(in.Operation) {
+		change = e.changeAtOnce
+	}
+	_, err = change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
 		earlier, err := earlierProposal(view, c)
 		if repeated = earlier != nil; repeated || err != nil {
 			c = cmp.Or(earlier, c)

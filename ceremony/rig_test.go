@@ -54,6 +54,7 @@ type counter struct {
 	subjects []string
 	deny     atomic.Bool
 	fail     atomic.Bool
+	prepared atomic.Int64 // how often it was judged
 	// precedent is the governed decision that it cites.
 	precedent string
 	class     string // of the key; internal where empty
@@ -62,6 +63,7 @@ type counter struct {
 func (o *counter) Name() string { return o.name }
 
 func (o *counter) Prepare(_ context.Context, _ operation.Env, view *store.View, in operation.Input) (operation.Plan, error) {
+	o.prepared.Add(1)
 	_, row, err := store.Get[mark](view, kindMark, o.name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return operation.Plan{}, err
