@@ -25,8 +25,10 @@ const (
 	MaxMessage = 64 * 1024
 	// maxSignature is more than any signature, MAC or OAEP ciphertext takes, in bytes.
 	maxSignature = 1024
-	// maxGenerations bounds the pairs that are made at once (ours): RSA takes a second of one processor.
-	maxGenerations = 2
+	// maxGenerations bounds the RSA pairs that are made at once, maxGenerationsWaiting those who wait for it (ours): one takes
+	// a second of one processor or more. Whoever finds them all taken is told to come again.
+	maxGenerations        = 2
+	maxGenerationsWaiting = 6
 )
 
 // inputLabel separates the hash by which entries show what was signed from every other.
@@ -91,11 +93,15 @@ func (f *facts) fits(u *Use) error {
 	}
 	if u.Operation == access.Decrypt && (f.key.Specification().Kind() == hsm.Deciphers) != (u.Version > 0) {
 		if u.Version == 0 {
-			return invalid("version", "missing", "the key version that the ciphertext is for")
+			return versionMissing()
 		}
 		return invalid("version", "given", "none: a ciphertext of this key names its version")
 	}
 	return nil
+}
+
+func versionMissing() error {
+	return invalid("version", "missing", "the key version that the ciphertext is for: an OAEP ciphertext does not name it")
 }
 
 // named reads the version that the caller names.
@@ -208,15 +214,32 @@ func (s *Service) makePair(ctx context.Context, c *call) error {
 	if c.private != nil {
 		return nil
 	}
-	select {
-	case s.generations <- struct{}{}:
-		defer func() { <-s.generations }()
-	case <-ctx.Done():
-		return fmt.Errorf("waiting to make a pair: %w", ctx.Err())
+	if c.use.Spec.ModulusBits() > 0 { // pairs on curves take no time
+		release, err := s.generation(ctx)
+		if err != nil {
+			return err
+		}
+		defer release()
 	}
 	var err error
 	c.private, c.public, err = keypair.Generate(c.use.Spec)
 	return err
+}
+
+// generation takes a place to make an RSA pair, ErrBusy where there is none to wait for.
+func (s *Service) generation(ctx context.Context) (release func(), err error) {
+	select {
+	case s.generationsAsked <- struct{}{}:
+	default:
+		return nil, ErrBusy
+	}
+	select {
+	case s.generations <- struct{}{}:
+		return func() { <-s.generations; <-s.generationsAsked }, nil
+	case <-ctx.Done():
+		<-s.generationsAsked
+		return nil, fmt.Errorf("waiting to make a pair: %w", ctx.Err())
+	}
 }
 
 // inputMark is how an entry shows what was signed or authenticated: an HMAC under the month's key, as for encryption

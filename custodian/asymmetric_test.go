@@ -133,6 +133,11 @@ func TestKeyTransport(t *testing.T) {
 	requireInput(encrypt(id, strings.Repeat("x", keypair.MaxPlaintext(hsm.RSAOAEP3072)+1)), "plaintext")
 	requireInput(custodian.Use{Operation: access.Decrypt, Key: custodiantest.KeyID, Version: 1, Ciphertext: sealed}, "version")
 	requireInput(custodian.Use{Operation: access.Decrypt, Key: id, Version: 2, Ciphertext: sealed}, "version")
+	requireInput(custodian.Use{Operation: access.Decrypt, Key: id, Ciphertext: sealed}, "version")
+	stranger := c.App
+	stranger.ID = "somebody-else"
+	_, err = c.Use(t.Context(), stranger, custodian.Use{Operation: access.Decrypt, Key: id, Ciphertext: sealed})
+	require.ErrorIs(t, err, custodian.ErrBadCiphertext, "who has no grant learns nothing of the key")
 }
 
 func TestDataKeyPairs(t *testing.T) {

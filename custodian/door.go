@@ -41,6 +41,8 @@ var (
 	ErrBadCiphertext = errors.New("ciphertext is malformed, altered, or not for this context")
 	ErrNotThisKey    = errors.New("ciphertext belongs to another key")
 	ErrForeign       = errors.New("ciphertext belongs to another instance")
+	// ErrBusy: as many do the same as may, and as many wait; the same is possible a little later.
+	ErrBusy = errors.New("too many key pairs are being made at once")
 	// ErrKeystore: the keystore failed, or the key's material does not open. Nothing the caller can mend.
 	ErrKeystore = errors.New("keystore could not use the key")
 )

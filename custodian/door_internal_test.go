@@ -1,6 +1,7 @@
 package custodian
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -216,4 +217,43 @@ func TestContextKeysChangeWithTheMonthInUTC(t *testing.T) {
 	h.root.Wipe()
 	_, err = h.sum(hash, noon.AddDate(0, 1, 0))
 	require.ErrorIs(t, err, secret.ErrWiped)
+}
+
+// RSA pairs that are asked for beyond the places are refused at once; pairs on curves wait for nobody.
+func TestPairsAreMadeWithinBounds(t *testing.T) {
+	s := &Service{generations: make(chan struct{}, 1), generationsAsked: make(chan struct{}, 2)}
+	release, err := s.generation(t.Context())
+	require.NoError(t, err)
+	waiting, granted := make(chan struct{}), make(chan error)
+	go func() {
+		close(waiting)
+		second, err := s.generation(t.Context())
+		if err == nil {
+			second()
+		}
+		granted <- err
+	}()
+	<-waiting
+	require.Eventually(t, func() bool { return len(s.generationsAsked) == 2 }, time.Minute, time.Millisecond)
+	err = s.makePair(t.Context(), &call{use: Use{Spec: hsm.RSAPSS3072}})
+	require.ErrorIs(t, err, ErrBusy)
+	curve := &call{use: Use{Spec: hsm.ECDSAP256}}
+	require.NoError(t, s.makePair(t.Context(), curve))
+	curve.private.Wipe()
+	release()
+	require.NoError(t, <-granted)
+	gone, cancel := context.WithCancel(t.Context())
+	release, err = s.generation(gone)
+	require.NoError(t, err)
+	cancel()
+	_, err = s.generation(gone)
+	require.ErrorIs(t, err, context.Canceled)
+	release()
+	require.Empty(t, s.generationsAsked)
+	require.Empty(t, s.generations)
+
+	o := outcome{}
+	o.fail(ErrBusy)
+	require.ErrorIs(t, o.err, ErrBusy)
+	require.Equal(t, CodeBusy, o.reason())
 }

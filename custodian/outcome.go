@@ -26,6 +26,9 @@ const (
 // CodeKeystoreInactive is the one reason to refuse that time alone may cure.
 const CodeKeystoreInactive = "keystore_inactive"
 
+// CodeBusy: what was asked for takes long, and others are at it.
+const CodeBusy = "busy"
+
 // CodeKeystoreUnavailable: the keystore, a device or a service elsewhere, does not answer just now.
 const CodeKeystoreUnavailable = "keystore_unavailable"
 
@@ -104,7 +107,7 @@ func (o *outcome) fail(err error) {
 	case errors.Is(err, hsm.ErrCorrupt):
 		o.result, o.err = failed, ErrBadCiphertext
 	case errors.Is(err, ErrBadCiphertext), errors.Is(err, ErrNotThisKey), errors.Is(err, ErrForeign),
-		errors.Is(err, hsm.ErrInactive), errors.As(err, &input):
+		errors.Is(err, hsm.ErrInactive), errors.Is(err, ErrBusy), errors.As(err, &input):
 		o.result, o.err = failed, err
 	case errors.Is(err, hsm.ErrUnavailable):
 		o.result, o.cause, o.err = failed, err, err
@@ -156,6 +159,8 @@ func codeOf(err error) string {
 		return CodeKeystoreInactive
 	case errors.Is(err, hsm.ErrUnavailable):
 		return CodeKeystoreUnavailable
+	case errors.Is(err, ErrBusy):
+		return CodeBusy
 	}
 	return "keystore_error"
 }

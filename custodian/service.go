@@ -28,8 +28,8 @@ type Service struct {
 	ring     *dek.Ring
 	memo     memo
 	calls    sync.Pool // *call
-	// generations are the places of those who make a pair now.
-	generations chan struct{}
+	// generations are the places of those who make an RSA pair now, generationsAsked of them and of those who wait to.
+	generations, generationsAsked chan struct{}
 
 	mu        sync.RWMutex
 	keystores map[string]hsm.Keystore
@@ -74,8 +74,9 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		instance: *inst,
 		contexts: newContextHasher(cfg.AuditKey),
 
-		generations: make(chan struct{}, maxGenerations),
-		keystores:   make(map[string]hsm.Keystore),
+		generations:      make(chan struct{}, maxGenerations),
+		generationsAsked: make(chan struct{}, maxGenerations+maxGenerationsWaiting),
+		keystores:        make(map[string]hsm.Keystore),
 	}
 	if problem := inForce.Problem(); problem != nil {
 		s.log.Error("everything is refused until the policy bundle is mended or an earlier one restored (policy.recover)", "error", problem)

@@ -31,7 +31,7 @@ const (
 
 // Use authorises one data-plane call, does it, records it, and answers: in that order. Errors: *InputError
 // (nothing recorded: nothing was asked that could be judged), *Denied, ErrBadCiphertext, ErrNotThisKey,
-// ErrForeign, ErrKeystore, hsm.ErrInactive, hsm.ErrUnavailable, store.ErrUnavailable. Whenever an error is returned, no secret is.
+// ErrForeign, ErrKeystore, hsm.ErrInactive, hsm.ErrUnavailable, ErrBusy, store.ErrUnavailable. Whenever an error is returned, no secret is.
 func (s *Service) Use(ctx context.Context, p identity.Principal, u Use) (Used, error) {
 	c, err := s.begin(p, &u)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Service) judge(ctx context.Context, d *derived, c *call, o *outcome) er
 	}
 	keyID, err := s.keyID(c)
 	if err != nil {
-		return err
+		return d.explain(c, err)
 	}
 	o.target.ID = keyID
 	err = s.gather(d, c, keyID, o.at)
@@ -101,6 +101,20 @@ func (s *Service) judge(ctx context.Context, d *derived, c *call, o *outcome) er
 		refusal.Code, refusal.Retryable = codeGrantMissing, false
 	}
 	return refusal
+}
+
+// explain says what is missing where a ciphertext that does not name its version came without one, to whoever may use the key
+// that is named: anybody else learns nothing of it.
+func (d *derived) explain(c *call, err error) error {
+	u := &c.use
+	if c.malformed == nil || u.Operation != access.Decrypt || u.Key == "" || len(d.grants[grantKey{c.principal.Kind, c.principal.ID, u.Key}]) == 0 {
+		return err
+	}
+	k, missing := store.Peek[key.Key](d.view, KindKey, u.Key)
+	if missing != nil || k.Specification().Kind() != hsm.Deciphers {
+		return err
+	}
+	return versionMissing()
 }
 
 // used is the version that an entry names: the one that protects, else the one that processes, 0 for none.

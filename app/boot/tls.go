@@ -52,7 +52,10 @@ func newTLS(cfg *config.Config, clk clock.Clock, logger *slog.Logger) (*tls.Conf
 	if cfg.TLS.ClientCA == "" {
 		return out, nil
 	}
-	out.ClientAuth = tls.RequireAndVerifyClientCert
+	out.ClientAuth = tls.VerifyClientCertIfGiven
+	if cfg.TLS.RequireClientCert {
+		out.ClientAuth = tls.RequireAndVerifyClientCert
+	}
 	if out.ClientCAs, err = clientAuthorities(cfg.TLS.ClientCA); err != nil {
 		return nil, err
 	}

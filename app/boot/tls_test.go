@@ -1,11 +1,20 @@
 package boot
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
+	"log"
 	"log/slog"
+	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"sync"
@@ -137,14 +146,58 @@ func TestOwnCertificateIsReadAgain(t *testing.T) {
 	require.ErrorIs(t, err, ErrKeyFile)
 }
 
-func TestClientAuthoritiesAreDemanded(t *testing.T) {
-	cfg, clk := &config.Config{DataDir: t.TempDir()}, newHand()
-	a, err := openAuthority(t.TempDir(), clk.Now())
+// clientOf is a certificate for a client, by an authority made for it, as files: authority, certificate, key.
+func clientOf(t *testing.T, now time.Time) (string, tls.Certificate) {
+	t.Helper()
+	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	top := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "clients"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	raw, err := x509.CreateCertificate(rand.Reader, top, top, authorityKey.Public(), authorityKey)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "clients.pem")
-	require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600))
-	cfg.TLS.ClientCA = path
-	c := tlsOf(t, cfg, clk)
-	require.Equal(t, tls.RequireAndVerifyClientCert, c.ClientAuth)
-	require.NotNil(t, c.ClientCAs)
+	require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: raw}), 0o600))
+	clientKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "shop"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	cert, err := x509.CreateCertificate(rand.Reader, leaf, top, clientKey.Public(), authorityKey)
+	require.NoError(t, err)
+	return path, tls.Certificate{Certificate: [][]byte{cert}, PrivateKey: clientKey}
+}
+
+// Clients without a certificate are served unless one is required; a foreign one never is.
+func TestClientCertificatesAreAskedForOrRequired(t *testing.T) {
+	clk := newHand()
+	clk.wall = time.Now()
+	ca, own := clientOf(t, clk.Now())
+	_, foreign := clientOf(t, clk.Now())
+	for _, required := range []bool{false, true} {
+		cfg := &config.Config{DataDir: t.TempDir(), TLS: config.TLS{ClientCA: ca, RequireClientCert: required}}
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		c := tlsOf(t, cfg, clk)
+		server.Listener = tls.NewListener(server.Listener, c)
+		server.Start()
+		t.Cleanup(server.Close)
+		authority, err := openAuthority(cfg.TLSDir(), clk.Now())
+		require.NoError(t, err)
+		roots := x509.NewCertPool()
+		roots.AddCert(authority.cert)
+		reaches := func(shown ...tls.Certificate) bool {
+			transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13,
+				GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+					return &append(shown, tls.Certificate{})[0], nil
+				}}}
+			defer transport.CloseIdleConnections()
+			resp, err := (&http.Client{Transport: transport}).Get("https://" + server.Listener.Addr().String())
+			if err != nil {
+				return false
+			}
+			return resp.Body.Close() == nil && resp.StatusCode == http.StatusNoContent
+		}
+		require.True(t, reaches(own))
+		require.Equal(t, !required, reaches())
+		require.False(t, reaches(foreign))
+	}
 }

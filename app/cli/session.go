@@ -130,6 +130,7 @@ func (s *session) connectOptional() error {
 
 func (s *session) dial(cfg client.Config) (err error) {
 	cfg.URL, cfg.CAFile = s.settings[setURL], s.settings[setCA]
+	cfg.CertFile, cfg.KeyFile = s.settings[setClientCert], s.settings[setClientKey]
 	cfg.Clock, cfg.UserAgent = s.clock, "conclave-cli"
 	if s.client, err = client.New(cfg); err != nil {
 		return err

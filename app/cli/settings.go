@@ -23,6 +23,8 @@ type setting struct {
 const (
 	setURL            = "url"
 	setCA             = "ca"
+	setClientCert     = "client-cert"
+	setClientKey      = "client-key"
 	setTrust          = "trust"
 	setToken          = "token"
 	setTokenFile      = "token-file"
@@ -40,6 +42,8 @@ func allSettings() []setting {
 	return []setting{
 		{setURL, "CONCLAVE_URL", "https://127.0.0.1:8443", "address of the service"},
 		{setCA, "CONCLAVE_CA", "", "PEM file of the authority that vouches for the service's certificate"},
+		{setClientCert, "CONCLAVE_CLIENT_CERT", "", "PEM file with the certificate to show where the service asks for one"},
+		{setClientKey, "CONCLAVE_CLIENT_KEY", "", "PEM file with its private key"},
 		{setTrust, "CONCLAVE_TRUST", "", "trust file made at genesis: pins the instance, its log keys and its nodes"},
 		{setToken, "CONCLAVE_TOKEN", "", "token of an application or auditor (better: --token-file or the environment)"},
 		{setTokenFile, "CONCLAVE_TOKEN_FILE", "", "file that holds the token"},

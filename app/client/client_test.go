@@ -73,6 +73,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 		"password in url":     {URL: "https://a:b@localhost"},
 		"query in url":        {URL: "https://localhost?x=1"},
 		"missing CA file":     {URL: "https://localhost", CAFile: filepath.Join(t.TempDir(), "none")},
+		"certificate, no key": {URL: "https://localhost", CertFile: filepath.Join(t.TempDir(), "none")},
 		"token and signer":    {URL: "https://localhost", Token: token, Signer: signer, Person: "alice", Instance: instance},
 		"signer, no instance": {URL: "https://localhost", Signer: signer, Person: "alice"},
 		"empty token":         {URL: "https://localhost", Token: secret.New(nil)},

@@ -37,7 +37,9 @@ type TLS struct {
 	Cert     string `koanf:"cert"`
 	Key      string `koanf:"key"`
 	ClientCA string `koanf:"client_ca"`
-	DevCA    bool   `koanf:"dev_ca"`
+	// RequireClientCert: whoever shows no certificate of ClientCA is not talked to; else one that is shown is checked.
+	RequireClientCert bool `koanf:"require_client_cert"`
+	DevCA             bool `koanf:"dev_ca"`
 }
 
 // Database says where the ledger is.
@@ -201,6 +203,8 @@ func (c *Config) checkTLS() *Error {
 	switch {
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return &Error{Key: "tls.cert", Problem: "certificate and key come together, one is missing", Allowed: "both tls.cert and tls.key, or neither"}
+	case c.TLS.RequireClientCert && c.TLS.ClientCA == "":
+		return &Error{Key: "tls.require_client_cert", Problem: "true, and no authority of clients is named", Allowed: "with tls.client_ca, or false"}
 	case c.TLS.Cert == "" && !c.TLS.DevCA:
 		return &Error{Key: "tls.dev_ca", Problem: "off, and there is no certificate", Allowed: "tls.cert and tls.key, or tls.dev_ca: true"}
 	}

@@ -80,7 +80,7 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		want    []string // each in the message
 	}{
 		"unknown key":                 {file: base + "listne: x\n", want: []string{"listne: unknown key", "line 2", "listen"}},
-		"unknown nested key":          {file: base + "tls:\n  crt: x\n", want: []string{"tls.crt: unknown key", "line 3", "cert, key, client_ca, dev_ca"}},
+		"unknown nested key":          {file: base + "tls:\n  crt: x\n", want: []string{"tls.crt: unknown key", "line 3", "cert, key, client_ca, require_client_cert, dev_ca"}},
 		"dotted key":                  {file: base + "tls.cert: x\n", want: []string{"tls.cert: unknown key"}},
 		"duplicate key":               {file: base + "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2\n", want: []string{"listen", "twice"}},
 		"duplicate section":           {file: base + "log:\n  level: info\nlog:\n  format: json\n", want: []string{"log", "twice"}},
@@ -103,6 +103,7 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		"address":                     {file: base + "listen: localhost\n", want: []string{"listen", "host:port"}},
 		"port":                        {file: base + "listen: localhost:http2\n", want: []string{"listen", "host:port"}},
 		"certificate without key":     {file: base + "tls:\n  cert: c.pem\n", want: []string{"tls.cert", "both"}},
+		"clients of nobody":           {file: base + "tls:\n  require_client_cert: true\n", want: []string{"tls.require_client_cert", "tls.client_ca"}},
 		"no certificate at all":       {file: base + "tls:\n  dev_ca: false\n", want: []string{"tls.dev_ca"}},
 		"driver":                      {file: base + "database:\n  driver: mysql\n", want: []string{"database.driver", "sqlite, postgres"}},
 		"postgres without address":    {file: base + "database:\n  driver: postgres\n", want: []string{"database.dsn: missing"}},

@@ -64,6 +64,8 @@ func sentinels() []sentinel {
 		{hsm.ErrInactive, unavailable, custodian.CodeKeystoreInactive, "Keystore is inactive", false},
 		{hsm.ErrUnavailable, unavailable, custodian.CodeKeystoreUnavailable, "Keystore does not answer", false},
 
+		{custodian.ErrBusy, unavailable, custodian.CodeBusy, "Too many key pairs are being made at once", false},
+
 		{shamir.ErrForeignSet, bad, "share_foreign", "Share of another set", true},
 		{shamir.ErrStaleEpoch, bad, "share_stale", "Share of an earlier epoch", true},
 		{shamir.ErrRepeated, bad, "share_repeated", "Share already given", true},
@@ -111,7 +113,7 @@ func sentinels() []sentinel {
 // retryable codes are those that time alone may cure.
 func retryable(code string) bool {
 	switch code {
-	case custodian.CodeKeystoreInactive, custodian.CodeKeystoreUnavailable, "storage_unavailable", "rate_limited":
+	case custodian.CodeKeystoreInactive, custodian.CodeKeystoreUnavailable, custodian.CodeBusy, "storage_unavailable", "rate_limited":
 		return true
 	}
 	return false

@@ -152,7 +152,12 @@ func TestGenesisNamesTheBadField(t *testing.T) {
 		"threshold all":           {func(f *genesis.File) { f.Keystores[0].ShareSet.Threshold = 5 }, "threshold"},
 		"threshold one":           {func(f *genesis.File) { f.Keystores[0].ShareSet.Threshold = 1 }, "threshold"},
 		"holder twice":            {func(f *genesis.File) { f.Keystores[0].ShareSet.Holders[1] = "demo-a" }, "holders[1]"},
-		"unknown driver":          {func(f *genesis.File) { f.Keystores[0].Driver = "magic" }, "driver"},
+		"a line that opens it": {func(f *genesis.File) {
+			for i := range f.Keystores[0].ShareSet.Threshold {
+				f.People[i].Manager = "the chief"
+			}
+		}, "the reporting line of the chief"},
+		"unknown driver": {func(f *genesis.File) { f.Keystores[0].Driver = "magic" }, "driver"},
 		"one officer": {func(f *genesis.File) {
 			f.People[1].Roles = []people.Role{people.RoleCustodian}
 		}, "security officers"},

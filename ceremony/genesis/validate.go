@@ -139,6 +139,10 @@ func (f *File) checkKeystores(register []*people.Person) error {
 		if err := key.First(checks); err != nil {
 			return fmt.Errorf("%s: %w", field, err)
 		}
+		for _, manager := range people.StrongLines(&set, people.Assigned(&set, ks.ShareSet.Holders, time.Time{}), find) {
+			return &key.FieldError{Field: field + ".share_set.holders", Problem: fmt.Sprintf("the reporting line of %s, %s included, holds %d shares or more, enough to open the keystore", manager, manager, set.Threshold),
+				Allowed: "fewer holders than the threshold in any one reporting line: choose others, or a higher threshold"}
+		}
 		if find(ks.Controller) == nil {
 			return &key.FieldError{Field: field + ".controller", Problem: fmt.Sprintf("%q is not among the people", ks.Controller), Allowed: "a person of this file"}
 		}

@@ -172,7 +172,7 @@ func (w *issuing) against(env Env) ([]policies.Reason, error) {
 
 // warnings is how well the new epoch would stand losses and pressure, were all its shares confirmed.
 func (w *issuing) warnings(view *store.View, in Input) []string {
-	h := people.Assess(w.next, issuedTo(w.next, w.holders, in.Now), register(view), in.Now)
+	h := people.Assess(w.next, people.Assigned(w.next, w.holders, in.Now), register(view), in.Now)
 	if len(h.Unacknowledged) > 0 {
 		h.Warnings = append(h.Warnings, "duty not acknowledged yet by "+list(h.Unacknowledged))
 	}

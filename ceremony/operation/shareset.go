@@ -27,21 +27,13 @@ func setTarget(set *people.ShareSet, row store.Row) Target {
 
 func setEventTarget(id string) ledger.Target { return ledger.Target{Type: "share_set", ID: id} }
 
-// issuedTo are the lines of an epoch as they will be once it is issued and all is confirmed.
-func issuedTo(set *people.ShareSet, holders []string, at time.Time) (out []*people.Share) {
-	for i, id := range holders {
-		out = append(out, &people.Share{Set: set.ID, Epoch: set.Epoch, Index: i + 1, Custodian: id, Status: people.ShareConfirmed, ConfirmedAt: &at})
-	}
-	return out
-}
-
 // checkHolders checks who is to hold an epoch's shares: who may, and who stands in for whom.
 func checkHolders(view *store.View, set *people.ShareSet, holders []string) error {
 	find := register(view)
 	if err := people.CheckAssignment(set, holders, find); err != nil {
 		return err
 	}
-	for _, c := range people.BackupConflicts(set, issuedTo(set, holders, time.Time{}), find) {
+	for _, c := range people.BackupConflicts(set, people.Assigned(set, holders, time.Time{}), find) {
 		return &custodian.InputError{Field: "holders", Problem: c.Problem, Allowed: "holders whose backups hold no share of the set and stand in for one of them only; or name other backups first (custodian.alter)"}
 	}
 	return nil
@@ -56,7 +48,7 @@ func strongHolders(view *store.View, old, next *people.ShareSet, holders []strin
 	if old != nil {
 		had = people.StrongLines(old, shareRows(view, old.ID), find)
 	}
-	return newLines(next, had, people.StrongLines(next, issuedTo(next, holders, time.Time{}), find))
+	return newLines(next, had, people.StrongLines(next, people.Assigned(next, holders, time.Time{}), find))
 }
 
 // rekeyable returns the driver of a keystore whose activation secret this service makes and can replace.

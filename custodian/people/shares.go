@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"conclave/custodian/key"
 )
@@ -87,6 +88,15 @@ func (s *Share) Validate() error {
 // Usable reports whether the share can still be brought: issued or confirmed, of the set's current epoch.
 func (s *Share) Usable(set *ShareSet) bool {
 	return s.Set == set.ID && s.Epoch == set.Epoch && (s.Status == ShareIssued || s.Status == ShareConfirmed)
+}
+
+// Assigned is the register of an epoch as it would be once its holders have confirmed, holders[i] the id of who gets share
+// i+1: for judging an assignment beforehand.
+func Assigned(set *ShareSet, holders []string, at time.Time) (out []*Share) {
+	for i, id := range holders {
+		out = append(out, &Share{Set: set.ID, Epoch: set.Epoch, Index: i + 1, Custodian: id, Status: ShareConfirmed, ConfirmedAt: &at})
+	}
+	return out
 }
 
 // CheckAssignment checks who is to hold the shares of one epoch of a set, holders[i] the id of who gets share
