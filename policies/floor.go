@@ -55,7 +55,9 @@ func allowedClasses(operation string) []Class {
 }
 
 // Restricts reports whether an operation is one that the floor lets one person do at once because it only restricts.
-func Restricts(operation string) bool { return slices.Equal(allowedClasses(operation), []Class{Protective}) }
+func Restricts(operation string) bool {
+	return slices.Equal(allowedClasses(operation), []Class{Protective})
+}
 
 // ProtectedClass reports whether the floor holds for keys of this classification, whatever the bundle's table says
 // of it. An unknown classification counts as protected.
