@@ -53,7 +53,7 @@ func (g *governed) start(t *testing.T) {
 	g.engine, err = ceremony.New(ceremony.Config{Custodian: g.Service, NodeSigner: g.nodeKey, ChallengeKey: g.challenge, Clock: g.Clock,
 		Operations: operation.All(), Drivers: func(*key.Keystore) (hsm.Keystore, error) { return nil, hsm.ErrUnsupported }})
 	require.NoError(t, err)
-	g.keeper, err = bundles.New(bundles.Config{Custodian: g.Service, Sandbox: policies.RunJob, Clock: g.Clock})
+	g.keeper, err = bundles.New(bundles.Config{Custodian: g.Service, Sandbox: policies.PatientJob(time.Minute), CheckTimeout: 5 * time.Minute, Clock: g.Clock})
 	require.NoError(t, err)
 	t.Cleanup(g.keeper.Close)
 }
@@ -73,7 +73,7 @@ func (g *governed) tried(t *testing.T, digest string) *custodian.PolicyBacktest 
 	t.Helper()
 	_, err := g.keeper.Backtest(human("demo-ada"), digest)
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { p, _ := g.keeper.Progress(digest); return p.State != bundles.Running }, time.Minute, time.Millisecond)
+	require.Eventually(t, func() bool { p, _ := g.keeper.Progress(digest); return p.State != bundles.Running }, 5*time.Minute, time.Millisecond)
 	row, err := g.keeper.Report(g.View(), digest)
 	require.NoError(t, err)
 	return row
@@ -233,7 +233,7 @@ func TestBacktestsAndCandidatesAreBounded(t *testing.T) {
 		case <-ctx.Done():
 			return policies.Verdict{}, ctx.Err()
 		case <-hold:
-			return policies.RunJob(ctx, job)
+			return policies.PatientJob(time.Minute)(ctx, job)
 		}
 	}})
 	require.NoError(t, err)

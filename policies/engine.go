@@ -147,10 +147,13 @@ func (e *Engine) evaluate(ctx context.Context, point Point, input ast.Value, opt
 	if e.unusable != nil {
 		return nil, fmt.Errorf("deciding %s: %w", point, e.unusable)
 	}
+	asked := ctx
 	ctx, cancel := context.WithTimeout(ctx, e.timeout)
 	defer cancel()
 	results, err := e.queries[point].Eval(ctx, append(opts, rego.EvalParsedInput(input))...)
 	switch {
+	case asked.Err() != nil:
+		return nil, fmt.Errorf("deciding %s: %w: whoever asked waits no longer: %w", point, ErrTimeout, asked.Err())
 	case topdown.IsCancel(err) || ctx.Err() != nil:
 		return nil, fmt.Errorf("deciding %s: %w after %s", point, ErrTimeout, e.timeout)
 	case err != nil:

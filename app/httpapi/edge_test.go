@@ -86,7 +86,7 @@ func newEdge(t testing.TB, opts options) *edge {
 	authenticator, err := auth.New(auth.Config{Custodian: e.Service, Clock: e.Clock, Logger: log})
 	require.NoError(t, err)
 	t.Cleanup(authenticator.Close)
-	keeper, err := bundles.New(bundles.Config{Custodian: e.Service, Sandbox: policies.RunJob, Clock: e.Clock, Logger: log})
+	keeper, err := bundles.New(bundles.Config{Custodian: e.Service, Sandbox: policies.PatientJob(time.Minute), CheckTimeout: 5 * time.Minute, Clock: e.Clock, Logger: log})
 	require.NoError(t, err)
 	t.Cleanup(keeper.Close)
 	e.handler, err = httpapi.New(httpapi.Config{Custodian: e.Service, Ceremonies: e.engine, Bundles: keeper, Auth: authenticator, Store: e.Store,

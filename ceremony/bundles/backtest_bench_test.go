@@ -48,7 +48,7 @@ func BenchmarkBacktest(b *testing.B) {
 	wg.Wait()
 	files := custodiantest.DenyAll(b)
 	c.PutBundle(b, files)
-	keeper, err := bundles.New(bundles.Config{Custodian: c.Service, Sandbox: policies.RunJob, Clock: c.Clock})
+	keeper, err := bundles.New(bundles.Config{Custodian: c.Service, Sandbox: policies.PatientJob(time.Minute), Clock: c.Clock})
 	require.NoError(b, err)
 	defer keeper.Close()
 	runtime.GC()

@@ -1,6 +1,7 @@
 package bundles
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ const (
 	// MaxCandidates are kept that were never in force. A further one takes the place of the oldest that no open
 	// ceremony is about.
 	MaxCandidates = 16
-	// checkTimeout bounds the check of one bundle, its tests included.
+	// checkTimeout bounds the check of one bundle, its tests included, where the configuration says nothing.
 	checkTimeout = 25 * time.Second
 )
 
@@ -35,20 +36,23 @@ var (
 	ErrFull = errors.New("too many proposed bundles are in open ceremonies")
 )
 
-// Config wires a Keeper. All fields but Logger are required.
+// Config wires a Keeper. All fields but CheckTimeout and Logger are required.
 type Config struct {
 	Custodian *custodian.Service
 	Sandbox   policies.Sandbox
-	Clock     clock.Clock
-	Logger    *slog.Logger
+	// CheckTimeout bounds the check of one bundle; zero for the service's own bound, 25 s.
+	CheckTimeout time.Duration
+	Clock        clock.Clock
+	Logger       *slog.Logger
 }
 
 // Keeper takes bundles in and tries them. Safe for concurrent use.
 type Keeper struct {
-	door    *custodian.Service
-	sandbox policies.Sandbox
-	clock   clock.Clock
-	log     *slog.Logger
+	door     *custodian.Service
+	sandbox  policies.Sandbox
+	patience time.Duration // with the check of one bundle
+	clock    clock.Clock
+	log      *slog.Logger
 
 	checking sync.Mutex // one bundle at a time, and never beside a back-test's own jobs on two processes
 
@@ -67,7 +71,7 @@ func New(cfg Config) (*Keeper, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Keeper{door: cfg.Custodian, sandbox: cfg.Sandbox, clock: cfg.Clock, log: cfg.Logger, last: map[string]Progress{}}, nil
+	return &Keeper{door: cfg.Custodian, sandbox: cfg.Sandbox, patience: cmp.Or(cfg.CheckTimeout, checkTimeout), clock: cfg.Clock, log: cfg.Logger, last: map[string]Progress{}}, nil
 }
 
 // HandIn takes a signed bundle in: it is checked apart from the service, and kept as a candidate. Handing the same in
@@ -119,7 +123,7 @@ func (k *Keeper) check(ctx context.Context, files policies.Files) (policies.Verd
 		return policies.Verdict{}, ErrBusy
 	}
 	defer k.checking.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.patience)
 	defer cancel()
 	return k.sandbox(ctx, policies.Job{Files: texts(files), Check: true, Operations: operations()})
 }
