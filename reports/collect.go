@@ -33,7 +33,7 @@ func rowKinds() []string {
 var ErrNoInstance = errors.New("no instance row")
 
 // collect reads everything that evaluators look at.
-func collect(ctx context.Context, src Source, from, to time.Time, progress Progress) (*control.Evidence, error) {
+func collect(ctx context.Context, src Source, from, to time.Time, o reading) (*control.Evidence, error) {
 	ev := &control.Evidence{From: from, To: to, Now: to, Damaged: src.Damaged()}
 	if at := src.Checkpoint().At; at.Before(to) {
 		ev.Now = at
@@ -62,14 +62,18 @@ func collect(ctx context.Context, src Source, from, to time.Time, progress Progr
 		return nil, err
 	}
 	ev.Events = control.NewEvents(ev.Versions)
-	return ev, observe(ctx, src, ev, progress)
+	return ev, observe(ctx, src, ev, o)
 }
 
-// observe reads the ledger once: the control plane up to the period, then every entry of the period.
-func observe(ctx context.Context, src Source, ev *control.Evidence, progress Progress) error {
+// observe reads the ledger once: the control plane up to the period, then every entry of the period; of a long period its
+// control plane, and the daily counts of the data plane.
+func observe(ctx context.Context, src Source, ev *control.Evidence, o reading) error {
 	first, end, err := Range(ctx, src, ev.From, ev.To)
 	if err != nil {
 		return err
+	}
+	if counts, ok := src.(Rollups); ok && end-first > o.most() {
+		return observeCounts(ctx, src, counts, ev, first, end)
 	}
 	err = src.ControlEntries(ctx, first, func(e *ledger.Entry, _ []byte) error {
 		ev.Events.Before(e)
@@ -81,8 +85,8 @@ func observe(ctx context.Context, src Source, ev *control.Evidence, progress Pro
 	const every = 1 << 14
 	err = src.Entries(ctx, first, end, func(e *ledger.Entry, _ []byte) error {
 		ev.Events.Observe(e)
-		if progress != nil && (e.Seq-first)%every == 0 {
-			progress(e.Seq-first, end-first)
+		if o.progress != nil && (e.Seq-first)%every == 0 {
+			o.progress(e.Seq-first, end-first)
 		}
 		return nil
 	})

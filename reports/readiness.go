@@ -70,7 +70,7 @@ const (
 
 // Ready judges a framework as of now and as of a day. Bad requests are a [*custodian.InputError] that names the field.
 func Ready(ctx context.Context, src Source, name string, on, now time.Time) (*Readiness, error) {
-	catalogue, evaluators, err := framework(name)
+	catalogue, evaluators, err := frameworkOf(name)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func Ready(ctx context.Context, src Source, name string, on, now time.Time) (*Re
 	if on.Before(now) || on.Sub(now) > maxAhead {
 		return nil, &custodian.InputError{Field: "on", Problem: "is not a day ahead", Allowed: fmt.Sprintf("a time from %s on, within five years", now.Format(time.RFC3339))}
 	}
-	ev, err := collect(ctx, src, now.Add(-lookBack), now, nil)
+	ev, err := collect(ctx, src, now.Add(-lookBack), now, reading{})
 	if err != nil {
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}

@@ -73,7 +73,7 @@ func MakeRegister(ctx context.Context, src Source, name string, from, to, now ti
 	if err := checkPeriod(from, to, now); err != nil {
 		return nil, err
 	}
-	ev, err := collect(ctx, src, from.UTC(), to.UTC(), progress)
+	ev, err := collect(ctx, src, from.UTC(), to.UTC(), reading{progress: progress})
 	if err != nil {
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}

@@ -28,6 +28,9 @@ type Request struct {
 	Framework string    // a catalogue, e.g. "pci-dss-4.0.1"
 	From, To  time.Time // the period: From ≤ entry < To
 	Progress  Progress  // told how far reading is; may be nil
+	// ReadAtMost is how many entries a period may have to be read one by one; of a longer one the daily counts are read.
+	// 0: DefaultReadAtMost.
+	ReadAtMost uint64
 }
 
 // Progress is told, now and then, how many of the period's entries were read.
@@ -49,6 +52,9 @@ type Report struct {
 	Counts           map[string]int   `json:"counts"` // controls by verdict; every verdict is listed
 	Controls         []Judgement      `json:"controls"`
 	Entries          map[string]int   `json:"entries"` // the period's ledger entries by type
+	// Counted is how many uses of keys were taken from daily counts, because the period is long; their entries are
+	// among Entries as control.CountedByDay. 0: every entry was read.
+	Counted int `json:"counted"`
 	// Retention is how long records are kept, by class, as governed and never under what the standards demand.
 	Retention []Retention `json:"retention"`
 }
@@ -153,14 +159,14 @@ func Parse(data []byte) (*Report, error) {
 // Generate judges a framework. now is when the report is asked for; it bounds the period and is printed, and
 // decides nothing. Bad requests are a [*custodian.InputError] that names the field.
 func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Report, error) {
-	catalogue, evaluators, err := framework(req.Framework)
+	catalogue, evaluators, err := frameworkOf(req.Framework)
 	if err != nil {
 		return nil, err
 	}
 	if err := checkPeriod(req.From, req.To, now); err != nil {
 		return nil, err
 	}
-	ev, err := collect(ctx, src, req.From.UTC(), req.To.UTC(), req.Progress)
+	ev, err := collect(ctx, src, req.From.UTC(), req.To.UTC(), reading{progress: req.Progress, atMost: req.ReadAtMost})
 	if err != nil {
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}
@@ -168,7 +174,7 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 	r := &Report{
 		Format: Format, Instance: ev.Instance, Framework: catalogue.Framework, FrameworkName: catalogue.Name,
 		CatalogueVersion: catalogue.Version, From: ev.From, To: ev.To, AsOf: ev.Now, GeneratedAt: now.UTC(),
-		Checkpoint: src.Checkpoint(), Counts: map[string]int{}, Entries: ev.Events.Counts(), Retention: retention(ev),
+		Checkpoint: src.Checkpoint(), Counts: map[string]int{}, Entries: ev.Events.Counts(), Counted: ev.Events.Rolled(), Retention: retention(ev),
 	}
 	for _, v := range control.Verdicts() {
 		r.Counts[string(v)] = 0
@@ -199,8 +205,8 @@ func doubtDamaged(r control.Result, damaged []control.Ref) control.Result {
 	return r
 }
 
-// framework finds the catalogue of a framework, and the evaluator of each of its controls.
-func framework(name string) (*control.Catalogue, []control.Evaluator, error) {
+// frameworkOf finds the catalogue of a framework, and the evaluator of each of its controls.
+func frameworkOf(name string) (*control.Catalogue, []control.Evaluator, error) {
 	catalogue, err := control.Load(name)
 	var unknown *control.UnknownFrameworkError
 	if errors.As(err, &unknown) {
@@ -216,6 +222,22 @@ func framework(name string) (*control.Catalogue, []control.Evaluator, error) {
 		}
 	}
 	return catalogue, evaluators, nil
+}
+
+// Check finds what is wrong with a request for a report or a register before anything is done; to may be zero for now.
+func Check(framework, register string, from, to, now time.Time) error {
+	if to.IsZero() {
+		to = now
+	}
+	if register != "" && !slices.Contains(Registers(), register) {
+		return &custodian.InputError{Field: "register", Problem: fmt.Sprintf("%q is unknown", clip(register)), Allowed: strings.Join(Registers(), ", ")}
+	}
+	if register == "" {
+		if _, _, err := frameworkOf(framework); err != nil {
+			return err
+		}
+	}
+	return checkPeriod(from, to, now)
 }
 
 func checkPeriod(from, to, now time.Time) error {

@@ -173,3 +173,11 @@ func (s *storeSource) Stamped(ctx context.Context) (note, token []byte, err erro
 	}
 	return note, token, err
 }
+
+// UsageTo implements Rollups.
+func (s *storeSource) UsageTo(ctx context.Context) (uint64, error) { return s.store.UsageCursor(ctx) }
+
+// UsageBetween implements Rollups.
+func (s *storeSource) UsageBetween(ctx context.Context, from, to int64, fn func(store.UsageRow) error) error {
+	return s.store.UsageBetween(ctx, from, to, fn)
+}

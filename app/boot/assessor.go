@@ -16,6 +16,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/render"
 	"conclave/reports/workspace"
@@ -51,6 +52,9 @@ func (a assessor) answer(ctx context.Context, source reports.Source, what string
 	if what == httpapi.AuditReadiness {
 		if in.On.IsZero() {
 			in.On = now
+		}
+		if err := usage.Count(ctx, a.store); err != nil {
+			return nil, fmt.Errorf("counting usage: %w", err)
 		}
 		return reports.Ready(ctx, source, in.Framework, in.On, now)
 	}

@@ -12,6 +12,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/bundle"
 	"conclave/reports/render"
@@ -28,6 +29,10 @@ func (r reporter) Report(ctx context.Context, req api.ReportRequest, format stri
 
 // make is Report, with word of how far it is.
 func (r reporter) make(ctx context.Context, req api.ReportRequest, format string, progress reports.Progress, w io.Writer) error {
+	// A long period is read from daily counts: they are brought up to the ledger first.
+	if err := usage.Count(ctx, r.store); err != nil {
+		return fmt.Errorf("counting usage: %w", err)
+	}
 	source, err := reports.FromStore(ctx, r.store, r.logKey.VerifierKey)
 	if err != nil {
 		return fmt.Errorf("opening the evidence: %w", err)

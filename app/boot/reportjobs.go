@@ -19,6 +19,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/clock"
 	"conclave/custodian/identity"
+	"conclave/reports"
 )
 
 // Bounds of report jobs (ours). A report is made again from the ledger at any time, so that none is kept for long.
@@ -109,6 +110,9 @@ func (j *reportJobs) purge(now time.Time) {
 // Start implements httpapi.ReportJobs.
 func (j *reportJobs) Start(who identity.Principal, req api.ReportRequest, format string) (api.ReportJob, error) {
 	now := j.clock.Now()
+	if err := reports.Check(req.Framework, req.Register, req.From, req.To, now); err != nil {
+		return api.ReportJob{}, err
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.purge(now)

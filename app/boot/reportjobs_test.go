@@ -11,6 +11,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/httpapi"
+	"conclave/custodian"
 	"conclave/custodian/identity"
 )
 
@@ -48,13 +49,11 @@ func TestReportJobsAreMadeSeenAndForgotten(t *testing.T) {
 	require.NoError(t, content.Close(), "twice does no harm")
 
 	request.Framework = "nosuch"
-	bad, err := jobs.Start(ada, request, httpapi.FormatJSON)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		bad, err = jobs.Get(ada, bad.ID)
-		return err == nil && bad.State == "failed"
-	}, time.Minute, 20*time.Millisecond)
-	require.Contains(t, bad.Error, "framework")
-	_, err = jobs.Content(ada, bad.ID)
-	require.ErrorIs(t, err, httpapi.ErrNoReport)
+	_, err = jobs.Start(ada, request, httpapi.FormatJSON)
+	var input *custodian.InputError
+	require.ErrorAs(t, err, &input)
+	require.Equal(t, "framework", input.Field)
+	request.Framework, request.From, request.To = "pci-dss-4.0.1", now, now.Add(-time.Hour)
+	_, err = jobs.Start(ada, request, httpapi.FormatJSON)
+	require.ErrorAs(t, err, &input)
 }

@@ -32,7 +32,7 @@ const (
 const framework = "pci-dss-4.0.1"
 
 func (d *demo) tellReport(ctx context.Context) error {
-	d.tell("The auditor pulls the evidence for PCI DSS 4.0.1, 3.6 and 3.7, and checks it without us.")
+	d.tell("The auditor pulls the evidence for PCI DSS 4.0.1, and checks it without us.")
 	auditor, err := d.Bearer(d.state.AuditorToken)
 	if err != nil {
 		return err

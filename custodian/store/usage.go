@@ -120,3 +120,27 @@ func (s *Store) UsedBefore(ctx context.Context, key, actor string, seq uint64) (
 	}
 	return n > 0, nil
 }
+
+// UsageBetween walks what is counted of the days from ≤ day < to, in order of day, key, version and caller. Days count
+// from 1970-01-01 UTC.
+func (s *Store) UsageBetween(ctx context.Context, from, to int64, fn func(UsageRow) error) error {
+	rows, err := s.db.session(ctx, s.db.read).Model(&UsageRow{}).Where("day >= ? AND day < ?", from, to).
+		Order("day, key, version, actor, operation, outcome, origin").Rows()
+	if err != nil {
+		return unavailable("reading usage", err)
+	}
+	defer rows.Close() // its error is that of Err
+	for rows.Next() {
+		var r UsageRow
+		if err := s.db.gorm.ScanRows(rows, &r); err != nil {
+			return unavailable("reading usage", err)
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return unavailable("reading usage", err)
+	}
+	return nil
+}

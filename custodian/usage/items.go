@@ -36,6 +36,12 @@ type detail struct {
 	Keys []string `json:"keys"`
 }
 
+// Unread says that an entry is a batch whose list gave way to its digest, of more than one key or version: nothing says
+// what it used.
+func Unread(e *ledger.Entry) bool {
+	return bytes.HasPrefix(e.Detail, []byte(`{"bytes":`)) && (e.Target.ID == "" || e.Target.Version == 0)
+}
+
 // Items lists the uses of an entry. A batch whose list gave way to its digest counts as one use of what its items
 // have in common.
 func Items(e *ledger.Entry) []Item {

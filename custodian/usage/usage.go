@@ -16,6 +16,9 @@ const (
 	// maxOrigins kept of one caller, version and day in one step; the rest are counted together as "others".
 	maxOrigins = 16
 	others     = "others"
+	// UnreadOutcome counts, under no key, batches of which the ledger has the digest only: whoever reads the counts of keys
+	// knows by it how many uses are in none of them.
+	UnreadOutcome = "unread"
 	// RewrappedFrom is the operation under which the version is counted that a rewrap took data from.
 	RewrappedFrom = "rewrapped-from"
 )
@@ -65,6 +68,9 @@ func (c *counter) add(e *ledger.Entry) {
 		return
 	}
 	operation := strings.TrimPrefix(e.Type, Prefix)
+	if Unread(e) {
+		c.count(store.UsageRow{Day: e.At.Unix() / 86400, Actor: e.Actor.String(), Operation: operation, Outcome: UnreadOutcome}, e)
+	}
 	for _, item := range Items(e) {
 		c.use(e, item.Key, item.Version, operation, item.Outcome)
 		if item.From != 0 && item.Outcome == ledger.Allow {
@@ -77,9 +83,14 @@ func (c *counter) use(e *ledger.Entry, key string, version uint32, operation str
 	if key == "" || version == 0 {
 		return // refused before a version was found
 	}
-	at := e.At.UnixMicro()
 	row := store.UsageRow{Day: e.At.Unix() / 86400, Key: strings.Clone(key), Version: version, Actor: e.Actor.String(), Operation: operation, Outcome: string(outcome)}
 	row.Origin = c.origin(fmt.Sprintf("%d %s/%d %s", row.Day, key, version, row.Actor), host(e.Actor.Origin))
+	c.count(row, e)
+}
+
+// count adds one to a line.
+func (c *counter) count(row store.UsageRow, e *ledger.Entry) {
+	at := e.At.UnixMicro()
 	r := c.rows[row]
 	if r == nil {
 		own := row

@@ -70,6 +70,7 @@ type Events struct {
 	unread  int
 	tallies map[string]map[Doer]*Tally
 	lacking map[string]*Lack
+	rolled  int
 }
 
 type limit struct {
@@ -162,7 +163,7 @@ func checkValue(e *ledger.Entry) string {
 }
 
 func (ev *Events) use(e *ledger.Entry) {
-	if protects(e.Type) && unreadable(e) {
+	if protects(e.Type) && usage.Unread(e) {
 		ev.unread++
 	}
 	for _, item := range usage.Items(e) {
@@ -172,15 +173,11 @@ func (ev *Events) use(e *ledger.Entry) {
 
 func (ev *Events) useOne(e *ledger.Entry, item usage.Item) {
 	id := key.VersionID(item.Key, item.Version)
-	u := ev.uses[id]
-	if u == nil {
-		if item.Version == 0 {
-			return // refused before a version was found
-		}
-		u = &Use{First: e.Seq}
-		ev.uses[id] = u
+	if item.Version == 0 {
+		return // refused before a version was found
 	}
-	u.Last = e.Seq
+	u := ev.useOf(id, e.Seq)
+	u.First, u.Last = min(u.First, e.Seq), max(u.Last, e.Seq)
 	switch {
 	case item.Outcome != ledger.Allow:
 		u.Denied++
@@ -190,6 +187,16 @@ func (ev *Events) useOne(e *ledger.Entry, item usage.Item) {
 	default:
 		u.Processes++
 	}
+}
+
+// useOf is the line of a key version, begun with an entry where there is none.
+func (ev *Events) useOf(id string, first uint64) *Use {
+	u := ev.uses[id]
+	if u == nil {
+		u = &Use{First: first}
+		ev.uses[id] = u
+	}
+	return u
 }
 
 // protects: the entry of a rewrap names the version that protects the result.

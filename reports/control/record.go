@@ -62,28 +62,43 @@ func source(origin string) string {
 }
 
 func (ev *Events) count(kind string, who Doer, e *ledger.Entry, allowed bool) {
+	t := ev.tallyOf(kind, who, e.Seq, e.At)
+	if allowed {
+		t.Allowed++
+	} else {
+		t.Denied++
+	}
+	t.saw(e.Seq, e.At, e.Seq, e.At)
+}
+
+// saw moves the first and the last entry: days are not read in order.
+func (t *Tally) saw(first uint64, firstAt time.Time, last uint64, lastAt time.Time) {
+	if first < t.First {
+		t.First, t.FirstAt = first, firstAt
+	}
+	if last >= t.Last {
+		t.Last, t.LastAt = last, lastAt
+	}
+}
+
+// tallyOf is the line of a doer, begun with an entry where there is none.
+func (ev *Events) tallyOf(kind string, who Doer, first uint64, at time.Time) *Tally {
 	of := ev.tallies[kind]
 	if of == nil {
 		of = map[Doer]*Tally{}
 		ev.tallies[kind] = of
 	}
 	t := of[who]
+	if t == nil && len(of) >= maxDoers {
+		who = others
+		t = of[who]
+	}
 	if t == nil {
-		if len(of) >= maxDoers {
-			who = others
-		}
-		if t = of[who]; t == nil {
-			who = Doer{strings.Clone(who.Kind), strings.Clone(who.ID), strings.Clone(who.What)}
-			t = &Tally{First: e.Seq, FirstAt: e.At}
-			of[who] = t
-		}
+		who = Doer{strings.Clone(who.Kind), strings.Clone(who.ID), strings.Clone(who.What)}
+		t = &Tally{First: first, FirstAt: at}
+		of[who] = t
 	}
-	if allowed {
-		t.Allowed++
-	} else {
-		t.Denied++
-	}
-	t.Last, t.LastAt = e.Seq, e.At
+	return t
 }
 
 // Doers is who did things of a type in the period: of the types that evaluators ask for, and of uses of keys together
