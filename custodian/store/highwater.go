@@ -33,10 +33,25 @@ func (h *highWater) advance(ctx context.Context, note []byte, prove ledger.Prove
 	if h.mark == nil {
 		return nil
 	}
-	if _, err := h.mark.Advance(ctx, note, prove); err != nil {
+	_, err := h.mark.Advance(ctx, note, prove)
+	if errors.Is(err, ErrRollback) {
+		return fmt.Errorf("comparing with the highest checkpoint seen: %s: %w", h.tail(note), err)
+	}
+	if err != nil {
 		return fmt.Errorf("comparing with the highest checkpoint seen: %w", err)
 	}
 	return nil
+}
+
+// tail says what a database that ends too early is: its own ledger is whole and signed up to its end, as replay found;
+// entries after it are missing.
+func (h *highWater) tail(note []byte) string {
+	seen, _, err := h.mark.Highest()
+	head, openErr := ledger.OpenHead(note, h.s.cfg.LogKey.Origin, h.s.cfg.LogKey.Verifier)
+	if err != nil || openErr != nil || seen.Size <= head.Size {
+		return "the database is older than what was seen"
+	}
+	return fmt.Sprintf("the tail of the ledger is missing, the last %d of %d entries; what is there is whole and signed. Either storage lost what it had acknowledged, or an older copy was put in place", seen.Size-head.Size, seen.Size)
 }
 
 // seen reports whether there is a mark of an earlier run.

@@ -334,6 +334,7 @@ func TestInvariant09_RestoredOlderDatabase(t *testing.T) {
 	cfg.DSN = backup
 	_, err = store.Open(context.Background(), cfg)
 	require.ErrorIs(t, err, store.ErrRollback)
+	require.ErrorContains(t, err, "the tail of the ledger is missing")
 
 	// The same backup continued elsewhere is another history of the same log.
 	lost := cfg
