@@ -177,6 +177,10 @@ type Material struct {
 	// Wrapping names the secret that Blob is wrapped under, where the keystore wraps by its activation secret and
 	// that can be replaced; opaque. "" in material that is older than this name, and in other keystores.
 	Wrapping string `json:"wrapping,omitempty"`
+	// Group is the keystore group that the key was made for, "" for a key that never leaves its keystore; see Member.
+	Group string `json:"group,omitempty"`
+	// Copies are the members of the group that hold the key: set where the keystore is the group itself.
+	Copies []Copy `json:"copies,omitempty"`
 }
 
 // CheckLabel is the message whose MAC gives the check value of an HMAC key.

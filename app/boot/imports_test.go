@@ -59,7 +59,7 @@ func reserved() map[string][]string {
 		"golang.org/x/image":                    {"app/paper", "reports/render"},
 		"github.com/miekg/pkcs11":               {"hsm/pkcs11"},
 		"github.com/digitorus":                  {"custodian/timestamp"},
-		"github.com/sony/gobreaker":             {"hsm/pkcs11"},
+		"github.com/sony/gobreaker":             {"hsm/pkcs11", "hsm/group"},
 		"github.com/aws/aws-sdk-go-v2":          {"app/objectstore"},
 		"github.com/aws/smithy-go":              {"app/objectstore"},
 		"github.com/johannesboyne/gofakes3":     {"app/objectstore", "app/cmd/conclave"},

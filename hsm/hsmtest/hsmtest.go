@@ -78,6 +78,8 @@ func RunImports(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"wrapped import", importing(hsm.ImportWrapped, testImportWrapped)},
 		{"wrapped import refused", importing(hsm.ImportWrapped, testImportWrappedRefused)},
 		{"import of components", importing(hsm.ImportComponents, testImportComponents)},
+		{"transfer in a group", sharing(testTransfer)},
+		{"transfer refused", sharing(testTransferRefused)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
 	}

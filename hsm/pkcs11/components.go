@@ -41,7 +41,7 @@ func (k *Keystore) ImportComponents(ctx context.Context, key string, version uin
 		}
 	}
 	made, err := call(ctx, k.token, k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
-		return k.once(s, key, version, spec, effectID, func() error {
+		return k.once(s, "", key, version, spec, effectID, func() error {
 			combined := func(template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {
 				return s.combine(own, append(template, pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, keywrap.KeyBytes(spec))))
 			}

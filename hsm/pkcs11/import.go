@@ -43,12 +43,12 @@ func (k *Keystore) CreateWrapping(ctx context.Context, id string, spec hsm.Spec,
 	}
 	label, oid := objectLabel(name, 1, spec), objectID(k.cfg.ID, effectID)
 	made, err := askWithin(ctx, k, makingTime*k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
-		return k.once(s, name, 1, spec, effectID, func() error {
+		return k.once(s, "", name, 1, spec, effectID, func() error {
 			u, err := s.unwrappingNow()
 			if err != nil {
 				return err
 			}
-			if err := s.makeSure(u.making(), oid, label, spec); err != nil {
+			if err := s.makeSure(u.making(), oid, label, spec, false); err != nil {
 				return err
 			}
 			o, err := s.one(pkcs11.CKO_PRIVATE_KEY, oid)
@@ -68,9 +68,9 @@ func (k *Keystore) CreateWrapping(ctx context.Context, id string, spec hsm.Spec,
 }
 
 // once is the material of an effect, made where it is not there yet.
-func (k *Keystore) once(s *session, key string, version uint32, spec hsm.Spec, effectID string, make func() error) (hsm.Material, error) {
+func (k *Keystore) once(s *session, group, key string, version uint32, spec hsm.Spec, effectID string, make func() error) (hsm.Material, error) {
 	found, err := k.read(s, effectID)
-	if err == nil && found.Key == key && found.Version == version && found.Spec == spec {
+	if err == nil && found.Key == key && found.Version == version && found.Spec == spec && found.Group == group {
 		return found, nil
 	}
 	if err == nil {
@@ -203,7 +203,7 @@ func (s *session) wrappingPair(m hsm.Material) (opened, error) {
 	if err != nil {
 		return opened{}, err
 	}
-	if err := s.checkKept(o, objectLabel(m.Key, m.Version, m.Specification())); err != nil {
+	if err := s.checkKept(o, objectLabel(m.Key, m.Version, m.Specification()), false); err != nil {
 		return opened{}, err
 	}
 	u, err := s.unwrappingNow()
@@ -285,7 +285,7 @@ func (k *Keystore) ImportWrapped(ctx context.Context, key string, version uint32
 	}
 	own := bytes.Clone(wrapped)
 	made, err := ask(ctx, k, func(s *session) (hsm.Material, error) {
-		return k.once(s, key, version, spec, effectID, func() error {
+		return k.once(s, "", key, version, spec, effectID, func() error {
 			w, err := s.wrappingPair(wrapping)
 			if err != nil {
 				return err

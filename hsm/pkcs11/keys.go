@@ -42,6 +42,11 @@ const makingTries = 3
 // Create implements hsm.Keystore. The object's id follows from the effect's, so that a second time finds the key that the
 // first has made.
 func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec hsm.Spec, effectID string) (hsm.Material, error) {
+	return k.create(ctx, "", key, version, spec, effectID)
+}
+
+// create is Create of a key for a group; "" for one that stays.
+func (k *Keystore) create(ctx context.Context, group, key string, version uint32, spec hsm.Spec, effectID string) (hsm.Material, error) {
 	fail := func(err error) (hsm.Material, error) {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
@@ -49,10 +54,10 @@ func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec 
 	if err != nil {
 		return fail(err)
 	}
-	label := objectLabel(key, version, spec)
+	label := labelOf(hsm.Material{Key: key, Version: version, Spec: spec, Group: group})
 	made, err := askWithin(ctx, k, makingTime*k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
-		return k.once(s, key, version, spec, effectID, func() error {
-			return s.makeSure(m, objectID(k.cfg.ID, effectID), label, spec)
+		return k.once(s, group, key, version, spec, effectID, func() error {
+			return s.makeSure(m, objectID(k.cfg.ID, effectID), label, spec, group != "")
 		})
 	})
 	if err != nil {
@@ -76,8 +81,8 @@ func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, 
 
 // checkKeyNew checks the names of a key that is to be made.
 func (k *Keystore) checkKeyNew(ctx context.Context, key string, version uint32, effectID string) error {
-	if (hsm.Material{Key: key}).IsWrapping() {
-		return fmt.Errorf("key id: %.64q is that of a wrapping pair: %w", key, hsm.ErrInvalid)
+	if name := (hsm.Material{Key: key}); name.IsWrapping() || name.IsTransport() {
+		return fmt.Errorf("key id: %.64q is that of a pair that keys travel under: %w", key, hsm.ErrInvalid)
 	}
 	return k.checkNew(ctx, key, version, effectID)
 }
@@ -97,10 +102,10 @@ func (k *Keystore) checkNew(ctx context.Context, key string, version uint32, eff
 	return nil
 }
 
-func (s *session) makeSure(m making, id []byte, label string, spec hsm.Spec) error {
+func (s *session) makeSure(m making, id []byte, label string, spec hsm.Spec, shared bool) error {
 	var err error
 	for range makingTries {
-		if err = s.make(m, id, label, spec); err == nil || sessionGone(err) || linkGone(err) || objectGone(err) {
+		if err = s.make(m, id, label, spec, shared); err == nil || sessionGone(err) || linkGone(err) || objectGone(err) {
 			return err
 		}
 	}
@@ -108,19 +113,13 @@ func (s *session) makeSure(m making, id []byte, label string, spec hsm.Spec) err
 }
 
 // make makes a key, after what is left of one that was made by halves.
-func (s *session) make(m making, id []byte, label string, spec hsm.Spec) error {
+func (s *session) make(m making, id []byte, label string, spec hsm.Spec, shared bool) error {
 	if err := s.remove(id); err != nil {
 		return err
 	}
 	mechanism := []*pkcs11.Mechanism{pkcs11.NewMechanism(m.generate, nil)}
-	switch spec.Kind() {
-	case hsm.Seals:
-		t := append(m.template(pkcs11.CKO_SECRET_KEY, id, label, pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP, pkcs11.CKA_SIGN), pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, keyBytes))
-		_, err := s.lib.GenerateKey(s.handle, mechanism, t)
-		return err
-	case hsm.MACs:
-		t := append(m.template(pkcs11.CKO_SECRET_KEY, id, label, pkcs11.CKA_SIGN), pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, spec.Hashes()[0].Size()))
-		_, err := s.lib.GenerateKey(s.handle, mechanism, t)
+	if !spec.Pair() {
+		_, err := s.lib.GenerateKey(s.handle, mechanism, m.keyTemplate(id, label, spec, shared))
 		return err
 	}
 	protects, processes := uint(pkcs11.CKA_VERIFY), uint(pkcs11.CKA_SIGN)
@@ -166,12 +165,11 @@ func (k *Keystore) read(s *session, effectID string) (hsm.Material, error) {
 	if err != nil {
 		return hsm.Material{}, err
 	}
-	m := hsm.Material{EffectID: effectID, Blob: blobOf(id)}
-	var ok bool
-	if m.Key, m.Version, m.Spec, ok = readLabel(string(label)); !ok {
+	m, ok := readLabel(string(label))
+	if m.EffectID, m.Blob = effectID, blobOf(id); !ok {
 		return hsm.Material{}, fmt.Errorf("the object of effect %.64q is labelled %.300q: %w", effectID, label, hsm.ErrCorrupt)
 	}
-	if err := s.checkKept(o, string(label)); err != nil {
+	if err := s.checkKept(o, string(label), m.Group != ""); err != nil {
 		return hsm.Material{}, err
 	}
 	m.CheckValue, m.Public, err = s.checkValue(o, id, m.Spec)
@@ -275,10 +273,13 @@ func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error)
 	if _, makes := makingOf(spec); !makes {
 		return fail(fmt.Errorf("specification: %.64q: %w", string(spec), hsm.ErrUnsupported))
 	}
-	ref := referenceTo(id, objectLabel(m.Key, m.Version, spec), spec)
+	if m.IsTransport() {
+		return fail(fmt.Errorf("a pair that keys travel under opens those and does nothing else: %w", hsm.ErrUnsupported))
+	}
+	ref := referenceTo(id, labelOf(m), spec)
 	_, err = ask(ctx, k, func(s *session) (struct{}, error) {
 		return with(s, ref, func(o pkcs11.ObjectHandle) (struct{}, error) {
-			if err := s.checkKept(o, ref.label); err != nil {
+			if err := s.checkKept(o, ref.label, m.Group != ""); err != nil {
 				return struct{}{}, err
 			}
 			check, _, err := s.checkValue(o, id, spec)

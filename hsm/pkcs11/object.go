@@ -41,14 +41,23 @@ func objectLabel(key string, version uint32, spec hsm.Spec) string {
 	return key + ":" + strconv.FormatUint(uint64(version), 10) + ":" + string(spec)
 }
 
+// labelOf is the label of a key: of one that was made for a group with that behind it.
+func labelOf(m hsm.Material) string {
+	label := objectLabel(m.Key, m.Version, m.Specification())
+	if m.Group != "" {
+		label += sharedMark + m.Group
+	}
+	return label
+}
+
 // readLabel takes a label apart. Key ids may hold colons, the rest can not.
-func readLabel(label string) (key string, version uint32, spec hsm.Spec, ok bool) {
+func readLabel(label string) (m hsm.Material, ok bool) {
 	rest, s, _ := cutLast(label)
+	spec, group, _ := strings.Cut(s, sharedMark)
 	key, n, found := cutLast(rest)
 	v, err := strconv.ParseUint(n, 10, 32)
-	spec = hsm.Spec(s)
-	ok = found && err == nil && v > 0 && spec.Known() && objectLabel(key, uint32(v), spec) == label
-	return key, uint32(v), spec, ok
+	m = hsm.Material{Key: key, Version: uint32(v), Spec: hsm.Spec(spec), Group: group}
+	return m, found && err == nil && v > 0 && m.Spec.Known() && labelOf(m) == label
 }
 
 func cutLast(s string) (before, after string, found bool) {
@@ -159,8 +168,9 @@ func (s *session) value(o pkcs11.ObjectHandle, attribute uint) ([]byte, error) {
 	return got[0].Value, nil
 }
 
-// checkKept refuses a key that is not what it was made as: under another name, readable or extractable.
-func (s *session) checkKept(o pkcs11.ObjectHandle, label string) error {
+// checkKept refuses a key that is not what it was made as: under another name, readable or extractable; one of a group if
+// it can be taken out under anything but what is trusted.
+func (s *session) checkKept(o pkcs11.ObjectHandle, label string, shared bool) error {
 	got, err := s.value(o, pkcs11.CKA_LABEL)
 	if err != nil {
 		return err
@@ -168,7 +178,11 @@ func (s *session) checkKept(o pkcs11.ObjectHandle, label string) error {
 	if string(got) != label {
 		return fmt.Errorf("the object is labelled %.300q, not %q: %w", got, label, hsm.ErrCorrupt)
 	}
-	for attribute, want := range map[uint]bool{pkcs11.CKA_SENSITIVE: true, pkcs11.CKA_EXTRACTABLE: false} {
+	wants := map[uint]bool{pkcs11.CKA_SENSITIVE: true, pkcs11.CKA_EXTRACTABLE: shared}
+	if shared {
+		wants[pkcs11.CKA_WRAP_WITH_TRUSTED] = true
+	}
+	for attribute, want := range wants {
 		value, err := s.value(o, attribute)
 		if err != nil {
 			return err

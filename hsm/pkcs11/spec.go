@@ -91,6 +91,26 @@ func (m making) template(class uint, id []byte, label string, allowed ...uint) [
 	return out
 }
 
+// keyTemplate is template of a symmetric key; of one of a group as [terms] says.
+func (m making) keyTemplate(id []byte, label string, spec hsm.Spec, shared bool) []*pkcs11.Attribute {
+	var out []*pkcs11.Attribute
+	if spec.Kind() == hsm.MACs {
+		out = append(m.template(pkcs11.CKO_SECRET_KEY, id, label, pkcs11.CKA_SIGN), pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, spec.Hashes()[0].Size()))
+	} else {
+		out = append(m.template(pkcs11.CKO_SECRET_KEY, id, label, pkcs11.CKA_WRAP, pkcs11.CKA_UNWRAP, pkcs11.CKA_SIGN), pkcs11.NewAttribute(pkcs11.CKA_VALUE_LEN, keyBytes))
+	}
+	if !shared {
+		return out
+	}
+	kept := out[:0]
+	for _, a := range out {
+		if a.Type != pkcs11.CKA_SENSITIVE && a.Type != pkcs11.CKA_EXTRACTABLE {
+			kept = append(kept, a)
+		}
+	}
+	return append(kept, terms()...)
+}
+
 // public is what a public half is made with besides.
 func (m making) public(spec hsm.Spec) []*pkcs11.Attribute {
 	if bits := spec.ModulusBits(); bits > 0 {

@@ -53,6 +53,7 @@ var (
 	_ hsm.Rekeyer  = (*Keystore)(nil)
 	_ hsm.Importer = (*Keystore)(nil)
 	_ hsm.Conveyor = (*Keystore)(nil)
+	_ hsm.Member   = (*Keystore)(nil)
 )
 
 // New returns the inactive keystore that cfg describes, or an error that names the bad field.
@@ -171,12 +172,19 @@ func (k *Keystore) Create(ctx context.Context, key string, version uint32, spec 
 	if !k.Active() { // nothing is made for nothing: RSA takes its time
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, hsm.ErrInactive)
 	}
-	versionKey, public, err := generate(spec)
+	return k.make(hsm.Material{Key: key, Version: version, Spec: spec, EffectID: effectID})
+}
+
+// make makes the key that m describes.
+func (k *Keystore) make(m hsm.Material) (hsm.Material, error) {
+	key, version := m.Key, m.Version
+	versionKey, public, err := generate(m.Spec)
 	if err != nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
 	defer versionKey.Wipe()
-	m, err := k.keep(hsm.Material{Key: key, Version: version, Spec: spec, EffectID: effectID, Public: public}, versionKey)
+	m.Public = public
+	m, err = k.keep(m, versionKey)
 	if err != nil {
 		return hsm.Material{}, fmt.Errorf("creating key %q version %d: %w", key, version, err)
 	}
@@ -219,8 +227,8 @@ func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, 
 	if err := checkID("key id", key); err != nil {
 		return err
 	}
-	if (hsm.Material{Key: key}).IsWrapping() {
-		return fmt.Errorf("key id: %q names a wrapping pair: %w", key, hsm.ErrInvalid)
+	if name := (hsm.Material{Key: key}); name.IsWrapping() || name.IsTransport() {
+		return fmt.Errorf("key id: %q names a pair that keys travel under: %w", key, hsm.ErrInvalid)
 	}
 	if version == 0 {
 		return fmt.Errorf("key version: 0, allowed are 1 and above: %w", hsm.ErrInvalid)
@@ -263,8 +271,8 @@ func (k *Keystore) Open(ctx context.Context, m hsm.Material) (hsm.Handle, error)
 	if k.wrapping == nil {
 		return nil, fmt.Errorf("opening key %q version %d: %w", m.Key, m.Version, hsm.ErrInactive)
 	}
-	if m.IsWrapping() {
-		return nil, fmt.Errorf("opening %q: a wrapping pair unwraps one key and does nothing else: %w", m.Key, hsm.ErrUnsupported)
+	if m.IsWrapping() || m.IsTransport() {
+		return nil, fmt.Errorf("opening %q: a pair that keys travel under opens those and does nothing else: %w", m.Key, hsm.ErrUnsupported)
 	}
 	versionKey, err := k.unwrapAny(m)
 	if err != nil {

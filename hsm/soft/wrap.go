@@ -20,14 +20,17 @@ const (
 	verifierText  = "conclave software keystore verifier v1"
 	blobLabel     = "conclave software keystore blob v1"
 	specBlobLabel = "conclave software keystore blob v2"
+	sharedLabel   = "conclave software keystore blob v3"
 )
 
 const (
 	verifierFormat = 1
 	verifierBytes  = 1 + sha256.Size
-	// blobFormat holds an AES-256 key, specBlobFormat a key of any other specification, which it binds too.
+	// blobFormat holds an AES-256 key, specBlobFormat a key of any other specification, which it binds too, sharedFormat a
+	// key that was made for a group, which it binds besides.
 	blobFormat     = 1
 	specBlobFormat = 2
+	sharedFormat   = 3
 	blobOverhead   = 1 + nonceBytes + tagBytes
 	// maxKeyBytes is more than any key takes: an encoded RSA-4096 private key has under 2,400 bytes.
 	maxKeyBytes = 4096
@@ -118,7 +121,7 @@ func wrap(wrapping *secret.Bytes, keystore string, m hsm.Material, versionKey *s
 func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.Bytes, error) {
 	spec := m.Specification()
 	format, aad := binding(keystore, m)
-	if !spec.Known() || len(m.Key) > maxID || len(m.Blob) < blobOverhead || len(m.Blob) > blobOverhead+maxKeyBytes || m.Blob[0] != format {
+	if !spec.Known() || len(m.Key) > maxID || len(m.Group) > maxID || len(m.Blob) < blobOverhead || len(m.Blob) > blobOverhead+maxKeyBytes || m.Blob[0] != format {
 		return nil, fmt.Errorf("not a format %d blob of this keystore: %w", format, hsm.ErrCorrupt)
 	}
 	var versionKey *secret.Bytes
@@ -152,18 +155,24 @@ func unwrap(wrapping *secret.Bytes, keystore string, m hsm.Material) (*secret.By
 // choice, specification. Lengths (at most maxID) precede strings, so that no two identities share an encoding.
 func binding(keystore string, m hsm.Material) (format byte, aad []byte) {
 	format, label, spec := byte(blobFormat), blobLabel, m.Specification()
-	if spec != hsm.AES256 {
+	switch {
+	case m.Group != "":
+		format, label = sharedFormat, sharedLabel
+	case spec != hsm.AES256:
 		format, label = specBlobFormat, specBlobLabel
 	}
-	aad = make([]byte, 0, len(label)+3+len(keystore)+len(m.Key)+4+len(spec))
+	aad = make([]byte, 0, len(label)+4+len(keystore)+len(m.Key)+4+len(spec)+len(m.Group))
 	aad = append(aad, label...)
 	aad = append(aad, byte(len(keystore)))
 	aad = append(aad, keystore...)
 	aad = append(aad, byte(len(m.Key)))
 	aad = append(aad, m.Key...)
 	aad = binary.BigEndian.AppendUint32(aad, m.Version)
-	if format == specBlobFormat {
+	if format != blobFormat {
 		aad = append(append(aad, byte(len(spec))), spec...)
+	}
+	if format == sharedFormat {
+		aad = append(append(aad, byte(len(m.Group))), m.Group...)
 	}
 	return format, aad
 }
