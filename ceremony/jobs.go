@@ -18,7 +18,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.watchPlacement(ctx), e.tendPeople(ctx))
+	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.resyncDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.watchPlacement(ctx), e.tendPeople(ctx))
 	e.alert()
 	return err
 }
@@ -39,6 +39,29 @@ func (e *Engine) rotateDue(ctx context.Context) error {
 		if err != nil {
 			e.notBefore[string(s.Params)] = e.clock.Elapsed() + rotateAgain
 			errs = append(errs, fmt.Errorf("scheduled %s: %w", s.Operation, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// resyncAgain is how long a group is left alone after its members were brought up to date, or could not be.
+const resyncAgain = 10 * time.Second
+
+// resyncDue has keys sent to members of groups that lack them.
+func (e *Engine) resyncDue(ctx context.Context) error {
+	view := e.store.View()
+	due, err := operation.Jobs{Env: e.environment(view)}.DueResyncs(view)
+	errs := []error{err}
+	for _, s := range due {
+		if e.clock.Elapsed() < e.notBefore[string(s.Params)] {
+			continue
+		}
+		_, once, err := e.Propose(ctx, e.self(), Proposal{Operation: s.Operation, Params: s.Params, Reason: s.Reason})
+		wipe(once)
+		e.notBefore[string(s.Params)] = e.clock.Elapsed() + resyncAgain
+		if err != nil {
+			e.notBefore[string(s.Params)] = e.clock.Elapsed() + rotateAgain
+			errs = append(errs, fmt.Errorf("%s: %w", s.Operation, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,6 +1,8 @@
 package custodian
 
 import (
+	"slices"
+
 	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/people"
@@ -65,7 +67,7 @@ func (r *CopyRegister) Left(v *key.Version) string {
 		}
 	}
 	for _, set := range r.Sets {
-		if set.Keystore != v.Keystore {
+		if !r.held(v.Keystore, set.Keystore) {
 			continue
 		}
 		for _, epoch := range r.opening(set) {
@@ -80,6 +82,16 @@ func (r *CopyRegister) Left(v *key.Version) string {
 		return CopiesUnknown
 	}
 	return CopiesNoneKnown
+}
+
+// held reports whether what is in one keystore was wrapped by another: itself, or one that is or was a member of it.
+func (r *CopyRegister) held(keystore, by string) bool {
+	for _, ks := range r.Keystores {
+		if ks.ID == keystore && ks.Group != nil && (ks.Group.Member(by) != nil || slices.Contains(ks.Group.Former, by)) {
+			return true
+		}
+	}
+	return keystore == by
 }
 
 // opening are the epochs of a set of which a quorum of shares may be about.

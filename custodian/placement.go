@@ -41,6 +41,11 @@ func (s *Service) PlacementInput(view *store.View, k policies.PlacementKey) (pol
 // Candidate is a keystore as placement judges it: what its record says, no more of it than its driver proves on this
 // node now, and its certificate as it stands today.
 func (s *Service) Candidate(view *store.View, record *key.Keystore) policies.PlacementKeystore {
+	return s.CandidateWith(view, record)
+}
+
+// alone is a keystore by its own record.
+func (s *Service) alone(view *store.View, record *key.Keystore) policies.PlacementKeystore {
 	r := record
 	if driver, err := s.Keystore(record.ID); err == nil {
 		r, _ = record.Within(driver)
@@ -49,7 +54,7 @@ func (s *Service) Candidate(view *store.View, record *key.Keystore) policies.Pla
 		ID: r.ID, Status: r.Status, FIPSStandard: r.FIPSStandard, FIPSLevel: r.FIPSLevel, Certificate: r.Certificate,
 		CertificateStatus: r.StatusAt(s.clock.Now()), Custody: string(r.Custody), Tenancy: r.Tenants(), Jurisdiction: r.Jurisdiction,
 		Environment: r.Environment, KeyStrength: r.Capabilities.KeyStrength, Algorithms: algorithms(r), Simulated: r.Simulated,
-		Export: r.Capabilities.Export, MaxKeys: r.MaxKeys, Keys: versionsIn(view, r),
+		Export: r.Capabilities.Export, MaxKeys: r.MaxKeys, Keys: versionsIn(view, r), Group: r.MemberOf,
 	}
 }
 
@@ -58,7 +63,7 @@ func versionsIn(view *store.View, r *key.Keystore) int {
 	n := 0
 	if r.MaxKeys > 0 {
 		for row := range view.List(KindKeyVersion) {
-			if v, ok := row.Value.(*key.Version); ok && v.Keystore == r.ID && v.State.HasMaterial() {
+			if v, ok := row.Value.(*key.Version); ok && v.In(r.ID) && v.State.HasMaterial() {
 				n++
 			}
 		}

@@ -201,6 +201,9 @@ func (e *Engine) decodePlacement(o ast.Object, in *PlacementInput) (PlacementDec
 	if len(out.Keystores) != len(in.Keystores) {
 		return PlacementDecision{}, fmt.Errorf("deciding %s: %w: %d verdicts on %d keystores", PointPlace, ErrUndefined, len(out.Keystores), len(in.Keystores))
 	}
+	if err := out.together(in); err != nil {
+		return PlacementDecision{}, err
+	}
 	out.sort(in)
 	return out, nil
 }

@@ -35,13 +35,14 @@ func allowedClasses(operation string) []Class {
 		"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "shares.rehearse", "policy.recover", "backup.open", "restore":
 		return []Class{Attended}
 	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
-		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon", "template.retire":
+		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon", "template.retire",
+		"group.drain":
 		return []Class{Protective}
 	case "key.create", "key.activate", "key.deactivate":
 		return []Class{PreAuthorised, Governed}
 	case "backup.run", "keystore.hand-over":
 		return []Class{PreAuthorised}
-	case "key.rotate":
+	case "key.rotate", "group.resync":
 		return []Class{Direct, PreAuthorised, Governed}
 	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start", "wrappingkey.create":
 		return []Class{Direct, Governed}

@@ -225,6 +225,10 @@ type PlacementKeystore struct {
 	Export     bool     `json:"export,omitempty"`   // keys can leave it, wrapped
 	MaxKeys    int      `json:"max_keys,omitempty"` // key versions that it may hold; 0: no bound
 	Keys       int      `json:"keys,omitempty"`     // key versions that it holds; counted where there is a bound
+	// Members are the candidates that this one is together: it is allowed where all of them are. Group is the candidate that
+	// this one is a member of: by itself it takes no keys. Rules see neither.
+	Members []string `json:"members,omitempty"`
+	Group   string   `json:"group,omitempty"`
 }
 
 // PlacementDecision judges every candidate. Keystores are sorted, best first, as [BestFirst] says.

@@ -193,11 +193,28 @@ type (
 		OUPEnd       time.Time    `json:"oup_end"`
 		RUPEnd       time.Time    `json:"rup_end"`
 		History      []Transition `json:"history"`
+		// Members of a keystore group that hold it, with the check value that each computed; Lacking are those that should.
+		Members []MemberCopy `json:"members,omitempty"`
+		Lacking []string     `json:"lacking,omitempty"`
 		// Copies says of a destroyed version what is known of copies that still hold it: "copies outstanding", "no
 		// copies known", or "copies not known: rows damaged".
 		Copies string `json:"copies,omitempty"`
 		// CountsAsCompromised: so many shares of its keystore were lost that they make a quorum.
 		CountsAsCompromised bool `json:"counts_as_compromised,omitempty"`
+	}
+	MemberCopy struct {
+		Keystore   string `json:"keystore"`
+		CheckValue string `json:"check_value"`
+	}
+	// GroupMember is one keystore of a group, as it stands on the node that answers.
+	GroupMember struct {
+		Keystore string    `json:"keystore"`
+		State    string    `json:"state"` // serving, drained
+		Since    time.Time `json:"since"`
+		Active   bool      `json:"active"`
+		Breaker  bool      `json:"breaker_open,omitempty"` // it failed too often just now and is left alone for a moment
+		Holds    int       `json:"holds"`                  // key versions
+		Lacks    int       `json:"lacks"`                  // key versions that it should hold
 	}
 	// Import is what is on record about a version that was made elsewhere.
 	Import struct {
@@ -294,10 +311,15 @@ type (
 		// Takes are the keys made elsewhere that it takes, by form: "wrapped", "components".
 		Takes map[string][]string `json:"takes,omitempty"`
 		// Beyond is what the record claims and the driver on this node does not prove.
-		Beyond      []string `json:"beyond,omitempty"`
-		ReadAtRest  string   `json:"read_at_rest"`
-		ReadInUse   string   `json:"read_in_use"`
-		GovRevision uint64   `json:"gov_revision"`
+		Beyond []string `json:"beyond,omitempty"`
+		// Members of a group, in order of preference; MemberOf is the group that it is one of. Degraded counts the key
+		// versions that not every serving member holds.
+		Members     []GroupMember `json:"members,omitempty"`
+		MemberOf    string        `json:"member_of,omitempty"`
+		Degraded    int           `json:"degraded,omitempty"`
+		ReadAtRest  string        `json:"read_at_rest"`
+		ReadInUse   string        `json:"read_in_use"`
+		GovRevision uint64        `json:"gov_revision"`
 		// Token is the device that it is; none where its driver speaks to none.
 		Token *Device `json:"token,omitempty"`
 	}

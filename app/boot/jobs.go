@@ -145,7 +145,7 @@ func (s *service) tendKeystores(ctx context.Context) error {
 			delete(s.asked, record.ID)
 			continue
 		}
-		if record.Initialised() { // until then nothing opens it
+		if record.Initialised() && s.asksFor(record) { // until then nothing opens it
 			errs = append(errs, s.askForActivation(ctx, record.ID))
 		}
 	}

@@ -130,6 +130,9 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	if err != nil {
 		return err
 	}
+	if err := s.addGroups(); err != nil {
+		return err
+	}
 	copier, err := s.copier()
 	if err != nil {
 		return err
@@ -199,6 +202,9 @@ func (s *service) permit(view *store.View) error {
 func (s *service) keystoreDrivers() (map[string]hsm.Keystore, error) {
 	out := map[string]hsm.Keystore{}
 	for _, record := range s.keystores() {
+		if record.Group != nil { // made of others: addGroups
+			continue
+		}
 		d, err := s.driver(record)
 		if err != nil {
 			return nil, err
@@ -273,14 +279,8 @@ func (s *service) ready() []string {
 	if s.storageFailed.Load() {
 		problems = append(problems, "ledger storage does not take writes")
 	}
-	all, inactive := s.keystores(), 0
-	for _, record := range all {
-		if d, err := s.door.Keystore(record.ID); err != nil || !d.Active() {
-			inactive++
-		}
-	}
-	if inactive > 0 {
-		problems = append(problems, fmt.Sprintf("%d of %d keystores inactive: custodians must bring their shares", inactive, len(all)))
+	if inactive, all := s.inactive(); inactive > 0 {
+		problems = append(problems, fmt.Sprintf("%d of %d keystores inactive: custodians must bring their shares", inactive, all))
 	}
 	if err := s.door.Policies().Problem(); err != nil {
 		problems = append(problems, "everything is refused: "+err.Error())

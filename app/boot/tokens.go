@@ -19,8 +19,10 @@ func (s *service) driver(record *key.Keystore) (hsm.Keystore, error) {
 		return soft.New(soft.Config{ID: record.ID, Verifier: record.Verifier, Conveys: s.cfg.Node.HandOver})
 	case pkcs11.Driver:
 		return s.tokenDriver(record)
+	case key.DriverGroup:
+		return s.door.Group(record.ID)
 	default:
-		return nil, fmt.Errorf("keystore %q: driver %q is not in this program; it has: software, %s", record.ID, record.Driver, pkcs11.Driver)
+		return nil, fmt.Errorf("keystore %q: driver %q is not in this program; it has: software, %s, %s", record.ID, record.Driver, pkcs11.Driver, key.DriverGroup)
 	}
 }
 

@@ -185,6 +185,7 @@ func writeKeystore(w io.Writer, k api.Keystore) {
 		facts(w, "token label", t.Label, "token serial number", t.Serial, "made by", strings.TrimSpace(t.Manufacturer+" "+t.Model), "firmware", t.Firmware,
 			"module", t.Module, "initialised", taken)
 	}
+	writeMembers(w, k)
 	for _, b := range k.Beyond {
 		fmt.Fprintf(w, "NOT PROVED: %s\n", clean(b))
 	}

@@ -68,6 +68,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 	group(root, "keys",
 		keyCommand(),
 		keystoreCommand(),
+		groupCommand(),
 		grantCommand(),
 		applicationCommand(),
 		tokenCommand(),

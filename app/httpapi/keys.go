@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/app/api"
+	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/access"
 	"conclave/custodian/identity"
@@ -131,13 +132,14 @@ func (s *server) listVersions(x *exchange) error {
 			return fmt.Errorf("reading version %d: %w", n, err)
 		}
 		item := versionOf(v)
+		item.Members, item.Lacking = membersOf(view, v)
 		if v.State == key.Destroyed {
 			if copies == nil {
 				copies = custodian.Copies(view)
 			}
 			item.Copies = copies.Left(v)
-		} else if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, v.Keystore); err == nil {
-			item.CountsAsCompromised = ks.CountsAsCompromised(v)
+		} else {
+			item.CountsAsCompromised = operation.ExposedBy(view, v) != nil
 		}
 		out.Items = append(out.Items, item)
 	}

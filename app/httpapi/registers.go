@@ -28,6 +28,11 @@ func (s *server) keystoreOf(view *store.View, k *key.Keystore) api.Keystore {
 		ID: k.ID, Driver: k.Driver, FIPS: s.fipsClaim(k), Jurisdiction: k.Jurisdiction, Environment: k.Environment,
 		Custody: string(k.Custody), Location: k.Location, ShareSet: k.ShareSet, Simulated: k.Simulated,
 	}
+	out.MemberOf = k.MemberOf
+	if k.Group != nil {
+		k = s.groupOf(view, k, &out)
+		out.FIPS, out.Jurisdiction, out.Simulated = s.fipsClaim(k), k.Jurisdiction, k.Simulated
+	}
 	s.placementFacts(k, &out)
 	if driver, err := s.door.Keystore(k.ID); err == nil {
 		out.Active = driver.Active()

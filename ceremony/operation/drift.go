@@ -88,7 +88,17 @@ func (j Jobs) drifting(ctx context.Context, view *store.View, now time.Time) (ma
 		slices.SortFunc(d.Homes, func(a, b key.DriftHome) int { return strings.Compare(a.Keystore, b.Keystore) })
 	}
 	for _, ks := range store.All[key.Keystore](view, custodian.KindKeystore) {
-		if claims := j.claims(ks, now); len(claims) > 0 {
+		claims := j.claims(ks, now)
+		if ks.Group != nil && ks.Status == key.KeystoreRegistered {
+			lacks, err := degraded(view, ks)
+			if err != nil {
+				return nil, err
+			}
+			if lacks != "" {
+				claims = append(claims, lacks)
+			}
+		}
+		if len(claims) > 0 {
 			out[key.KeystoreDriftID(ks.ID)] = &key.Drift{Keystore: ks.ID, Claims: claims}
 		}
 	}

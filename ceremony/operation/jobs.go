@@ -183,6 +183,21 @@ type Alert struct {
 	Message  string    `json:"message"`
 }
 
+// ExposedBy is the keystore whose secret counts as known to others while a version is, or a copy of it is, wrapped under it;
+// nil for none.
+func ExposedBy(view *store.View, v *key.Version) *key.Keystore {
+	homes := []string{v.Keystore}
+	for _, c := range v.Material.Copies {
+		homes = append(homes, c.Member)
+	}
+	for _, id := range homes {
+		if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, id); err == nil && ks.CountsAsCompromised(v) {
+			return ks
+		}
+	}
+	return nil
+}
+
 // Alerts lists what should be looked at now: keys in order of version id, then registers, placement, people, duties and drills.
 func Alerts(view *store.View, now time.Time) []Alert {
 	var out []Alert
@@ -195,7 +210,7 @@ func Alerts(view *store.View, now time.Time) []Alert {
 		if v.ReviewOverdue(now) {
 			out = append(out, Alert{Kind: AlertReview, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("the suspension of %s is past its review date", id)})
 		}
-		if ks, err := store.Peek[key.Keystore](view, custodian.KindKeystore, v.Keystore); err == nil && ks.CountsAsCompromised(v) && v.State != key.Compromised {
+		if ks := ExposedBy(view, v); ks != nil && v.State != key.Compromised {
 			out = append(out, Alert{Kind: AlertExposure, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s counts as compromised, since %d shares of %s are lost: propose key.compromise, replace it",
 				id, ks.SecretExposed.Shares, ks.SecretExposed.Set)})
 		}

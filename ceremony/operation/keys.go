@@ -16,6 +16,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/hsm"
+	"conclave/hsm/group"
 	"conclave/policies"
 )
 
@@ -189,7 +190,11 @@ func newVersionOf(a acting, driver hsm.Keystore, k *key.Key, n uint32, effect Ef
 	if activation.Before(a.at) {
 		activation = a.at
 	}
-	return key.NewVersion(k, n, key.Generation{Material: *effect.Material, Algorithm: algorithm, StrengthBits: k.Specification().StrengthBits(),
+	bits := k.Specification().StrengthBits()
+	if g, ok := driver.(*group.Keystore); ok { // as strong as what it travelled under
+		bits = min(bits, g.TransportBits())
+	}
+	return key.NewVersion(k, n, key.Generation{Material: *effect.Material, Algorithm: algorithm, StrengthBits: bits,
 		Facts: driver.Facts(), At: a.at, ActivationAt: activation, Actor: a.principal.String(), Ceremony: a.ceremony, Reason: a.reason, Import: imported})
 }
 
@@ -213,6 +218,13 @@ func madeDetail(v *key.Version) map[string]any {
 		"oup_end": v.OUPEnd.Format(time.RFC3339), "rup_end": v.RUPEnd.Format(time.RFC3339)}
 	if v.Import != nil {
 		detail["import"] = v.Import
+	}
+	if len(v.Material.Copies) > 0 {
+		members := map[string]string{}
+		for _, c := range v.Material.Copies {
+			members[c.Member] = c.CheckValue
+		}
+		detail["members"] = members
 	}
 	return detail
 }
@@ -322,7 +334,7 @@ func recordVersion(ctx context.Context, env Env, tx *store.Tx, in Input, kind st
 	if err != nil {
 		return nil, err
 	}
-	if err := underRecord(driver, record, &v.Material); err != nil {
+	if err := underRecord(env, tx.View(), driver, record, &v.Material); err != nil {
 		return nil, err
 	}
 	if record.Status != key.KeystoreRegistered { // retired while it was made

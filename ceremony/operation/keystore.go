@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"conclave/ceremony/placement"
 	"conclave/custodian"
@@ -20,7 +21,12 @@ import (
 func Driver(env Env, record *key.Keystore) (hsm.Keystore, error) {
 	driver, err := env.Custodian.Keystore(record.ID)
 	if errors.Is(err, store.ErrNotFound) {
-		if driver, err = env.Drivers(record); err != nil {
+		if record.Group != nil {
+			driver, err = env.Custodian.Group(record.ID)
+		} else {
+			driver, err = env.Drivers(record)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("making the driver of keystore %s: %w", record.ID, err)
 		}
 		if env.Custodian.AddKeystore(record.ID, driver) != nil { // somebody else was faster
@@ -50,11 +56,42 @@ func Current(env Env, id string) (hsm.Keystore, error) {
 
 // underRecord refuses to record material that is wrapped under another secret than the keystore's record names: the
 // shares were re-issued between making and recording, and it would open nothing.
-func underRecord(driver hsm.Keystore, record *key.Keystore, m *hsm.Material) error {
+func underRecord(env Env, view *store.View, driver hsm.Keystore, record *key.Keystore, m *hsm.Material) error {
+	if m != nil && record.Group != nil {
+		return underRecords(env, view, m)
+	}
 	if r, ok := driver.(hsm.Rekeyer); ok && m != nil && !r.Wraps(*m, record.Verifier) {
 		return fmt.Errorf("the activation secret of keystore %s was replaced meanwhile: %w", record.ID, ErrOvertaken)
 	}
 	return nil
+}
+
+// underRecords is underRecord of a key of a group: of every copy.
+func underRecords(env Env, view *store.View, m *hsm.Material) error {
+	for _, c := range m.Copies {
+		if err := wrapsCopy(env, view, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unacknowledgedOf is unacknowledged of the custodians of every member of a group.
+func unacknowledgedOf(view *store.View, record *key.Keystore, in Input) ([]string, error) {
+	var out []string
+	for _, id := range record.Group.IDs() {
+		own, err := keystoreRow(view, "keystore", id)
+		if err != nil {
+			return nil, err
+		}
+		missing, err := unacknowledged(view, own, in)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, missing...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
 }
 
 // inactive refuses what needs a keystore that does not serve on this node now.
@@ -70,6 +107,9 @@ func inactive(env Env, record *key.Keystore) []policies.Reason {
 // unacknowledged lists those who hold usable shares of a keystore's set, are active, and have not signed for
 // their duty, as T4 demands. A keystore without shares has no such people.
 func unacknowledged(view *store.View, record *key.Keystore, in Input) ([]string, error) {
+	if record.Group != nil {
+		return unacknowledgedOf(view, record, in)
+	}
 	if record.ShareSet == "" {
 		return nil, nil
 	}

@@ -198,6 +198,7 @@ func (o keystoreAlter) Prepare(ctx context.Context, env Env, view *store.View, i
 	if c.before.Status != key.KeystoreRegistered {
 		plan.Deny = append(plan.Deny, refusal("keystore_retired", "keystore "+c.before.ID+" is "+c.before.Status, "its record stays as it is"))
 	}
+	plan.Deny = append(plan.Deny, c.inGroup(facts)...)
 	for _, b := range c.beyond {
 		plan.Deny = append(plan.Deny, refusal("claims_beyond_proof", b, "claim what the driver proves, or less"))
 	}
@@ -212,6 +213,20 @@ func (o keystoreAlter) Prepare(ctx context.Context, env Env, view *store.View, i
 		plan.Subjects = []string{c.before.Controller, c.after.Controller}
 	}
 	return plan, nil
+}
+
+// inGroup refuses facts of a group, which are its members', and such of a member as would set it apart from the others.
+func (c *alteration) inGroup(facts []Line) []policies.Reason {
+	own := []string{"location", "controller", "bound", "makes keys", "can besides"}
+	for _, l := range facts {
+		if c.before.Group != nil && !slices.Contains(own, l.Label) {
+			return []policies.Reason{refusal("group_facts", "the "+l.Label+" of a group is that of its weakest member", "change its members (keystore.alter)")}
+		}
+	}
+	if c.before.MemberOf != "" && (c.after.Environment != c.before.Environment || c.after.Custody != c.before.Custody) {
+		return []policies.Reason{refusal("group_differs", "members of group "+c.before.MemberOf+" are alike in environment and custody model", "remove it from the group first (group.remove)")}
+	}
+	return nil
 }
 
 func (c *alteration) lines() []Line {
@@ -305,10 +320,21 @@ func (o keystoreRetire) Prepare(ctx context.Context, env Env, view *store.View, 
 	if err != nil {
 		return Plan{}, err
 	}
-	plan.Deny = append(plan.Deny, full...)
+	plan.Deny = append(append(plan.Deny, full...), memberStays(record)...)
+	if record.Group != nil {
+		plan.Lines = append(plan.Lines, Line{Label: "members", Before: join(record.Group.IDs()), After: "keystores by themselves again"})
+	}
 	lost, err := withoutKeystore(ctx, env, view, record, in)
 	plan.Deny = append(plan.Deny, lost...)
 	return plan, err
+}
+
+// memberStays refuses to retire a keystore out of a group.
+func memberStays(record *key.Keystore) []policies.Reason {
+	if record.MemberOf == "" {
+		return nil
+	}
+	return []policies.Reason{refusal("keystore_in_group", "keystore "+record.ID+" is a member of group "+record.MemberOf, "remove it there first (group.remove)")}
 }
 
 // notEmpty refuses while key versions with material are in a keystore, and says which.
@@ -372,10 +398,22 @@ func (o keystoreRetire) Execute(_ context.Context, env Env, tx *store.Tx, in Inp
 	if err != nil {
 		return Result{}, err
 	}
-	if len(full) > 0 {
+	if full = append(full, memberStays(record)...); len(full) > 0 {
 		return Result{}, errors.New(full[0].Message)
 	}
 	a := act(env, tx, in, reason)
+	if record.Group != nil {
+		for _, id := range record.Group.IDs() {
+			own, err := keystoreRow(tx.View(), "keystore", id)
+			if err != nil {
+				return Result{}, err
+			}
+			if err := putMembership(tx, own, ""); err != nil {
+				return Result{}, err
+			}
+		}
+		record.Group = &key.Group{Former: append(slices.Clone(record.Group.Former), record.Group.IDs()...)}
+	}
 	record.Status, record.RetiredAt = key.KeystoreRetired, a.at
 	record.GovRevision++
 	e := a.event("keystore.retire", ledger.Target{Type: "keystore", ID: record.ID}, map[string]any{"driver": record.Driver, "share_set": record.ShareSet})

@@ -55,7 +55,9 @@ func (keystoreZeroise) read(view *store.View, in Input) (p keystoreZeroiseParams
 	if p.Reason, err = why("reason", p.Reason, in); err != nil {
 		return p, nil, err
 	}
-	record, err = keystoreRow(view, "keystore", p.Keystore)
+	if record, err = keystoreRow(view, "keystore", p.Keystore); err == nil && record.Group != nil {
+		err = &custodian.InputError{Field: "keystore", Problem: fmt.Sprintf("%s is a group, which no shares open", record.ID), Allowed: "a keystore with a share set; members leave a group first (group.remove)"}
+	}
 	return p, record, err
 }
 
@@ -139,7 +141,7 @@ func (o keystoreZeroise) Prepare(ctx context.Context, env Env, view *store.View,
 		plan.Deny = append(plan.Deny, refusal("keystore_retired", "keystore "+record.ID+" is "+record.Status, "nothing to do"))
 		return plan, nil
 	}
-	plan.Deny = append(plan.Deny, p.differs(versions, in)...)
+	plan.Deny = append(append(plan.Deny, p.differs(versions, in)...), memberStays(record)...)
 	lost, err := withoutKeystore(ctx, env, view, record, in)
 	plan.Deny = append(plan.Deny, lost...)
 	if err == nil && record.Token != nil && record.Initialised() {

@@ -17,12 +17,13 @@ import (
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/hsm"
+	"conclave/hsm/secret"
 	"conclave/hsm/soft"
 	"conclave/policies"
 )
 
-// addKeystore registers a second keystore by rows, with a share set of three, activated.
-func (r *engineRig) addKeystore(t *testing.T, id string, change func(*key.Keystore)) {
+// addKeystore registers a second keystore by rows, activated, and returns what opens it.
+func (r *engineRig) addKeystore(t *testing.T, id string, change func(*key.Keystore)) *secret.Bytes {
 	t.Helper()
 	activation, verifier, err := soft.NewActivation()
 	require.NoError(t, err)
@@ -37,6 +38,7 @@ func (r *engineRig) addKeystore(t *testing.T, id string, change func(*key.Keysto
 		change(&ks)
 	}
 	r.Put(t, custodian.KindKeystore, id, ks)
+	return activation
 }
 
 func (r *engineRig) keystore(t *testing.T) *key.Keystore {

@@ -108,8 +108,32 @@ func wrappedIn(view *store.View, keystore *key.Keystore) []*key.Version {
 		if v.Keystore == keystore.ID && len(v.Material.Blob) > 0 {
 			out = append(out, v)
 		}
+		if own, has := v.Material.In(keystore.ID); has { // a key of the group that it is a member of: its copy
+			one := *v
+			one.Material = own
+			out = append(out, &one)
+		}
 	}
 	return out
+}
+
+// rewrappedAs is a version's record with material that was wrapped anew by a keystore: the version's, or that of its copy.
+func rewrappedAs(view *store.View, v *key.Version, keystore string, now hsm.Material) (*key.Version, error) {
+	stored, _, err := store.Get[key.Version](view, custodian.KindKeyVersion, key.VersionID(v.Key, v.Version))
+	if err != nil {
+		return nil, err
+	}
+	next := stored.Clone()
+	if stored.Keystore == keystore {
+		next.Material = now
+		return next, nil
+	}
+	for i := range next.Material.Copies {
+		if c := &next.Material.Copies[i]; c.Member == keystore {
+			c.Blob, c.Wrapping, c.CheckValue = now.Blob, now.Wrapping, now.CheckValue
+		}
+	}
+	return next, nil
 }
 
 // rewrapped is one version's material before and after. Neither is secret.
@@ -224,8 +248,11 @@ func putRewrapped(a acting, tx *store.Tx, c *cutting, versions []rewrapped) erro
 			map[string]any{"share_set": c.set.ID, "epoch": c.next.Epoch, "versions": n, "of": len(versions), "part": part})
 	}}
 	for i, v := range now {
-		v.Material = versions[i].Now
-		if err := sink.put(custodian.KindKeyVersion, key.VersionID(v.Key, v.Version), v); err != nil {
+		next, err := rewrappedAs(tx.View(), v, c.keystore.ID, versions[i].Now)
+		if err != nil {
+			return err
+		}
+		if err := sink.put(custodian.KindKeyVersion, key.VersionID(v.Key, v.Version), next); err != nil {
 			return err
 		}
 	}

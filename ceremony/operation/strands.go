@@ -42,8 +42,15 @@ func strandedBy(ctx context.Context, env Env, view *store.View, after *key.Keyst
 	would := facts
 	would.Keystores = slices.Clone(facts.Keystores)
 	for i := range would.Keystores {
-		if would.Keystores[i].ID == after.ID {
+		switch id := would.Keystores[i].ID; {
+		case id == after.ID:
 			would.Keystores[i] = env.Custodian.Candidate(view, after)
+		case id == after.MemberOf: // the group is what its weakest member is
+			record, err := keystoreRow(view, "keystore", id)
+			if err != nil {
+				return nil, err
+			}
+			would.Keystores[i] = env.Custodian.CandidateWith(view, record, after)
 		}
 	}
 	ask := placement.By(env.Policies)

@@ -156,7 +156,7 @@ func (o wrappingKeyCreate) Complete(_ context.Context, env Env, tx *store.Tx, in
 	if err != nil {
 		return Result{}, err
 	}
-	if err := underRecord(driver, record, effect.Material); err != nil {
+	if err := underRecord(env, tx.View(), driver, record, effect.Material); err != nil {
 		return Result{}, err
 	}
 	a := act(env, tx, in, in.Reason)

@@ -51,6 +51,7 @@ type Fact struct {
 	Epoch      uint32            `json:"epoch,omitempty"`      // of a share set
 	Class      *Class            `json:"class,omitempty"`      // how a key is governed
 	Exposed    *key.Exposure     `json:"exposed,omitempty"`    // a keystore's secret counts as known to others
+	Drained    []string          `json:"drained,omitempty"`    // members of a keystore group that serve no more, or are none any more
 	Digest     string            `json:"digest,omitempty"`     // of the policy bundle in force
 	// Body is the whole row of what must be made again where the backup lacks it: holds, findings, duties, copies.
 	Body jsontext.Value `json:"body,omitempty"`
@@ -137,6 +138,14 @@ func (f *Fact) ofKeys(value any) bool {
 	case *key.Keystore:
 		f.state(v.Status != key.KeystoreRegistered, v.Status)
 		f.Exposed = v.SecretExposed
+		if v.Group != nil {
+			f.Drained = slices.Clone(v.Group.Former)
+			for _, m := range v.Group.Members {
+				if m.State != key.MemberServing {
+					f.Drained = append(f.Drained, m.Keystore)
+				}
+			}
+		}
 	case *key.Template:
 		f.state(v.Status != key.StatusActive, v.Status)
 	case inForce:

@@ -298,6 +298,12 @@ func restrictKeystore(s *key.Keystore, f Fact) Applied {
 		s.SecretExposed = &again
 		what = append(what, "its activation secret counts as known to others")
 	}
+	for _, id := range f.Drained {
+		if m := s.Group.Member(id); m != nil && m.State == key.MemberServing {
+			m.State = key.MemberDrained
+			what = append(what, "member "+id+" is drained")
+		}
+	}
 	if len(what) == 0 {
 		return Applied{}
 	}

@@ -1,9 +1,11 @@
 package dek
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"conclave/custodian/key"
@@ -33,10 +35,12 @@ type opened struct {
 	hsm.Handle
 	keystore   string
 	checkValue string
+	copies     []hsm.Copy // of a key in a keystore group
 }
 
 func (o opened) of(v *key.Version) bool {
-	return o.Handle != nil && o.keystore == v.Keystore && o.checkValue == v.Material.CheckValue
+	return o.Handle != nil && o.keystore == v.Keystore && o.checkValue == v.Material.CheckValue &&
+		slices.EqualFunc(o.copies, v.Material.Copies, func(a, b hsm.Copy) bool { return a.Member == b.Member && bytes.Equal(a.Blob, b.Blob) })
 }
 
 // Ring keeps key versions opened in their keystores, so that a call pays for opening once. It never decides
@@ -105,7 +109,7 @@ func (r *Ring) keep(k ringKey, v *key.Version, h hsm.Handle) hsm.Handle {
 			break
 		}
 	}
-	r.handles[k] = opened{h, v.Keystore, v.Material.CheckValue}
+	r.handles[k] = opened{h, v.Keystore, v.Material.CheckValue, v.Material.Copies}
 	r.mu.Unlock()
 	if exists {
 		other.Close()

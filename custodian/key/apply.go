@@ -123,6 +123,7 @@ func (v *Version) CheckHistory() error {
 func (v *Version) Clone() *Version {
 	c := *v
 	c.Material.Blob, c.Public = slices.Clone(v.Material.Blob), slices.Clone(v.Public)
+	c.Material.Copies = slices.Clone(v.Material.Copies)
 	c.SuspendedAt, c.ReviewBy, c.DestroyedAt = clone(v.SuspendedAt), clone(v.ReviewBy), clone(v.DestroyedAt)
 	c.History, c.Import = slices.Clone(v.History), v.Import.clone()
 	for i := range c.History {

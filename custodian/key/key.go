@@ -163,6 +163,10 @@ type Keystore struct {
 	Token *Token `json:"token,omitempty"`
 	// SecretExposed is set once so many shares of one epoch are out of control that they make a quorum.
 	SecretExposed *Exposure `json:"secret_exposed,omitempty"`
+	// Group is set where the keystore is several others together, MemberOf where it is one of those: then it takes no keys
+	// by itself.
+	Group    *Group `json:"group,omitempty"`
+	MemberOf string `json:"member_of,omitempty"`
 }
 
 // Token is a device that is a keystore.
@@ -188,5 +192,5 @@ type Exposure struct {
 // change (key.compromise).
 func (s *Keystore) CountsAsCompromised(v *Version) bool {
 	x := s.SecretExposed
-	return x != nil && v.Keystore == s.ID && v.State.HasMaterial() && (x.Until == nil || v.GeneratedAt.Before(*x.Until))
+	return x != nil && v.In(s.ID) && v.State.HasMaterial() && (x.Until == nil || v.GeneratedAt.Before(*x.Until))
 }

@@ -83,7 +83,7 @@ func (s *Keystore) Validate() error {
 	if s.ShareSet != "" {
 		checks = append(checks, CheckID("share_set", s.ShareSet))
 	}
-	return First(append(checks, s.validateToken(), s.validateClaim()))
+	return First(append(checks, s.validateToken(), s.validateClaim(), s.validateGroup()))
 }
 
 // validateClaim checks what the record claims of a validation: all of it, or nothing.

@@ -62,6 +62,8 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"staging", rekeying(testStage)},
 		{"following a record", rekeying(testFollow)},
 		{"replacement under load", rekeying(testConcurrentRekey)},
+		{"transfer in a group", sharing(testTransfer)},
+		{"transfer refused", sharing(testTransferRefused)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
 	}
@@ -78,8 +80,6 @@ func RunImports(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"wrapped import", importing(hsm.ImportWrapped, testImportWrapped)},
 		{"wrapped import refused", importing(hsm.ImportWrapped, testImportWrappedRefused)},
 		{"import of components", importing(hsm.ImportComponents, testImportComponents)},
-		{"transfer in a group", sharing(testTransfer)},
-		{"transfer refused", sharing(testTransferRefused)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
 	}

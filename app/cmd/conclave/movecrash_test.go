@@ -7,23 +7,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const (
-	annex       = "annex" // a second keystore
-	annexShares = "annex-shares"
-)
+const annex = "annex" // a second keystore
 
-// withAnnex registers a second keystore, whose shares the same people hold, and opens it.
-func withAnnex(t *testing.T, n *node) {
+// withKeystore registers another keystore, whose shares the same people hold, and opens it.
+func withKeystore(t *testing.T, n *node, id string) {
 	t.Helper()
-	_, err := n.govern(t.Context(), "keystore.register", map[string]any{"id": annex, "driver": "software", "jurisdiction": "EU", "environment": "production",
-		"location": "the other building", "controller": "ada", "share_set": map[string]any{"id": annexShares, "threshold": 3, "holders": []string{"ada", "ben", "cleo", "dan", "eve"}}})
+	_, err := n.govern(t.Context(), "keystore.register", map[string]any{"id": id, "driver": "software", "jurisdiction": "EU", "environment": "production",
+		"location": "the other building", "controller": "ada", "share_set": map[string]any{"id": id + "-shares", "threshold": 3, "holders": []string{"ada", "ben", "cleo", "dan", "eve"}}})
 	require.NoError(t, err)
-	for _, id := range []string{"ada", "ben", "cleo", "dan"} {
-		a, err := n.as(id)
+	for _, who := range []string{"ada", "ben", "cleo", "dan"} {
+		a, err := n.as(who)
 		require.NoError(t, err)
-		require.NoError(t, a.confirmOf(t.Context(), annexShares, 1), id)
+		require.NoError(t, a.confirmOf(t.Context(), id+"-shares", 1), who)
 	}
-	require.NoError(t, n.open(t.Context(), annex))
+	require.NoError(t, n.open(t.Context(), id))
 }
 
 // TestInvariant10_AMoveSurvivesACrashAtEachStep: killed before its intent, between intent, effect and outcome, and after,
@@ -31,7 +28,7 @@ func withAnnex(t *testing.T, n *node) {
 func TestInvariant10_AMoveSurvivesACrashAtEachStep(t *testing.T) {
 	t.Parallel()
 	n := atWork(t)
-	withAnnex(t, n)
+	withKeystore(t, n, annex)
 	app, err := n.bearer(shared.appToken)
 	require.NoError(t, err)
 	l := newLoad()

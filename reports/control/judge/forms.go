@@ -48,14 +48,40 @@ func addForm(ev *control.Evidence, t *control.Table, s scoped) {
 	} else {
 		proof = append(proof, ks.Ref)
 		strength = ks.Value.Capabilities.KeyStrength
-		var set *control.Ref
-		form, set, f = formIn(ev, ks.Value)
-		if set != nil {
-			proof = append(proof, *set)
-		}
+		var more []control.Ref
+		form, more, f = formOf(ev, ks.Value, v)
+		proof = append(proof, more...)
 		f.Check(strength >= v.StrengthBits, fmt.Sprintf("wrapping strength of %d bits is below the key's %d", strength, v.StrengthBits))
 	}
 	t.Add(control.OK, f, control.Proves(proof...), s.id(), string(s.state), control.Int(v.StrengthBits), v.Keystore, form, control.Int(strength))
+}
+
+// formOf says in what form a version is kept: in a group, by every member that holds it.
+func formOf(ev *control.Evidence, ks key.Keystore, v key.Version) (form string, proof []control.Ref, f control.Faults) {
+	if ks.Group == nil {
+		form, set, f := formIn(ev, ks)
+		if set != nil {
+			proof = append(proof, *set)
+		}
+		return form, proof, f
+	}
+	var forms []string
+	for _, c := range v.Material.Copies {
+		member := ev.Keystore(c.Member)
+		if member == nil {
+			f = append(f, fmt.Sprintf("member %q is not registered", c.Member))
+			continue
+		}
+		proof = append(proof, member.Ref)
+		f.Check(c.CheckValue == v.CheckValue, fmt.Sprintf("member %s holds a key of check value %s", c.Member, c.CheckValue))
+		one, set, faults := formIn(ev, member.Value)
+		if set != nil {
+			proof = append(proof, *set)
+		}
+		forms, f = append(forms, c.Member+": "+one), append(f, faults...)
+	}
+	f.Check(len(forms) > 0, "no member holds it")
+	return "in each member of a group, between which it passes wrapped only; " + strings.Join(forms, "; "), proof, f
 }
 
 // formIn says in what form a keystore holds its keys, by which share set's row, and what is wrong with it.

@@ -26,15 +26,15 @@ func FewestPlaces(_ context.Context, ev *control.Evidence) control.Result {
 		proof := []control.Ref{k.Ref}
 		outside := false
 		seen := map[string]bool{}
-		for _, v := range ev.VersionsOf(k.Value.ID) {
-			if control.StateAt(v.Value, ev.Now) == "destroyed" || seen[v.Value.Keystore] {
+		for _, id := range placesOf(ev, k.Value.ID) {
+			if seen[id] {
 				continue
 			}
-			seen[v.Value.Keystore] = true
-			stores = append(stores, v.Value.Keystore)
-			ks := ev.Keystore(v.Value.Keystore)
+			seen[id] = true
+			stores = append(stores, id)
+			ks := ev.Keystore(id)
 			if ks == nil {
-				f = append(f, fmt.Sprintf("keystore %q is not registered", v.Value.Keystore))
+				f = append(f, fmt.Sprintf("keystore %q is not registered", id))
 				continue
 			}
 			proof = append(proof, ks.Ref)
@@ -73,4 +73,21 @@ func backupTable(ev *control.Evidence) *control.Table {
 		t.Add(control.Info, nil, control.Proves(c.Ref), b.ID, b.File, b.Node, control.Time(b.At), fmt.Sprintf("%s, epoch %d, and %d of its holders", b.ShareSet, b.Epoch, b.Threshold))
 	}
 	return t
+}
+
+// placesOf are the keystores that hold versions of a key: of a group the members that do.
+func placesOf(ev *control.Evidence, keyID string) []string {
+	var out []string
+	for _, v := range ev.VersionsOf(keyID) {
+		if control.StateAt(v.Value, ev.Now) == "destroyed" {
+			continue
+		}
+		if len(v.Value.Material.Copies) == 0 {
+			out = append(out, v.Value.Keystore)
+		}
+		for _, c := range v.Value.Material.Copies {
+			out = append(out, c.Member)
+		}
+	}
+	return out
 }
