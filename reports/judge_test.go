@@ -49,12 +49,18 @@ func whole(t *testing.T, change ...func(*history)) world {
 	return judgedBy(t, fixture.New(t, custodian.Production, change...).Source(t), fixture.Start().AddDate(0, 0, -1), fixture.Now())
 }
 
-// both puts the fixture's key in the scope of HIPAA too.
-func both(h *history) { h.Keys[0].Frameworks = []string{"hipaa"} }
+// both puts the fixture's key in the scope of HIPAA too, and has the monitor run each day.
+func both(h *history) {
+	h.Keys[0].Frameworks = []string{"hipaa"}
+	for at := fixture.Days(1); at.Before(fixture.Now()); at = at.AddDate(0, 0, 1) {
+		h.Events = append(h.Events, fixture.Event{At: at, Type: "monitor.run", Target: ledger.Target{Type: "monitor", ID: "daily"}, Outcome: ledger.Done})
+	}
+}
 
 // broken has one thing wrong for each evaluator that is listed in faults.
 func broken(h *history) {
 	both(h)
+	h.Events = h.Events[:3] // the monitor stopped
 	long := fixture.Start().AddDate(0, 0, -400)
 	at := fixture.Days(25)
 	for i := range h.People {
@@ -129,6 +135,7 @@ func faults() map[string]struct{ control, good, why, empty string } {
 		"retention":           {pci + "10.5.1", sat, "", "nothing"},
 		"clock":               {n53 + "AU-8", sat, "no ceremony stands behind it", "no entries"},
 		"failures":            {pci + "10.7.2", sat, "not settled", "no entries"},
+		"monitored":           {pci + "10.4.1.1", sat, "the record was not gone over", "no entries"},
 		"sign-in-failures":    {hipaa + "164.308(a)(5)(ii)(C)", sat, "", "no entries"},
 		"restore-tests":       {n53 + "CP-9(1)", sat, "no backup was opened within the last year", "no people"},
 		"drills":              {hipaa + "164.308(a)(7)(ii)(C)", hum, "nobody owns what follows", "no keys"},

@@ -128,14 +128,15 @@ func (r *Register) seal() error {
 // JSON is the register as canonical JSON (RFC 8785).
 func (r *Register) JSON() ([]byte, error) { return canonicalJSON(r) }
 
+// canonicalJSON encodes a value as RFC 8785 JSON.
 func canonicalJSON(v any) ([]byte, error) {
 	raw, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
-		return nil, fmt.Errorf("encoding register: %w", err)
+		return nil, fmt.Errorf("encoding evidence: %w", err)
 	}
 	value := jsontext.Value(raw)
 	if err := value.Canonicalize(); err != nil {
-		return nil, fmt.Errorf("canonicalising register: %w", err)
+		return nil, fmt.Errorf("canonicalising evidence: %w", err)
 	}
 	return value, nil
 }

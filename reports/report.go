@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
 	"conclave/custodian/key"
@@ -132,17 +131,7 @@ func (r *Report) rows() []control.Row {
 }
 
 // JSON is the report as canonical JSON (RFC 8785).
-func (r *Report) JSON() ([]byte, error) {
-	raw, err := json.Marshal(r, json.Deterministic(true))
-	if err != nil {
-		return nil, fmt.Errorf("encoding report: %w", err)
-	}
-	v := jsontext.Value(raw)
-	if err := v.Canonicalize(); err != nil {
-		return nil, fmt.Errorf("canonicalising report: %w", err)
-	}
-	return v, nil
-}
+func (r *Report) JSON() ([]byte, error) { return canonicalJSON(r) }
 
 // Parse reads a report's JSON strictly.
 func Parse(data []byte) (*Report, error) {

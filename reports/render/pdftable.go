@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"conclave/reports/control"
@@ -14,8 +15,13 @@ func (s *sheet) table(t *control.Table) {
 		s.AddPage()
 	}
 	s.para("B", textSize, inkColour, fmt.Sprintf("%s (%d)", t.Title, t.Total))
-	names := []string{"found"}
-	numeric := []bool{false}
+	// Where nothing was judged, what was found of each row is not worth a column.
+	judged := slices.ContainsFunc(t.Rows, func(r control.Row) bool { return r.State != control.Info })
+	var names []string
+	var numeric []bool
+	if judged {
+		names, numeric = append(names, "found"), append(numeric, false)
+	}
 	for _, c := range t.Columns {
 		names, numeric = append(names, c.Name), append(numeric, c.Type == control.Integer)
 	}
@@ -23,7 +29,10 @@ func (s *sheet) table(t *control.Table) {
 	shown := t.Rows[:min(len(t.Rows), pdfRows)]
 	lines := make([][]string, len(shown))
 	for i, r := range shown {
-		line := []string{string(r.State)}
+		var line []string
+		if judged {
+			line = append(line, string(r.State))
+		}
 		for j, text := range r.Cells {
 			line = append(line, s.clean(cell(t.Columns[j], text)))
 		}

@@ -126,8 +126,8 @@ func approvedAccess(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with the ceremony that decided on it; what touches protected keys was approved by at least two others.", count(t.Total, "access")),
-		Bad:    fmt.Sprintf("%s without a decision by those who may.", of(t.Violating, t.Total, "access")),
+		Good:   fmt.Sprintf("%s, each with the ceremony that decided on it; what touches protected keys was approved by at least two others.", count(t.Total, "access right")),
+		Bad:    fmt.Sprintf("%s without a decision by those who may.", of(t.Violating, t.Total, "access right")),
 		Empty:  "No grant or application is in force, so no access is shown.",
 	})
 }

@@ -148,8 +148,8 @@ func emergencyAccess(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s in the period, with a reason, approved by two others, for at most four hours, and reviewed.", count(t.Total, "emergency access")),
-		Bad:    fmt.Sprintf("%s not as demanded.", of(t.Violating, t.Total, "emergency access")),
+		Good:   fmt.Sprintf("%s in the period, with a reason, approved by two others, for at most four hours, and reviewed.", count(t.Total, "emergency grant")),
+		Bad:    fmt.Sprintf("%s not as demanded.", of(t.Violating, t.Total, "emergency grant")),
 		Empty:  "No emergency access was opened in the period, so the procedure is not shown at work.",
 	})
 }

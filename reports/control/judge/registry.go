@@ -33,7 +33,7 @@ func evaluators() map[string]evaluator {
 
 		"recorded": recorded, "record-fields": plain(recordFields), "readers": plain(readers), "log-integrity": plain(logIntegrity),
 		"backups": plain(backups), "reviewed": reviewed, "findings": plain(findings), "retention": plain(retention), "clock": plain(clock),
-		"failures": plain(failures), "sign-in-failures": plain(signInFailures),
+		"failures": plain(failures), "monitored": plain(monitored), "sign-in-failures": plain(signInFailures),
 
 		"restore-tests": plain(restoreTests), "drills": plain(drills), "emergency-access": plain(emergencyAccess), "incidents": plain(incidents),
 		"custody": plain(custody), "safe-harbour": plain(safeHarbour),
