@@ -9,6 +9,7 @@ type (
 		ID             string   `json:"id"`
 		Label          string   `json:"label"`
 		Type           string   `json:"type"`
+		Algorithms     []string `json:"algorithms,omitempty"`
 		Classification string   `json:"classification"`
 		MaxImpact      string   `json:"max_impact"`
 		Frameworks     []string `json:"frameworks,omitempty"`

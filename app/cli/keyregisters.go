@@ -29,7 +29,8 @@ func templateSet(verb, short string) *cobra.Command {
 		use: verb + " TEMPLATE", short: short, name: "template." + verb, member: "id",
 		flags: func(p *params) {
 			p.text("label", "label", "", "name for people")
-			p.text("type", "type", "", "symmetric-data-encryption or symmetric-key-wrapping")
+			p.text("type", "type", "", "symmetric-data-encryption, symmetric-key-wrapping, symmetric-authentication, private-signature or private-key-transport")
+			p.list("algorithm", "algorithms", "algorithm that a key may be of, e.g. ecdsa-p256; repeat for more; default: all of its type")
 			p.text("classification", "classification", "", "public, internal or confidential")
 			p.text("max-impact", "max_impact", "", "highest FIPS 199 impact: low, moderate or high")
 			p.list("framework", "frameworks", "framework that a key may fall under; repeat for more")

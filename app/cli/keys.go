@@ -19,6 +19,7 @@ func keyCommand() *cobra.Command {
 			flags: func(p *params) {
 				p.number("version", "version", "one version; default: every active one")
 				p.bool("suspected", "suspected", "compromise is suspected")
+				p.bool("campaign", "campaign", "with --suspected: begin to protect anew what is under it at once, within 30 days")
 			},
 		}.command(),
 		proposal{

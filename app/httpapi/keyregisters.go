@@ -30,7 +30,11 @@ func (s *server) listTemplates(x *exchange) error {
 		return err
 	}
 	return page(x, custodian.KindTemplate, func(_ *store.View, t *key.Template) (api.Template, bool) {
-		return api.Template{ID: t.ID, Label: t.Label, Type: string(t.Type), Classification: string(t.Classification), MaxImpact: string(t.MaxImpact),
+		var algorithms []string
+		for _, s := range t.Algorithms {
+			algorithms = append(algorithms, string(s))
+		}
+		return api.Template{ID: t.ID, Label: t.Label, Algorithms: algorithms, Type: string(t.Type), Classification: string(t.Classification), MaxImpact: string(t.MaxImpact),
 			Frameworks: t.Frameworks, Jurisdictions: t.Jurisdictions, Environment: t.Environment, Keystores: t.Keystores, Owners: t.Owners,
 			NamePrefix: t.NamePrefix, MaxOUPDays: t.MaxOUPDays, MaxRUPDays: t.MaxRUPDays, MaxRotateDays: t.MaxRotateDays, MaxKeys: t.MaxKeys,
 			Made: t.Made, Status: t.Status, ApprovedBy: t.ApprovedBy, GovRevision: t.GovRevision}, true

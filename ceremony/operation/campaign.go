@@ -120,8 +120,14 @@ func putCampaign(a acting, tx *store.Tx, kind string, c *key.Campaign) error {
 	return a.put(tx, custodian.KindCampaign, c.ID, c, e)
 }
 
-// campaignFor opens a campaign for a version that was just marked compromised, unless one is under way.
-func campaignFor(a acting, tx *store.Tx, v *key.Version, in Input) (string, error) {
+// reprotects says in words what campaignFor does.
+func reprotects() string {
+	return fmt.Sprintf("a campaign to protect anew what is under it, within %d days", reprotectWithin)
+}
+
+// campaignFor opens a campaign for a version that was just marked compromised, or is suspected to be, unless one is under
+// way. suffix tells the campaigns of one ceremony apart.
+func campaignFor(a acting, tx *store.Tx, v *key.Version, in Input, suffix string) (string, error) {
 	open, err := openCampaign(tx.View(), v.Key, v.Version)
 	if err != nil || open != "" {
 		return open, err
@@ -130,6 +136,7 @@ func campaignFor(a acting, tx *store.Tx, v *key.Version, in Input) (string, erro
 	if in.Item > 0 {
 		id += fmt.Sprintf("-%d", in.Item)
 	}
+	id += suffix
 	c, err := newCampaign(tx.View(), id, v, key.CauseCompromise, reprotectWithin, in.Ceremony, a.at)
 	if err != nil {
 		return "", err

@@ -54,7 +54,16 @@ func executeMove(env Env, tx *store.Tx, in Input, kind string, to key.State, fac
 	return changedResult(k, changed), putChanged(a, tx, kind, k, changed, map[string]any{"from": string(v.State)})
 }
 
-// keyCompromise marks a version compromised, for good (T3, T6, T11, T14).
+// compromised is the version marked compromised: by the transition from its state, or, where it is destroyed, by the
+// annotation that it was compromised before (A1), which changes neither state nor material.
+func compromised(v *key.Version, a acting) (*key.Version, error) {
+	if v.State != key.Destroyed || v.CompromisedBeforeDestroy {
+		return moveTo(v, key.Compromised, a, key.Facts{})
+	}
+	return v.Apply(a.transition("A1"), key.Facts{})
+}
+
+// keyCompromise marks a version compromised, for good (T3, T6, T11, T14; A1 for one that is destroyed).
 type keyCompromise struct{}
 
 func (keyCompromise) Name() string { return "key.compromise" }
@@ -66,21 +75,33 @@ func (keyCompromise) Prepare(_ context.Context, _ Env, view *store.View, in Inpu
 	}
 	plan := Plan{Target: versionTarget(v), Title: fmt.Sprintf("Mark version %d of key %s compromised, for good", v.Version, k.ID), Quorum: keyQuorum(k),
 		Lines: []Line{keyLine(k), stateLine(v, "compromised: protects and processes nothing any more"), {Label: "reason", After: reason},
-			{Label: "follows", After: fmt.Sprintf("a campaign to protect anew what is under it, within %d days", reprotectWithin)}}}
-	_, err = moveTo(v, key.Compromised, foresee(in, reason), key.Facts{})
+			{Label: "follows", After: reprotects()}}}
+	if v.State == key.Destroyed {
+		plan.Title = fmt.Sprintf("Note for good that version %d of key %s was compromised before it was destroyed", v.Version, k.ID)
+		plan.Lines = []Line{keyLine(k), stateLine(v, "destroyed, and known to have been compromised before"), {Label: "reason", After: reason},
+			{Label: "follows", After: "what was protected under it counts as disclosed (conclave key exposure)"}}
+	}
+	_, err = compromised(v, foresee(in, reason))
 	plan.Deny, err = refusals(err)
 	return plan, err
 }
 
 func (keyCompromise) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (Result, error) {
-	if _, err := executeMove(env, tx, in, "key.compromise", key.Compromised, key.Facts{}); err != nil {
-		return Result{}, err
-	}
 	k, v, reason, err := readVersion(tx.View(), in)
 	if err != nil {
 		return Result{}, err
 	}
-	campaign, err := campaignFor(act(env, tx, in, reason), tx, v, in)
+	a, from := act(env, tx, in, reason), v.State
+	if v, err = compromised(v, a); err != nil {
+		return Result{}, err
+	}
+	if err := putChanged(a, tx, "key.compromise", k, []*key.Version{v}, map[string]any{"from": string(from)}); err != nil {
+		return Result{}, err
+	}
+	if from == key.Destroyed { // nothing under it can be read here any more
+		return changedResult(k, []*key.Version{v}), nil
+	}
+	campaign, err := campaignFor(a, tx, v, in, "")
 	if err != nil {
 		return Result{}, err
 	}

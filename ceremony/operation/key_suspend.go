@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -14,6 +15,7 @@ type keySuspendParams struct {
 	Key       string `json:"key"`
 	Version   uint32 `json:"version"`   // 0: every active version
 	Suspected bool   `json:"suspected"` // compromise is suspected
+	Campaign  bool   `json:"campaign"`  // with suspected: protecting anew begins before the suspicion is judged
 	Reason    string `json:"reason"`
 }
 
@@ -54,6 +56,9 @@ func (o keySuspend) Prepare(ctx context.Context, env Env, view *store.View, in I
 			plan.Lines = append(plan.Lines, Line{Label: "to be decided", After: fmt.Sprintf("version %d by %s: %s", v.Version, in.Now.Add(decideSuspicion).UTC().Format(time.RFC3339), afterSuspicion(view, k.ID, v.Version))})
 		}
 	}
+	if p.Campaign {
+		plan.Lines = append(plan.Lines, Line{Label: "follows", After: reprotects()})
+	}
 	plan.Lines = append(plan.Lines, Line{Label: "cause", After: cause}, Line{Label: "review due", After: by.Format(time.RFC3339)})
 	return plan, nil
 }
@@ -62,6 +67,9 @@ func (keySuspend) read(view *store.View, in Input) (keySuspendParams, *key.Key, 
 	p, err := decode[keySuspendParams](in)
 	if err != nil {
 		return p, nil, nil, err
+	}
+	if p.Campaign && !p.Suspected {
+		return p, nil, nil, &custodian.InputError{Field: "campaign", Problem: "given without a suspicion", Allowed: "with suspected, or campaign.start for any other reason"}
 	}
 	k, err := keyRow(view, "key", p.Key)
 	if err != nil {
@@ -109,6 +117,11 @@ func (o keySuspend) Execute(ctx context.Context, env Env, tx *store.Tx, in Input
 		return Result{}, err
 	}
 	err = putChanged(a, tx, "key.suspend", k, changed, map[string]any{"suspected": p.Suspected, "review_by": by.Format(time.RFC3339)})
+	for _, v := range changed {
+		if err == nil && p.Campaign {
+			_, err = campaignFor(a, tx, v, in, fmt.Sprintf("-v%d", v.Version))
+		}
+	}
 	return changedResult(k, changed), err
 }
 

@@ -246,6 +246,50 @@ func TestKeyResumeAfterItsPeriod(t *testing.T) {
 	require.Equal(t, "T12", r.version(t, id, 1).History[3].ID)
 }
 
+// A suspicion can begin the work of protecting anew, one campaign a version.
+func TestASuspicionBeginsCampaigns(t *testing.T) {
+	r := newRig(t)
+	id := custodiantest.KeyID
+	r.run(t, "key.rotate", human("demo-cleo"), map[string]any{"key": id})
+	_, err := r.prepare(t, "key.suspend", r.input(t, human("demo-cleo"), map[string]any{"key": id, "campaign": true, "reason": "x"}))
+	require.Equal(t, "campaign", fieldOf(t, err))
+	params := map[string]any{"key": id, "version": 2, "suspected": true, "campaign": true, "reason": "odd traffic"}
+	require.Contains(t, lineOf(r.plan(t, "key.suspend", r.input(t, human("demo-cleo"), params)), "follows"), "campaign")
+	r.run(t, "key.suspend", human("demo-cleo"), params)
+	var open []*key.Campaign
+	for _, c := range store.All[key.Campaign](r.View(), custodian.KindCampaign) {
+		open = append(open, c)
+	}
+	require.Len(t, open, 1)
+	require.EqualValues(t, 2, open[0].Version)
+	require.Equal(t, key.CauseCompromise, open[0].Cause)
+	r.run(t, "key.compromise", human("demo-ada"), map[string]any{"key": id, "version": 2, "reason": "confirmed"})
+	require.Len(t, r.events(t, "campaign.start"), 1, "the one that is under way goes on")
+}
+
+// A1: a destroyed version that turns out to have been compromised is annotated, once, and stays as it is.
+func TestADestroyedVersionWasCompromised(t *testing.T) {
+	r := newRig(t)
+	id := custodiantest.KeyID
+	v := r.version(t, id, 1)
+	for _, step := range []string{"T8", "T13"} {
+		next, err := v.Apply(key.Transition{ID: step, At: r.Clock.Now(), Actor: "human:demo-ada", Ceremony: "c-gone", Reason: "end"},
+			key.Facts{NoDependents: true, NoLegalHold: true, ApprovedAt: r.Clock.Now().Add(-30 * days)})
+		require.NoError(t, err)
+		v = next
+	}
+	r.Put(t, custodian.KindKeyVersion, key.VersionID(id, 1), v)
+	params := map[string]any{"key": id, "version": 1, "reason": "found in an old dump"}
+	require.Contains(t, r.plan(t, "key.compromise", r.input(t, human("demo-ada"), params)).Title, "before it was destroyed")
+	r.run(t, "key.compromise", human("demo-ada"), params)
+	noted := r.version(t, id, 1)
+	require.Equal(t, key.Destroyed, noted.State)
+	require.True(t, noted.CompromisedBeforeDestroy)
+	require.NoError(t, noted.CheckHistory())
+	require.Empty(t, r.events(t, "campaign.start"))
+	require.NotEmpty(t, r.denied(t, "key.compromise", human("demo-ada"), params))
+}
+
 func TestKeyCompromiseAndDeactivate(t *testing.T) {
 	r := newRig(t)
 	id := custodiantest.KeyID

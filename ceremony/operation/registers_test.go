@@ -72,6 +72,22 @@ func TestTemplates(t *testing.T) {
 	r.propose(t, "demo-dan", "template.retire", map[string]any{"template": "small"})
 	require.Equal(t, "template_bounds", r.refusedAs(t, "demo-cleo", "key.create", underTemplate("svc-four")))
 
+	signing := newTemplate("signing")
+	signing["type"], signing["algorithms"] = "private-signature", []string{"ecdsa-p256"}
+	r.decided(t, "demo-ada", "template.create", signing, "demo-ben", "demo-cleo")
+	for algorithm, made := range map[string]bool{"ecdsa-p256": true, "ed25519": false} {
+		p := underTemplate("svc-" + algorithm)
+		p["template"], p["algorithm"] = "signing", algorithm
+		if !made {
+			require.Equal(t, "template_bounds", r.refusedAs(t, "demo-cleo", "key.create", p))
+			continue
+		}
+		require.Equal(t, ceremony.Completed, r.propose(t, "demo-cleo", "key.create", p).State)
+	}
+	signing["id"], signing["algorithms"] = "odd", []string{"aes-256"}
+	_, odd := r.prepare(t, "template.create", r.input(t, human("demo-ada"), signing))
+	require.Equal(t, "algorithms[0]", fieldOf(t, odd))
+
 	protected := newTemplate("cards")
 	protected["classification"] = "cardholder-data"
 	_, err := r.prepare(t, "template.create", r.input(t, human("demo-ada"), protected))

@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/policies"
 )
 
@@ -18,6 +19,7 @@ type templateParams struct {
 	ID             string             `json:"id"`
 	Label          string             `json:"label"`
 	Type           key.Type           `json:"type"`
+	Algorithms     []hsm.Spec         `json:"algorithms"`
 	Classification key.Classification `json:"classification"`
 	MaxImpact      key.Impact         `json:"max_impact"`
 	Frameworks     []string           `json:"frameworks"`
@@ -51,7 +53,7 @@ func (o templateSet) record(view *store.View, in Input) (next, before *key.Templ
 	if p.Type == "" {
 		p.Type = key.DataEncryption
 	}
-	next = &key.Template{ID: p.ID, Label: p.Label, Type: p.Type, Classification: p.Classification, MaxImpact: p.MaxImpact, Frameworks: p.Frameworks,
+	next = &key.Template{ID: p.ID, Label: p.Label, Type: p.Type, Algorithms: p.Algorithms, Classification: p.Classification, MaxImpact: p.MaxImpact, Frameworks: p.Frameworks,
 		Jurisdictions: p.Jurisdictions, Environment: p.Environment, Keystores: p.Keystores, Owners: p.Owners, NamePrefix: p.NamePrefix,
 		MaxOUPDays: p.MaxOUPDays, MaxRUPDays: p.MaxRUPDays, MaxRotateDays: p.MaxRotateDays, MaxKeys: p.MaxKeys,
 		Status: key.StatusActive, ApprovedBy: in.Ceremony, GovRevision: 1}
@@ -113,9 +115,14 @@ func templateLines(t *key.Template) []Line {
 	if len(t.Frameworks) > 0 {
 		frameworks = strings.Join(t.Frameworks, ", ")
 	}
+	algorithms := "all of the type: " + list(t.Type.Specs())
+	if len(t.Algorithms) > 0 {
+		algorithms = list(t.Algorithms)
+	}
 	return []Line{
 		{Label: "template", After: t.Label},
 		{Label: "keys", After: fmt.Sprintf("%s, %s, up to impact %s, %s, at most %d", t.Type, t.Classification, t.MaxImpact, t.Environment, t.MaxKeys)},
+		{Label: "algorithms", After: algorithms},
 		{Label: "ids begin with", After: t.NamePrefix},
 		{Label: "keystores", After: strings.Join(t.Keystores, ", ")},
 		{Label: "jurisdictions", After: strings.Join(t.Jurisdictions, ", ")},

@@ -15,6 +15,7 @@ type Template struct {
 	ID             string         `json:"id"`
 	Label          string         `json:"label"`
 	Type           Type           `json:"type"`
+	Algorithms     []hsm.Spec     `json:"algorithms,omitempty"` // that a key may be of; none: all of its type
 	Classification Classification `json:"classification"`
 	MaxImpact      Impact         `json:"max_impact"`
 	Frameworks     []string       `json:"frameworks,omitempty"` // a key may fall under these and no others
@@ -47,7 +48,7 @@ const maxListed = 32
 func (t *Template) Validate() error {
 	checks := []error{
 		CheckID("id", t.ID), CheckText("label", t.Label, 128, false),
-		CheckOneOf("type", t.Type, DataEncryption, KeyWrapping),
+		CheckOneOf("type", t.Type, Made()...),
 		CheckOneOf("classification", t.Classification, Classifications()...),
 		CheckOneOf("max_impact", t.MaxImpact, Low, Moderate, High), checkFrameworks(t.Frameworks),
 		CheckOneOf("environment", t.Environment, Production, Test),
@@ -59,6 +60,9 @@ func (t *Template) Validate() error {
 		CheckRange("jurisdictions", len(t.Jurisdictions), 1, maxListed, "jurisdictions"),
 		CheckRange("keystores", len(t.Keystores), 1, maxListed, "keystores"),
 		CheckRange("owners", len(t.Owners), 1, maxListed, "people"),
+	}
+	for i, s := range t.Algorithms {
+		checks = append(checks, CheckOneOf(fmt.Sprintf("algorithms[%d]", i), s, t.Type.Specs()...))
 	}
 	for i, j := range t.Jurisdictions {
 		checks = append(checks, checkJurisdiction(fmt.Sprintf("jurisdictions[%d]", i), j))
@@ -77,6 +81,7 @@ func (t *Template) Against(k *Key) []string {
 	check(t.Status == StatusActive, "template %s is %s", t.ID, t.Status)
 	check(t.Made < t.MaxKeys, "all %d keys of template %s are made", t.MaxKeys, t.ID)
 	check(k.Type == t.Type, "its type is %s, the template's %s", k.Type, t.Type)
+	check(len(t.Algorithms) == 0 || slices.Contains(t.Algorithms, k.Specification()), "its algorithm is %s, which the template does not name", k.Specification())
 	check(k.Classification == t.Classification, "its class is %s, the template's %s", k.Classification, t.Classification)
 	check(impactRank(k.Impact) <= impactRank(t.MaxImpact), "its impact is %s, the template's most is %s", k.Impact, t.MaxImpact)
 	check(k.Environment == t.Environment, "its environment is %s, the template's %s", k.Environment, t.Environment)
