@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
+	"conclave/policies"
 )
 
 // Time. Waiting periods are counted by ledger heartbeats, each worth the smaller of what the wall clock and
@@ -176,12 +177,22 @@ func (e *Engine) countDown(ctx context.Context) error {
 	return err
 }
 
+// runGrace is how long what one person asked for is left to the call that asked for it (ours): a call lasts no longer.
+const runGrace = time.Minute
+
+// beingRun: one person asked for it just now, and the very call runs it, here or on another node. Whoever else took it up
+// meanwhile would be given what is delivered once, a token, in their place.
+func (e *Engine) beingRun(c *Ceremony) bool {
+	alone := c.Class == string(policies.Direct) || c.Class == string(policies.Protective)
+	return alone && c.ApprovedAt != nil && c.DueAt == nil && e.clock.Now().Sub(*c.ApprovedAt) < runGrace
+}
+
 // runDue runs approved ceremonies whose waiting period is over. With a clock that is distrusted only what
 // restricts is run.
 func (e *Engine) runDue(ctx context.Context) error {
 	var errs []error
 	for _, c := range store.Active[Ceremony](e.store.View(), Kind) {
-		if c.State != Approved || c.WaitLeft > 0 || e.heldByClock(c) != "" {
+		if c.State != Approved || c.WaitLeft > 0 || e.heldByClock(c) != "" || e.beingRun(c) {
 			continue
 		}
 		if _, once, err := e.run(ctx, e.self(), c.ID); err != nil {
