@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"conclave/ceremony/placement"
 	"conclave/custodian"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -54,6 +53,21 @@ func memberOf(record *key.Keystore, id string) (*key.GroupMember, error) {
 		return nil, &custodian.InputError{Field: "keystore", Problem: fmt.Sprintf("%q is no member of group %s", clean(id), record.ID), Allowed: "one of " + list(record.Group.IDs())}
 	}
 	return m, nil
+}
+
+// namedMember reads the member of a group that parameters name.
+func namedMember(view *store.View, in Input) (p groupMemberParams, record *key.Keystore, m *key.GroupMember, err error) {
+	if p, err = decode[groupMemberParams](in); err != nil {
+		return p, nil, nil, err
+	}
+	if p.Reason, err = why("reason", p.Reason, in); err != nil {
+		return p, nil, nil, err
+	}
+	if record, err = groupRow(view, "group", p.Group); err != nil {
+		return p, nil, nil, err
+	}
+	m, err = memberOf(record, p.Keystore)
+	return p, record, m, err
 }
 
 // groupDriver is the driver of a group on this node.
@@ -213,26 +227,18 @@ func dataOf[T any](effect Effect) (out T, err error) {
 // strandedIn is what a group's keys have against it with other members: in a place where one of them may not be it is not
 // sent.
 func strandedIn(ctx context.Context, env Env, view *store.View, after *key.Keystore, joins *key.Keystore) ([]policies.Reason, error) {
-	facts, err := env.Custodian.PlacementInput(view, policies.PlacementKey{})
-	if err != nil {
-		return nil, err
-	}
-	groups, err := placement.Groups(view, facts.Exceptions)
-	if err != nil {
-		return nil, err
-	}
-	would := facts
-	would.Keystores = slices.Clone(facts.Keystores)
-	for i := range would.Keystores {
-		switch would.Keystores[i].ID {
+	changes, err := supposing(ctx, env, view, func(id string) (*policies.PlacementKeystore, error) {
+		var c policies.PlacementKeystore
+		switch id {
 		case after.ID:
-			would.Keystores[i] = env.Custodian.CandidateWith(view, after, joins)
+			c = env.Custodian.CandidateWith(view, after, joins)
 		case joins.ID:
-			would.Keystores[i] = env.Custodian.CandidateWith(view, joins)
+			c = env.Custodian.CandidateWith(view, joins)
+		default:
+			return nil, nil
 		}
-	}
-	ask := placement.By(env.Policies)
-	changes, err := placement.Compare(ctx, placement.World{Facts: facts, Ask: ask}, placement.World{Facts: would, Ask: ask}, groups)
+		return &c, nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("judging which keys of group %s may not be in keystore %s: %w", after.ID, joins.ID, err)
 	}

@@ -22,16 +22,7 @@ type groupDrain struct{}
 func (groupDrain) Name() string { return "group.drain" }
 
 func (groupDrain) read(env Env, view *store.View, in Input) (p groupMemberParams, record *key.Keystore, m *key.GroupMember, deny []policies.Reason, err error) {
-	if p, err = decode[groupMemberParams](in); err != nil {
-		return p, nil, nil, nil, err
-	}
-	if p.Reason, err = why("reason", p.Reason, in); err != nil {
-		return p, nil, nil, nil, err
-	}
-	if record, err = groupRow(view, "group", p.Group); err != nil {
-		return p, nil, nil, nil, err
-	}
-	if m, err = memberOf(record, p.Keystore); err != nil {
+	if p, record, m, err = namedMember(view, in); err != nil {
 		return p, nil, nil, nil, err
 	}
 	if m.State == key.MemberDrained {
@@ -93,16 +84,7 @@ type groupUndrain struct{}
 func (groupUndrain) Name() string { return "group.undrain" }
 
 func (groupUndrain) read(env Env, view *store.View, in Input) (p groupMemberParams, record *key.Keystore, m *key.GroupMember, deny []policies.Reason, err error) {
-	if p, err = decode[groupMemberParams](in); err != nil {
-		return p, nil, nil, nil, err
-	}
-	if p.Reason, err = why("reason", p.Reason, in); err != nil {
-		return p, nil, nil, nil, err
-	}
-	if record, err = groupRow(view, "group", p.Group); err != nil {
-		return p, nil, nil, nil, err
-	}
-	if m, err = memberOf(record, p.Keystore); err != nil {
+	if p, record, m, err = namedMember(view, in); err != nil {
 		return p, nil, nil, nil, err
 	}
 	if m.State == key.MemberServing {

@@ -31,6 +31,29 @@ type strands struct {
 
 // strandedBy is how keys would stand that stand otherwise once a keystore's record is another.
 func strandedBy(ctx context.Context, env Env, view *store.View, after *key.Keystore) ([]placement.Change, error) {
+	changes, err := supposing(ctx, env, view, func(id string) (*policies.PlacementKeystore, error) {
+		switch id {
+		case after.ID:
+			c := env.Custodian.Candidate(view, after)
+			return &c, nil
+		case after.MemberOf: // the group is what its weakest member is
+			record, err := keystoreRow(view, "keystore", id)
+			if err != nil {
+				return nil, err
+			}
+			c := env.Custodian.CandidateWith(view, record, after)
+			return &c, nil
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("judging which keys keystore %s would strand: %w", after.ID, err)
+	}
+	return changes, nil
+}
+
+// supposing is how keys would stand that stand otherwise once keystores are as change has them; nil for those that stay.
+func supposing(ctx context.Context, env Env, view *store.View, change func(id string) (*policies.PlacementKeystore, error)) ([]placement.Change, error) {
 	facts, err := env.Custodian.PlacementInput(view, policies.PlacementKey{})
 	if err != nil {
 		return nil, err
@@ -42,23 +65,16 @@ func strandedBy(ctx context.Context, env Env, view *store.View, after *key.Keyst
 	would := facts
 	would.Keystores = slices.Clone(facts.Keystores)
 	for i := range would.Keystores {
-		switch id := would.Keystores[i].ID; {
-		case id == after.ID:
-			would.Keystores[i] = env.Custodian.Candidate(view, after)
-		case id == after.MemberOf: // the group is what its weakest member is
-			record, err := keystoreRow(view, "keystore", id)
-			if err != nil {
-				return nil, err
-			}
-			would.Keystores[i] = env.Custodian.CandidateWith(view, record, after)
+		after, err := change(would.Keystores[i].ID)
+		if err != nil {
+			return nil, err
+		}
+		if after != nil {
+			would.Keystores[i] = *after
 		}
 	}
 	ask := placement.By(env.Policies)
-	changes, err := placement.Compare(ctx, placement.World{Facts: facts, Ask: ask}, placement.World{Facts: would, Ask: ask}, groups)
-	if err != nil {
-		return nil, fmt.Errorf("judging which keys keystore %s would strand: %w", after.ID, err)
-	}
-	return changes, nil
+	return placement.Compare(ctx, placement.World{Facts: facts, Ask: ask}, placement.World{Facts: would, Ask: ask}, groups)
 }
 
 // summarise counts what stands worse.
