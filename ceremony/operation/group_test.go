@@ -280,3 +280,11 @@ func TestKeyMovesIntoAGroup(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, found.Nothing())
 }
+
+// A member is not emptied under its group, which would not be among what is listed; and a group is its members.
+func TestNoGroupIsZeroised(t *testing.T) {
+	r := groupRig(t)
+	require.Contains(t, r.refused(t, "demo-ada", "keystore.zeroise", map[string]any{"keystore": "north", "reason": "x"}), "keystore_in_group")
+	_, err := r.prepare(t, "keystore.zeroise", r.input(t, human("demo-ada"), map[string]any{"keystore": theGroup, "reason": "x"}))
+	require.ErrorContains(t, err, "is a group")
+}
