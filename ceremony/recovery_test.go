@@ -73,6 +73,21 @@ func TestInvariant10_WhatCannotBeToldIsShown(t *testing.T) {
 	require.Equal(t, ceremony.Completed, r.state(t, c.ID).State)
 }
 
+// What one person asked for just now is the call's to run, which delivers what is delivered once; only what a process that
+// died left behind is taken up.
+func TestTickLeavesWhatACallRuns(t *testing.T) {
+	r := newRig(t, custodian.Production)
+	c := r.propose(t, "demo-cleo", "key.resume")
+	now := r.Clock.Now()
+	c.Class, c.State, c.ApprovedAt = "D", ceremony.Approved, &now // as between the commit of a proposal and its run
+	r.Put(t, ceremony.Kind, c.ID, c)
+	require.NoError(t, r.engine.Tick(t.Context()))
+	require.Equal(t, ceremony.Approved, r.state(t, c.ID).State)
+	r.Clock.Advance(time.Minute)
+	_ = r.engine.Tick(t.Context()) // it is judged now, and is not what policy says of it
+	require.NotEqual(t, ceremony.Approved, r.state(t, c.ID).State)
+}
+
 func TestInvariant11_WaitsAreCountedByHeartbeats(t *testing.T) {
 	r := newRig(t, custodian.Production)
 	c := r.propose(t, "demo-cleo", "key.resume")
