@@ -13,6 +13,7 @@ import (
 	"conclave/custodian/access"
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/key"
+	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/hsm"
 )
@@ -284,7 +285,11 @@ func TestKeyMovesIntoAGroup(t *testing.T) {
 // A member is not emptied under its group, which would not be among what is listed; and a group is its members.
 func TestNoGroupIsZeroised(t *testing.T) {
 	r := groupRig(t)
-	require.Contains(t, r.refused(t, "demo-ada", "keystore.zeroise", map[string]any{"keystore": "north", "reason": "x"}), "keystore_in_group")
+	north := row[key.Keystore](t, r.rig, custodian.KindKeystore, "north")
+	north.ShareSet = "root"
+	r.Put(t, custodian.KindKeystore, "north", north)
+	r.Put(t, custodian.KindShareSet, "root", people.ShareSet{ID: "root", Keystore: "north", Threshold: 2, Total: 3, Epoch: 1})
+	require.Contains(t, r.denied(t, "keystore.zeroise", human("demo-ada"), map[string]any{"keystore": "north", "reason": "x"}), "keystore_in_group")
 	_, err := r.prepare(t, "keystore.zeroise", r.input(t, human("demo-ada"), map[string]any{"keystore": theGroup, "reason": "x"}))
 	require.ErrorContains(t, err, "is a group")
 }
