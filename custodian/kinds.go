@@ -31,6 +31,7 @@ const (
 	KindBreakGlass  store.Kind = "breakglass"   // id of the emergency access
 	KindAttestation store.Kind = "attestation"  // attestation id
 	KindMonitored   store.Kind = "monitored"    // framework, as the daily run found it
+	KindLogDay      store.Kind = "log_day"      // day, as 2026-03-02
 	KindClock       store.Kind = "clock"        // oversight.ClockRow
 	KindInvitation  store.Kind = "invitation"   // invitation id
 	KindActivity    store.Kind = "activity"     // person id
@@ -101,6 +102,7 @@ func Schema() store.Schema {
 		KindAttestation: store.JSON[oversight.Attestation](false),
 		KindMonitored:   store.JSON[oversight.Monitored](false),
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
+		KindLogDay:      store.JSON[oversight.LogDay](false),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		KindInvitation:  store.JSON[people.Invitation](false),
 		KindActivity:    store.JSON[people.Activity](false),

@@ -29,6 +29,7 @@ const (
 	searchEvery  = 10 * time.Second // how far the index of the ledger may be behind
 	watchEvery   = 5 * time.Second
 	dailyEvery   = 10 * time.Minute // looks whether a day is over
+	logDaysEvery = time.Minute      // the summary of a day comes that late
 	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
 	alertBacklog = 256
 	jobsLease    = "jobs"
@@ -61,6 +62,7 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, backupEvery, "journal", s.engine.Journal) })
 		group.Go(func() { s.every(ctx, renewEvery, "effects", s.engine.Renew) })
 		group.Go(func() { s.every(ctx, watchEvery, "monitor", s.watch.Run) })
+		group.Go(func() { s.every(ctx, logDaysEvery, "log-days", s.logDays.Run) })
 		group.Go(func() { s.every(ctx, dailyEvery, "daily", s.daily.Run) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })

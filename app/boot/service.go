@@ -55,6 +55,7 @@ type service struct {
 	watchers *watchers
 	watch    *monitor.Watch
 	daily    *monitor.Daily
+	logDays  *monitor.Days
 	alerts   chan store.Violation
 
 	reportJobs *reportJobs // while it serves
@@ -157,9 +158,11 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return err
 	}
 	s.watch = monitor.NewWatch(s.store, s.cfg.Node.ID, s.door.Mark, rules, s.log)
-	s.daily = monitor.NewDaily(s.store, s.cfg.Node.ID, s.door.Mark, s.clock, func(ctx context.Context) (reports.Source, error) {
+	evidence := func(ctx context.Context) (reports.Source, error) {
 		return reports.FromStore(ctx, s.store, s.logKey.VerifierKey)
-	})
+	}
+	s.daily = monitor.NewDaily(s.store, s.cfg.Node.ID, s.door.Mark, s.clock, evidence)
+	s.logDays = monitor.NewDays(s.store, s.cfg.Node.ID, s.door.Mark, evidence)
 	s.bundles, err = bundles.New(bundles.Config{Custodian: s.door, Sandbox: sandbox(program), Clock: s.clock, Logger: s.log})
 	return err
 }
@@ -296,7 +299,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.watch.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.watch.Release(ctx), s.logDays.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

@@ -17,7 +17,7 @@ import (
 func auditCommand() *cobra.Command {
 	withdraw := proposal{use: "withdraw ATTESTATION", short: "End a signed statement at once; it stays on record", name: "attestation.withdraw", member: "attestation", reasonMember: "reason"}
 	return parent("audit", "Evidence: populations, samples, dossiers, and what people sign about controls",
-		append(workspaceCommands(), statementsCommand(), attestCommand(), decideCommand(), withdraw.command())...)
+		append(workspaceCommands(), statementsCommand(), attestCommand(), decideCommand(), withdraw.command(), auditLogDays(), auditReviewLog())...)
 }
 
 func statementsCommand() *cobra.Command {

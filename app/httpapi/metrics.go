@@ -38,7 +38,7 @@ func newMetrics(registry *prometheus.Registry, s *server) (*metrics, error) {
 		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "conclave_batch_items", Help: "Items of data-plane batches.", Buckets: []float64{1, 2, 5, 10, 25, 50, 100}}),
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.batches, stateCollector{s}, quorumCollector{s}, backupCollector{s}, exportCollector{s}, witnessCollector{s}, monitorCollector{s}} {
+	for _, c := range []prometheus.Collector{m.requests, m.seconds, m.batches, stateCollector{s}, quorumCollector{s}, backupCollector{s}, exportCollector{s}, witnessCollector{s}, monitorCollector{s}, logDayCollector{s}} {
 		if err := registry.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}

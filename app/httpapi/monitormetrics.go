@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"conclave/custodian"
@@ -44,5 +46,28 @@ func (c monitorCollector) Collect(out chan<- prometheus.Metric) {
 	}
 	for rule, n := range c.s.cfg.Alerts() {
 		out <- prometheus.MustNewConstMetric(alerts, prometheus.CounterValue, float64(n), rule)
+	}
+}
+
+// logDayCollector tells how many days' logs wait for their review.
+type logDayCollector struct{ s *server }
+
+func (logDayCollector) description() *prometheus.Desc {
+	return prometheus.NewDesc("conclave_log_days_unreviewed", "Days whose log waits for its review, by whether it is late.", []string{"late"}, nil)
+}
+
+// Describe implements prometheus.Collector.
+func (c logDayCollector) Describe(out chan<- *prometheus.Desc) { out <- c.description() }
+
+// Collect implements prometheus.Collector.
+func (c logDayCollector) Collect(out chan<- prometheus.Metric) {
+	now, counts := c.s.clock.Now(), map[bool]int{}
+	for _, d := range store.All[oversight.LogDay](c.s.door.View(), custodian.KindLogDay) {
+		if d.Reviewed == nil {
+			counts[d.Late(now)]++
+		}
+	}
+	for _, late := range []bool{false, true} {
+		out <- prometheus.MustNewConstMetric(c.description(), prometheus.GaugeValue, float64(counts[late]), strconv.FormatBool(late))
 	}
 }

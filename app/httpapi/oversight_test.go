@@ -59,7 +59,7 @@ func TestReviewsFindingsAndHoldsOverHTTP(t *testing.T) {
 	require.Len(t, retention, 2)
 	require.Equal(t, 2192, retention[0].Days)
 	require.Equal(t, 366, retention[0].LeastDays)
-	for _, path := range []string{"/v1/holds", "/v1/retention", "/v1/reviews", "/v1/findings", "/v1/exceptions", "/v1/attestations", "/v1/breakglass"} {
+	for _, path := range []string{"/v1/holds", "/v1/retention", "/v1/reviews", "/v1/findings", "/v1/exceptions", "/v1/attestations", "/v1/log-days", "/v1/breakglass"} {
 		require.Equal(t, http.StatusForbidden, e.app(t, http.MethodGet, path, "").status, "applications have no part in it: %s", path)
 	}
 }

@@ -2,11 +2,16 @@ package monitor_test
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -200,4 +205,52 @@ func TestDailyTellsOfChangedVerdicts(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, ours)
+}
+
+// A day is summed up once it is over, and never twice: the range, the counts, the hash of its last entry.
+func TestDaysAreSummedUpWholeAndOnce(t *testing.T) {
+	w := &world{Custodian: custodiantest.New(t, custodiantest.Options{})}
+	days := func(node string) *monitor.Days {
+		return monitor.NewDays(w.Store, node, func() string { return "" }, func(ctx context.Context) (reports.Source, error) {
+			return reports.FromStore(ctx, w.Store, w.Config.LogKey.VerifierKey)
+		})
+	}
+	made := func() int {
+		found, _ := w.entries(t, "log.day")
+		return len(found)
+	}
+	first := w.Clock.Now().UTC().Format(time.DateOnly)
+	w.use(t, custodiantest.KeyID, 2)
+	require.NoError(t, days("node-1").Run(t.Context()))
+	require.Zero(t, made(), "the day is not over")
+	w.Clock.Advance(48 * time.Hour) // with a day without entries
+	w.use(t, custodiantest.KeyID, 1)
+	var group sync.WaitGroup
+	for i := range 4 {
+		d := days(fmt.Sprintf("node-%d", i))
+		group.Go(func() {
+			if err := errors.Join(d.Run(t.Context()), d.Release(t.Context())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	require.Equal(t, 2, made())
+	d, _, err := store.Get[oversight.LogDay](w.Store.View(), custodian.KindLogDay, first)
+	require.NoError(t, err)
+	total := 0
+	for _, n := range d.Entries {
+		total += n
+	}
+	require.EqualValues(t, total, d.To-d.From)
+	require.Equal(t, 2, d.Entries["key.use.datakey"])
+	require.Zero(t, d.From)
+	raw, _, err := w.Store.EntryAt(t.Context(), d.To-1)
+	require.NoError(t, err)
+	leaf := ledger.LeafHash(raw)
+	require.Equal(t, hex.EncodeToString(leaf[:]), d.Leaf)
+	empty, _, err := store.Get[oversight.LogDay](w.Store.View(), custodian.KindLogDay, d.Start().Add(24*time.Hour).Format(time.DateOnly))
+	require.NoError(t, err)
+	require.Equal(t, empty.From, empty.To)
+	require.True(t, empty.Late(empty.Start().Add(49*time.Hour)))
 }

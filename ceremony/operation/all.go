@@ -84,6 +84,7 @@ func All() []Operation {
 		policyActivate{},
 		policyRecover{},
 		retentionChange{},
+		logReview{},
 		reviewSign{},
 		roleChange{},
 		shareDestroyed{},

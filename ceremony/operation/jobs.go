@@ -218,5 +218,5 @@ func Alerts(view *store.View, now time.Time) []Alert {
 			out = append(out, Alert{Kind: AlertDestruction, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("%s can be destroyed (%s): propose key.destroy", id, t)})
 		}
 	}
-	return slices.Concat(out, registerAlerts(view, now), placementAlerts(view), peopleAlerts(view, now), drillAlerts(view, now))
+	return slices.Concat(out, registerAlerts(view, now), placementAlerts(view), monitorAlerts(view, now), peopleAlerts(view, now), drillAlerts(view, now))
 }

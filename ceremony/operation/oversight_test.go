@@ -451,3 +451,38 @@ func TestStatementsAboutControls(t *testing.T) {
 	require.False(t, row[oversight.Attestation](t, r.rig, custodian.KindAttestation, "a-clock").InForce(r.Clock.Now()))
 	require.Contains(t, r.refused(t, "demo-cleo", "attestation.withdraw", map[string]any{"attestation": "a-clock", "reason": "again"}), "not_in_force")
 }
+
+// A day's log is reviewed once, by what the service summed up and nothing else; what was found becomes a finding.
+func TestLogReview(t *testing.T) {
+	r := newEngineRig(t)
+	day := r.Clock.Now().UTC().Add(-24 * time.Hour).Format(time.DateOnly)
+	r.Put(t, custodian.KindLogDay, day, &oversight.LogDay{Day: day, To: 7, Leaf: "00ff", Entries: map[string]int{"genesis": 7}, Notable: []oversight.NotableEntry{}})
+	require.Contains(t, alertKinds(r), operation.AlertLogReview)
+	sign := map[string]any{"day": day, "to": 7, "leaf": "00ff", "outcome": "finding", "note": "who is node-9?", "owner": "demo-cleo", "days": 3}
+	for field, bad := range map[string]map[string]any{"day": {"day": "2001-01-01"}, "leaf": {"to": 8}, "outcome": {"outcome": "undo"}, "note": {"note": ""}, "owner": {"owner": "nobody"},
+		"days": {"days": 0}} {
+		p := map[string]any{}
+		for k, v := range sign {
+			p[k] = v
+		}
+		for k, v := range bad {
+			p[k] = v
+		}
+		_, err := r.prepare(t, "log.review", r.input(t, human("demo-cleo"), p))
+		require.Equal(t, field, fieldOf(t, err))
+	}
+	require.Equal(t, ceremony.Completed, r.propose(t, "demo-aud", "log.review", sign).State)
+	d := row[oversight.LogDay](t, r.rig, custodian.KindLogDay, day)
+	require.Equal(t, "demo-aud", d.Reviewed.By)
+	require.False(t, d.Late(r.Clock.Now()))
+	require.Equal(t, "demo-cleo", row[oversight.Finding](t, r.rig, custodian.KindFinding, d.Reviewed.Finding).Owner)
+	require.Contains(t, r.refused(t, "demo-aud", "log.review", sign), "already_reviewed")
+	require.NotContains(t, alertKinds(r), operation.AlertLogReview)
+}
+
+func alertKinds(r *engineRig) (out []operation.AlertKind) {
+	for _, a := range operation.Alerts(r.Store.View(), r.Clock.Now()) {
+		out = append(out, a.Kind)
+	}
+	return out
+}

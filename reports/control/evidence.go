@@ -131,6 +131,7 @@ type Evidence struct {
 	Schedules    []Record[backup.Schedule]
 	Policies     []Record[custodian.PolicyInForce] // one: which bundle is in force
 	Attestations []Record[oversight.Attestation]
+	LogDays      []Record[oversight.LogDay]
 	// Damaged rows contradict the ledger; they were left out of the lists above.
 	Damaged []Ref
 

@@ -212,8 +212,12 @@ func reviewed(c control.Control) control.Evaluator {
 	return func(_ context.Context, ev *control.Evidence) control.Result {
 		t := reviewsOf(ev, c.ID, within, strings.ToLower(c.Title[:1])+c.Title[1:], oldest(ev))
 		days := uncovered(ev, c.ID, within)
+		tables := []*control.Table{days, t}
+		if daily(c.ID) && len(ev.LogDays) > 0 {
+			tables = []*control.Table{logDays(ev, c.ID), statementsOnly(ev, c.ID)}
+		}
 		return control.Conclude(control.Finding{
-			Tables: []*control.Table{days, t},
+			Tables: tables,
 			Good:   "Every stretch of the period was reviewed by a named person, who signed.",
 			Bad:    fmt.Sprintf("No signed review within %d days, or days of the period that no review covers.", int(within/day)),
 			Empty:  "There is nothing to review.",
