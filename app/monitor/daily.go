@@ -26,6 +26,9 @@ const (
 	maxChanges = 300
 )
 
+// errRan: another replica, to which the lease went meanwhile, has recorded this day.
+var errRan = errors.New("judged already")
+
 // Daily judges every framework once a day and records what changed.
 type Daily struct {
 	store  *store.Store
@@ -74,6 +77,9 @@ func (d *Daily) judge(ctx context.Context, framework string) error {
 		return fmt.Errorf("judging %s: %w", framework, err)
 	}
 	_, err = d.store.Control(ctx, func(tx *store.Tx) error { return d.record(tx, r, now) })
+	if errors.Is(err, errRan) {
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("recording the verdicts of %s: %w", framework, err)
 	}
@@ -87,6 +93,9 @@ func (d *Daily) record(tx *store.Tx, r *reports.Report, now time.Time) error {
 		return err
 	}
 	first := err != nil
+	if !first && now.Sub(before.RunAt) < 24*time.Hour {
+		return errRan
+	}
 	after := oversight.Monitored{Framework: r.Framework, RunAt: now.UTC().Truncate(time.Microsecond), Verdicts: map[string]oversight.ControlVerdict{}}
 	node := identity.Principal{Kind: identity.Node, ID: d.node}
 	changed := 0

@@ -25,6 +25,7 @@ import (
 	"conclave/custodian/store"
 	"conclave/custodian/usage"
 	"conclave/reports"
+	"conclave/reports/control"
 )
 
 // world is a custodian whose ledger is watched.
@@ -253,4 +254,56 @@ func TestDaysAreSummedUpWholeAndOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, empty.From, empty.To)
 	require.True(t, empty.Late(empty.Start().Add(49*time.Hour)))
+}
+
+// Replicas that judge at once, because the lease went from one to the other meanwhile, record one run.
+func TestDailyIsRecordedOnceWhoeverJudges(t *testing.T) {
+	c := custodiantest.New(t, custodiantest.Options{})
+	w := &world{Custodian: c}
+	var together sync.WaitGroup
+	together.Add(2)
+	var group sync.WaitGroup
+	for _, node := range []string{"node-1", "node-2"} {
+		var once sync.Once
+		daily := monitor.NewDaily(c.Store, node, func() string { return "" }, c.Clock, func(ctx context.Context) (reports.Source, error) {
+			var err error
+			once.Do(func() { // both are past the lease and the look at the last run
+				err = c.Store.Release(ctx, "monitor/daily", node)
+				together.Done()
+				together.Wait()
+			})
+			if err != nil {
+				return nil, err
+			}
+			return reports.FromStore(ctx, c.Store, c.Config.LogKey.VerifierKey)
+		})
+		group.Go(func() {
+			for { // until the other has given the lease back
+				ours, err := c.Store.Lease(t.Context(), "monitor/daily", node, 30*time.Minute)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if ours {
+					break
+				}
+			}
+			if err := daily.Run(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	frameworks, err := control.Frameworks()
+	require.NoError(t, err)
+	runs, _ := w.entries(t, "monitor.run")
+	seen := map[string]int{}
+	for _, e := range runs {
+		seen[e.Target.ID]++
+	}
+	require.NotEmpty(t, seen)
+	for f, n := range seen {
+		require.Equal(t, 1, n, f)
+	}
+	require.LessOrEqual(t, len(seen), len(frameworks))
 }
