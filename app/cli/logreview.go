@@ -21,21 +21,9 @@ func auditLogDays() *cobra.Command {
 	return c
 }
 
+// logReviewWords says what became of the review of a day.
 func logReviewWords(d *api.LogDay) string {
-	switch {
-	case d.ReviewedBy == "" && d.Late:
-		return "overdue since " + when(d.DueAt)
-	case d.ReviewedBy == "":
-		return "due " + when(d.DueAt)
-	}
-	words := d.Outcome + " by " + d.ReviewedBy + " at " + maybe(d.ReviewedAt)
-	if d.Late {
-		words += ", late"
-	}
-	if d.Finding != "" {
-		words += ", finding " + d.Finding
-	}
-	return words
+	return reviewWords(&api.Review{Outcome: d.Outcome, Overdue: d.Late, DueAt: d.DueAt, Reviewer: d.ReviewedBy, SignedAt: d.ReviewedAt, Finding: d.Finding})
 }
 
 func auditReviewLog() *cobra.Command {
