@@ -47,7 +47,7 @@ func TestOpenRefusals(t *testing.T) {
 			_, err = store.Open(ctx, cfg)
 			require.ErrorIs(t, err, store.ErrNewerSchema)
 			require.ErrorContains(t, err, "99")
-			require.ErrorContains(t, err, "up to 3")
+			require.ErrorContains(t, err, "this program knows up to")
 		})
 	}
 }

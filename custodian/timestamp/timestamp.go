@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/digitorus/pkcs7"
@@ -25,6 +26,15 @@ var ErrToken = errors.New("time-stamp does not hold")
 
 // maxToken bounds an answer, in bytes: a token with a chain of certificates.
 const maxToken = 256 << 10
+
+// parsing is held while the library reads: it counts its depth in a variable that all its callers share.
+var parsing sync.Mutex
+
+func alone[T any](read func([]byte) (T, error), raw []byte) (T, error) {
+	parsing.Lock()
+	defer parsing.Unlock()
+	return read(raw)
+}
 
 // Authority asks a time-stamping authority.
 type Authority struct {
@@ -65,7 +75,7 @@ func (a *Authority) Stamp(ctx context.Context, message []byte) ([]byte, time.Tim
 	if res.StatusCode != http.StatusOK {
 		return nil, time.Time{}, fmt.Errorf("asking for a time-stamp: answered %s", res.Status)
 	}
-	answer, err := timestamp.ParseResponse(body)
+	answer, err := alone(timestamp.ParseResponse, body)
 	if err != nil {
 		return nil, time.Time{}, fmt.Errorf("%w: %w", ErrToken, err)
 	}
@@ -83,7 +93,7 @@ func Check(token, message []byte, roots *x509.CertPool) (time.Time, error) {
 	if len(token) > maxToken {
 		return bad(fmt.Errorf("%d bytes", len(token)))
 	}
-	stamp, err := timestamp.Parse(token)
+	stamp, err := alone(timestamp.Parse, token)
 	if err != nil {
 		return bad(err)
 	}
@@ -91,7 +101,7 @@ func Check(token, message []byte, roots *x509.CertPool) (time.Time, error) {
 	if stamp.HashAlgorithm != crypto.SHA256 || !bytes.Equal(stamp.HashedMessage, sum[:]) {
 		return bad(errors.New("it is of another message"))
 	}
-	signed, err := pkcs7.Parse(token)
+	signed, err := alone(pkcs7.Parse, token)
 	if err != nil {
 		return bad(err)
 	}
