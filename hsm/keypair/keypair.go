@@ -144,6 +144,10 @@ func (p *Private) Decrypt(dst, ciphertext, label []byte) ([]byte, error) {
 	if !ok || p.spec.Kind() != hsm.Deciphers {
 		return nil, fmt.Errorf("a key of specification %q does not decrypt: %w", p.spec, hsm.ErrUnsupported)
 	}
+	// RFC 8017, section 7.1.2, step 1: as long as the modulus, or an error. The module takes one without its leading zeros.
+	if len(ciphertext) != key.Size() {
+		return nil, hsm.ErrCorrupt
+	}
 	plaintext, err := rsa.DecryptOAEP(sha256.New(), nil, key, ciphertext, label)
 	if err != nil {
 		return nil, hsm.ErrCorrupt

@@ -192,3 +192,30 @@ func FuzzParsePrivate(f *testing.F) {
 		}
 	})
 }
+
+// A ciphertext that begins with a zero is not taken without it (RFC 8017, section 7.1.2, step 1).
+func TestCiphertextIsAsLongAsTheModulus(t *testing.T) {
+	made, der, err := keypair.Generate(hsm.RSAOAEP3072)
+	require.NoError(t, err)
+	defer made.Wipe()
+	var private *keypair.Private
+	require.NoError(t, made.Use(func(pkcs8 []byte) error {
+		private, err = keypair.ParsePrivate(hsm.RSAOAEP3072, pkcs8)
+		return err
+	}))
+	public, err := keypair.ParsePublic(hsm.RSAOAEP3072, der)
+	require.NoError(t, err)
+	for {
+		ciphertext, err := public.Encrypt([]byte("text"), nil)
+		require.NoError(t, err)
+		if ciphertext[0] != 0 {
+			continue
+		}
+		got, err := private.Decrypt(nil, ciphertext, nil)
+		require.NoError(t, err)
+		require.Equal(t, "text", string(got))
+		_, err = private.Decrypt(nil, ciphertext[1:], nil)
+		require.ErrorIs(t, err, hsm.ErrCorrupt)
+		return
+	}
+}
