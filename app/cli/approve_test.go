@@ -217,7 +217,7 @@ func TestFlagsBecomeParameters(t *testing.T) {
 	o := newOffice(t)
 	for line, want := range map[string]string{
 		"key create orders --label Orders --classification cardholder-data --impact high --framework pci-dss --jurisdiction EU --environment test --owner dana --keystore soft --oup-days 365 --reason r": `{"classification":"cardholder-data","environment":"test","frameworks":["pci-dss"],"id":"orders","impact":"high","jurisdiction":"EU","keystore":"soft","label":"Orders","oup_days":365,"owner":"dana"}`,
-		"key suspend orders --suspected --reason r": `{"key":"orders","reason":"r","suspected":true}`,
+		"key suspend orders --suspected --reason r": `{"campaign":false,"key":"orders","reason":"r","suspected":true}`,
 		"key resume orders --finding f":             `{"finding":"f","key":"orders"}`,
 		"key destroy orders --version 2 --reason r": `{"key":"orders","reason":"r","version":2}`,
 		"grant create --application a --key k --operation datakey,decrypt --context order=7 --days 30 --reason r":                                              `{"application":"a","context":{"order":"7"},"days":30,"key":"k","operations":["datakey","decrypt"]}`,

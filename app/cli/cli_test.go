@@ -156,7 +156,7 @@ func TestClientConfiguration(t *testing.T) {
 	t.Setenv("CONCLAVE_CLIENT_CONFIG", "")
 
 	for text, want := range map[string]string{
-		"urll: https://x\n":         "urll: unknown key; allowed: url, ca, trust",
+		"urll: https://x\n":         "urll: unknown key; allowed: url, ca, client_cert",
 		"output: json\noutput: x\n": "already defined",
 		"token-file: x\n":           "token-file: unknown key",
 		"url: [a]\n":                "url: not text",
