@@ -1,6 +1,7 @@
 package reports_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -205,4 +206,46 @@ func TestEntriesWithoutTheirFieldsAreFound(t *testing.T) {
 	require.Equal(t, control.Violated, r.Verdict)
 	require.Equal(t, []uint64{7}, r.Tables[0].Rows[0].Ledger)
 	require.Contains(t, reasons(r), "missing in 1 entry")
+}
+
+// reviewedDays gives each day of the period its summary, reviewed the morning after.
+func reviewedDays(h *history) {
+	h.Attestations = h.Attestations[1:] // the statement that covers all of them
+	for start := fixture.Start().Truncate(24 * time.Hour); start.Add(24 * time.Hour).Before(fixture.Now()); start = start.AddDate(0, 0, 1) {
+		made := start.Add(25 * time.Hour)
+		h.LogDays = append(h.LogDays, oversight.LogDay{Day: start.Format(time.DateOnly), From: 0, To: 1, Entries: map[string]int{"genesis": 1}, Notable: []oversight.NotableEntry{}, MadeAt: made,
+			Reviewed: &oversight.LogReview{By: "efua", At: made.Add(8 * time.Hour), Outcome: oversight.Confirmed, Note: "gone over", Ceremony: "cer-log"}})
+	}
+}
+
+// TestEachDayOfTheLogIsJudged: by its review, by a statement that covers it, and never because it is missing.
+func TestEachDayOfTheLogIsJudged(t *testing.T) {
+	const id = "pci-dss-4.0.1:10.4.1"
+	for name, c := range map[string]struct {
+		change  func(h *history)
+		verdict control.Verdict
+		why     string
+	}{
+		"each in time":   {func(*history) {}, control.Satisfied, ""},
+		"one unreviewed": {func(h *history) { h.LogDays[4].Reviewed = nil }, control.Violated, "nobody reviewed it in time"},
+		"one late":       {func(h *history) { h.LogDays[4].Reviewed.At = h.LogDays[4].Reviewed.At.AddDate(0, 0, 3) }, control.Violated, "reviewed late"},
+		"by a stranger":  {func(h *history) { h.LogDays[4].Reviewed.By = "nobody" }, control.Violated, "not in the register"},
+		"one missing":    {func(h *history) { h.LogDays = append(h.LogDays[:4:4], h.LogDays[5:]...) }, control.Violated, "neither summed up nor reviewed"},
+		"one missing, stated": {func(h *history) {
+			h.Review("a-day", h.LogDays[4].Start(), h.LogDays[5].Start(), id)
+			h.LogDays = append(h.LogDays[:4:4], h.LogDays[5:]...)
+		}, control.Satisfied, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := whole(t, reviewedDays, c.change)[id]
+			require.Equal(t, c.verdict, r.Verdict, r.Summary)
+			found := c.why == ""
+			for _, table := range r.Tables {
+				for _, row := range table.Rows {
+					found = found || c.why != "" && strings.Contains(row.Why, c.why)
+				}
+			}
+			require.True(t, found, c.why)
+		})
+	}
 }

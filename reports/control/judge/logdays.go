@@ -15,52 +15,80 @@ func daily(id string) bool {
 }
 
 // logDays judges the review of each day's log that ended in the period: there, by somebody in the register, and in time. A
-// day that a signed statement about the control covers counts as reviewed by it.
+// day that a signed statement about the control covers counts as reviewed by it. A day that was not summed up is judged as
+// well: what is missing is no proof that there was nothing.
 func logDays(ev *control.Evidence, id string) *control.Table {
 	t := table("Log of each day, as summed up and reviewed", "day", "entries", "count|integer", "refused|integer", "failed|integer", "to be looked at|integer",
 		"reviewed by|id", "at|time", "outcome", "note")
+	summed := map[string]control.Record[oversight.LogDay]{}
 	for _, d := range ev.LogDays {
-		v := d.Value
-		end := v.Start().Add(day)
-		if !end.After(ev.From) || end.After(ev.Now) {
+		summed[d.Value.Day] = d
+	}
+	begin := ev.From
+	if first := oldest(ev); first.After(begin) {
+		begin = first
+	}
+	for start := begin.UTC().Truncate(day); !start.Add(day).After(ev.Now); start = start.Add(day) {
+		if !start.Add(day).After(ev.From) {
 			continue
 		}
-		var f control.Faults
-		proof := control.Proves(d.Ref)
-		row := []string{v.Day, fmt.Sprintf("%d to %d", v.From, max(v.From+1, v.To)-1), control.Int(int(v.To - v.From)), control.Int(v.Refused), control.Int(v.Failed),
-			control.Int(len(v.Notable) + v.More)}
-		r := v.Reviewed
-		if r != nil && r.At.After(ev.Now) {
-			r = nil
+		name := start.Format(time.DateOnly)
+		d, known := summed[name]
+		if !known {
+			d.Value.Day = name
 		}
-		switch other := covering(ev, id, v); {
-		case r != nil:
-			f.Check(!r.At.After(v.DueAt()), "reviewed late")
-			if p := ev.Person(r.By); p != nil {
-				proof.Rows = append(proof.Rows, p.Ref)
-			} else {
-				f.Check(false, "its reviewer is not in the register")
-			}
-			row = append(row, r.By, control.Time(r.At), string(r.Outcome), r.Note)
-		case other != nil:
-			proof.Rows = append(proof.Rows, other.Ref)
-			row = append(row, other.Value.Signer, control.Time(other.Value.SignedAt), "stated", other.Value.Statement)
-		default:
-			f.Check(!ev.Now.After(v.DueAt()), "nobody reviewed it in time")
-			row = append(row, "", "", "", "")
-		}
-		t.Add(control.OK, f, proof, row...)
+		logDay(ev, t, id, d, known)
 	}
 	return t
 }
 
+// logDay judges one day.
+func logDay(ev *control.Evidence, t *control.Table, id string, d control.Record[oversight.LogDay], known bool) {
+	v := d.Value
+	var f control.Faults
+	var proof control.Proof
+	row := []string{v.Day, "", "", "", "", ""}
+	if known {
+		proof = control.Proves(d.Ref)
+		row = []string{v.Day, fmt.Sprintf("%d to %d", v.From, max(v.From+1, v.To)-1), control.Int(int(v.To - v.From)), control.Int(v.Refused), control.Int(v.Failed),
+			control.Int(len(v.Notable) + v.More)}
+	}
+	r := v.Reviewed
+	if r != nil && r.At.After(ev.Now) {
+		r = nil
+	}
+	switch other := covering(ev, id, v); {
+	case r != nil:
+		f.Check(!r.At.After(v.DueAt()), "reviewed late")
+		if p := ev.Person(r.By); p != nil {
+			proof.Rows = append(proof.Rows, p.Ref)
+		} else {
+			f.Check(false, "its reviewer is not in the register")
+		}
+		row = append(row, r.By, control.Time(r.At), string(r.Outcome), r.Note)
+	case other != nil:
+		proof.Rows = append(proof.Rows, other.Ref)
+		row = append(row, other.Value.Signer, control.Time(other.Value.SignedAt), "stated", other.Value.Statement)
+	case known:
+		f.Check(!ev.Now.After(v.DueAt()), "nobody reviewed it in time")
+		row = append(row, "", "", "", "")
+	default:
+		f.Check(!ev.Now.After(v.DueAt()), "it was neither summed up nor reviewed")
+		row = append(row, "", "", "", "")
+	}
+	t.Add(control.OK, f, proof, row...)
+}
+
 // covering finds the signed review about the control that covers a whole day.
 func covering(ev *control.Evidence, id string, d oversight.LogDay) *control.Record[oversight.Attestation] {
-	begin := d.Start()
+	begin, end := d.Start(), d.Start().Add(day)
+	if first := oldest(ev); first.After(begin) {
+		begin = first // on its first day the instance was not there before
+	}
 	for i, a := range ev.Attestations {
 		v := a.Value
 		if v.Kind == oversight.AttestReview && v.Serves(ev.Framework, id) && v.CoversFrom != nil && !v.SignedAt.After(ev.Now) && !withdrawn(v, ev.Now) &&
-			!v.CoversFrom.After(begin) && !v.CoversTo.Before(begin.Add(day)) {
+			!v.CoversFrom.After(begin) && !v.CoversTo.Before(end) {
 			return &ev.Attestations[i]
 		}
 	}
