@@ -98,6 +98,26 @@ func TestFirstUseIsToldOnce(t *testing.T) {
 	require.Len(t, found, 2)
 }
 
+// A roll-out over many keys is no flood: what is too much to be told one by one is told together, and none is lost.
+func TestManyFirstUsesAreToldTogether(t *testing.T) {
+	w := newWorld(t, "")
+	for i := range 25 {
+		id := fmt.Sprintf("many-%02d", i)
+		w.AddKey(t, id, key.CardholderData)
+		w.AddGrant(t, id+"-grant", custodiantest.ApplicationID, id)
+		w.use(t, id, 1)
+	}
+	w.look(t)
+	found, details := w.entries(t, "monitor.alert")
+	require.Len(t, found, 11)
+	require.EqualValues(t, 15, details[10]["count"])
+	require.Equal(t, "15 more of other actors or keys", details[10]["subject"])
+	require.Less(t, details[10]["first_seq"], details[10]["last_seq"])
+	w.look(t)
+	found, _ = w.entries(t, "monitor.alert")
+	require.Len(t, found, 11)
+}
+
 // A burst is told once a window, by its subject, and what is below the count is not.
 func TestBurstIsToldOncePerWindow(t *testing.T) {
 	w := newWorld(t, `[{"id":"denials","title":"Refusals","operation":"key.use","outcome":"deny","by":["actor"],"count":5,"seconds":300}]`)

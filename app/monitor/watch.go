@@ -19,6 +19,7 @@ const (
 	lease       = "monitor"
 	leaseFor    = 2 * time.Minute
 	step        = 2048
+	maxFirst    = 10      // first uses told one by one in a step; the others are told together, so that a roll-out is no flood
 	maxSubjects = 100_000 // kept in memory; beyond it counting begins anew
 )
 
@@ -30,6 +31,7 @@ type Alert struct {
 	From     time.Time // beginning of the window; of a first use, the use itself
 	FirstSeq uint64
 	LastSeq  uint64
+	More     bool // so many first uses as Count, together: there were too many to be told one by one
 }
 
 // Watch reads the ledger behind its writers and records what its rules find. One replica does so at a time. Counts are
@@ -66,6 +68,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		return err
 	}
 	for ctx.Err() == nil {
+		pace := w.store.Pace()
 		from, err := w.store.ExportCursor(ctx, cursor)
 		if err != nil {
 			return err
@@ -93,6 +96,7 @@ func (w *Watch) Run(ctx context.Context) error {
 		if moved, err := w.store.MoveExport(ctx, cursor, from, to); err != nil || !moved {
 			return err
 		}
+		pace.Rest(ctx, to-from)
 	}
 	return nil
 }
@@ -119,14 +123,26 @@ func (w *Watch) look(ctx context.Context, from, to uint64) error {
 	if err != nil {
 		return err
 	}
+	alone, more := 0, (*Alert)(nil)
 	for _, a := range firsts {
 		before, err := w.store.UsedBefore(ctx, a.key(), a.actor(), a.FirstSeq)
 		if err != nil {
 			return err
 		}
-		if !before {
+		switch {
+		case before:
+		case alone < maxFirst:
+			alone++
 			found = append(found, a)
+		case more == nil:
+			a.More = true
+			more = &a
+		default:
+			more.Count, more.LastSeq = more.Count+1, a.LastSeq
 		}
+	}
+	if more != nil {
+		found = append(found, *more)
 	}
 	for _, a := range found {
 		if err := w.record(ctx, a); err != nil {
@@ -192,6 +208,9 @@ func (w *Watch) record(ctx context.Context, a Alert) error {
 	}
 	if a.Rule.FirstUse {
 		subject = "actor " + a.actor() + ", key " + a.key()
+	}
+	if a.More {
+		subject = fmt.Sprintf("%d more of other actors or keys", a.Count)
 	}
 	e := ledger.Entry{Type: "monitor.alert", Actor: identity.Principal{Kind: identity.Node, ID: w.node}, Target: ledger.Target{Type: "rule", ID: a.Rule.ID},
 		Outcome: outcome, Reason: a.Rule.ID, Policy: w.mark(),

@@ -37,10 +37,11 @@ func term(field string, values ...string) int64 {
 	return int64(binary.BigEndian.Uint64(h[:8]))
 }
 
-// Index reads on from where it stopped until it has caught up or ctx ends. Several replicas may do so at once. The
+// Index reads on from where it stopped until it has caught up or ctx ends, and gives way to those who write. Several replicas may do so at once. The
 // entries are proven to be in the signed tree.
 func Index(ctx context.Context, s *store.Store) error {
 	for {
+		pace := s.Pace()
 		from, err := s.TermsCursor(ctx)
 		if err != nil {
 			return err
@@ -73,6 +74,7 @@ func Index(ctx context.Context, s *store.Store) error {
 		if _, err := s.AddTerms(ctx, from, to, list); err != nil {
 			return err
 		}
+		pace.Rest(ctx, to-from)
 	}
 }
 
