@@ -40,6 +40,12 @@ func (k *Keystore) ImportComponents(ctx context.Context, key string, version uin
 			c.Wipe()
 		}
 	}
+	done, err := k.alone(ctx)
+	if err != nil {
+		wipe()
+		return fail(err)
+	}
+	defer done()
 	made, err := call(ctx, k.token, k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
 		return k.once(s, "", key, version, spec, effectID, func() error {
 			combined := func(template []*pkcs11.Attribute) (pkcs11.ObjectHandle, error) {

@@ -41,6 +41,11 @@ func (k *Keystore) CreateWrapping(ctx context.Context, id string, spec hsm.Spec,
 	if can, _ := k.can.ImportsBy(hsm.ImportWrapped); !slices.Contains(can.WrappingSpecs, spec) {
 		return fail(fmt.Errorf("specification: %.64q is none of %v: %w", string(spec), can.WrappingSpecs, hsm.ErrUnsupported))
 	}
+	done, err := k.alone(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer done()
 	label, oid := objectLabel(name, 1, spec), objectID(k.cfg.ID, effectID)
 	made, err := askWithin(ctx, k, makingTime*k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
 		return k.once(s, "", name, 1, spec, effectID, func() error {
@@ -283,6 +288,11 @@ func (k *Keystore) ImportWrapped(ctx context.Context, key string, version uint32
 	if err := k.checkWrapped(wrapping, spec, wrapped); err != nil {
 		return fail(err)
 	}
+	done, err := k.alone(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer done()
 	own := bytes.Clone(wrapped)
 	made, err := ask(ctx, k, func(s *session) (hsm.Material, error) {
 		return k.once(s, "", key, version, spec, effectID, func() error {

@@ -54,6 +54,11 @@ func (k *Keystore) create(ctx context.Context, group, key string, version uint32
 	if err != nil {
 		return fail(err)
 	}
+	done, err := k.alone(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	defer done()
 	label := labelOf(hsm.Material{Key: key, Version: version, Spec: spec, Group: group})
 	made, err := askWithin(ctx, k, makingTime*k.token.cfg.Deadline, func(s *session) (hsm.Material, error) {
 		return k.once(s, group, key, version, spec, effectID, func() error {
@@ -64,6 +69,17 @@ func (k *Keystore) create(ctx context.Context, group, key string, version uint32
 		return fail(err)
 	}
 	return made, nil
+}
+
+// alone waits until nobody else makes a key here. Who waits holds no place in the token; a call that is given up at its
+// deadline frees the way, whatever the module still does.
+func (k *Keystore) alone(ctx context.Context) (done func(), err error) {
+	select {
+	case k.making <- struct{}{}:
+		return func() { <-k.making }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for another key to be made: %w", ctx.Err())
+	}
 }
 
 func (k *Keystore) checkCreate(ctx context.Context, key string, version uint32, spec hsm.Spec, effectID string) (making, error) {

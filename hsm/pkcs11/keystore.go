@@ -26,6 +26,10 @@ type Keystore struct {
 	can      hsm.Capabilities
 	identity hsm.Device
 
+	// making has room for one: a token in which two sessions make keys at once may not show one of them afterwards, until it
+	// is opened anew (seen of SoftHSM 2.6).
+	making chan struct{}
+
 	mu       sync.Mutex
 	verifier []byte             // of the present secret
 	carry    []byte             // the secret before, sealed under the present one; empty for none
@@ -53,7 +57,7 @@ func New(cfg Config) (*Keystore, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keystore{cfg: cfg, token: newToken(cfg), verifier: verifier, carry: carry, can: cfg.Capabilities, identity: cfg.Token,
+	k := &Keystore{cfg: cfg, token: newToken(cfg), making: make(chan struct{}, 1), verifier: verifier, carry: carry, can: cfg.Capabilities, identity: cfg.Token,
 		handles: make(map[*held]struct{})}
 	k.token.credentials, k.token.rejected = k.credentials, k.rejectedByToken
 	if len(k.can.Specs) > 0 {
