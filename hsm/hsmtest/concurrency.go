@@ -70,6 +70,11 @@ func useOnce(ctx context.Context, k hsm.Keystore, shared hsm.Sealer, m hsm.Mater
 		return nil // a device is slow to store many
 	}
 	_, err = k.Create(ctx, keyID, 2, hsm.AES256, fmt.Sprintf("effect-%d-%d", worker, round))
+	if k.Capabilities().StoresKeys && errors.Is(err, hsm.ErrNotFound) {
+		// SoftHSM 2.6 now and then hides what it just made while other sessions look for objects. The driver says so and
+		// answers nothing wrong; whoever wants the key asks anew.
+		_, err = k.Create(ctx, keyID, 2, hsm.AES256, fmt.Sprintf("effect-%d-%d-anew", worker, round))
+	}
 	return err
 }
 
