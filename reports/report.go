@@ -213,7 +213,7 @@ func frameworkOf(name string) (*control.Catalogue, []control.Evaluator, error) {
 	return catalogue, evaluators, nil
 }
 
-// Check finds what is wrong with a request for a report or a register before anything is done; to may be zero for now.
+// Check finds what is wrong with a request for a report or a register before anything is done. A zero to stands for now.
 func Check(framework, register string, from, to, now time.Time) error {
 	if to.IsZero() {
 		to = now
