@@ -46,6 +46,9 @@ type healthCache struct {
 	turn   chan struct{} // holds one token while somebody computes
 	key    string
 	health *quorum.Health
+	// table is what the policy said operations take, within one minute: the same whoever the people are.
+	table    *quorum.Table
+	tableKey string
 }
 
 // QuorumHealth is how every share set and every operation would stand losses and pressure now. What it returns is
@@ -66,6 +69,10 @@ func (e *Engine) healthOf(ctx context.Context, view *store.View, now time.Time) 
 	if e.health.key == key {
 		return e.health.health, nil
 	}
+	if table := fmt.Sprintf("%s %d", f.Digest, now.Unix()/60); e.health.tableKey != table {
+		e.health.table, e.health.tableKey = quorum.NewTable(f.Policy, f.Mode, now), table
+	}
+	f.Table = e.health.table
 	ctx, cancel := context.WithTimeout(ctx, assessWithin)
 	defer cancel()
 	h, err := quorum.Assess(ctx, f)
@@ -133,37 +140,46 @@ func (e *Engine) SimulateQuorum(ctx context.Context, p identity.Principal, s *qu
 	return out, nil
 }
 
-// watchQuorums records when a quorum is lost or loses its last spare, and when it has one again: once per change.
+// errWatched: another replica told of it first.
+var errWatched = errors.New("quorums were looked at meanwhile")
+
+// watchQuorums records when a quorum is lost or loses its last spare, and when it has one again: once per change. What
+// others commit during the look does not outdate it, since nothing is decided by it: the next look sees that.
 func (e *Engine) watchQuorums(ctx context.Context) error {
 	if e.clock.Elapsed() < e.watchAgain {
 		return nil
 	}
 	e.watchAgain = e.clock.Elapsed() + watchEvery
-	_, err := e.change(ctx, func(view *store.View) (func(*store.Tx) error, error) {
-		h, err := e.healthOf(ctx, view, e.clock.Now())
-		if err != nil {
-			return nil, err
+	view := e.store.View()
+	h, err := e.healthOf(ctx, view, e.clock.Now())
+	if err != nil {
+		return err
+	}
+	now := h.Levels()
+	before, _, err := store.Get[quorumWatch](view, KindQuorumWatch, quorumWatchRow)
+	if errors.Is(err, store.ErrNotFound) {
+		before, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	worse, better := compareLevels(before, now, h.Matters())
+	if len(worse)+len(better) == 0 {
+		return nil
+	}
+	entry := e.quorumEntry(worse, better)
+	_, err = e.store.Control(ctx, func(tx *store.Tx) error {
+		if tx.View().Revision(KindQuorumWatch, quorumWatchRow) != view.Revision(KindQuorumWatch, quorumWatchRow) {
+			return errWatched
 		}
-		now := h.Levels()
-		before, _, err := store.Get[quorumWatch](view, KindQuorumWatch, quorumWatchRow)
-		if errors.Is(err, store.ErrNotFound) {
-			before, err = nil, nil
+		if err := tx.Put(KindQuorumWatch, quorumWatchRow, &quorumWatch{Levels: now}); err != nil {
+			return err
 		}
-		if err != nil {
-			return nil, err
-		}
-		worse, better := compareLevels(before, now, h.Matters())
-		if len(worse)+len(better) == 0 {
-			return nil, nil
-		}
-		entry := e.quorumEntry(worse, better)
-		return func(tx *store.Tx) error {
-			if err := tx.Put(KindQuorumWatch, quorumWatchRow, &quorumWatch{Levels: now}); err != nil {
-				return err
-			}
-			return tx.Append(entry)
-		}, nil
+		return tx.Append(entry)
 	})
+	if errors.Is(err, errWatched) {
+		return nil
+	}
 	return err
 }
 

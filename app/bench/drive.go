@@ -62,12 +62,12 @@ func selfSigned() (tls.Certificate, error) {
 }
 
 // spawn starts this program in another role and reads where it serves.
-func spawn(ctx context.Context, role, dir string) (serving, func() ending, error) {
+func spawn(ctx context.Context, role, dir, profile string) (serving, func() ending, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return serving{}, nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "-role", role, "-dir", dir)
+	cmd := exec.CommandContext(ctx, self, "-role", role, "-dir", dir, "-profile", profile)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -104,7 +104,8 @@ func spawn(ctx context.Context, role, dir string) (serving, func() ending, error
 }
 
 // drive runs every scenario in rounds, floor and product in turn, and prints the table.
-func drive(ctx context.Context, dir string, rounds int, d time.Duration) error {
+func drive(ctx context.Context, o options) error {
+	dir, rounds, d := o.dir, o.rounds, o.each
 	if dir == "" {
 		temp, err := os.MkdirTemp("", "conclave-bench-")
 		if err != nil {
@@ -113,12 +114,12 @@ func drive(ctx context.Context, dir string, rounds int, d time.Duration) error {
 		defer os.RemoveAll(temp)
 		dir = temp
 	}
-	low, stopFloor, err := spawn(ctx, "floor", dir)
+	low, stopFloor, err := spawn(ctx, "floor", dir, "")
 	if err != nil {
 		return err
 	}
 	defer stopFloor()
-	high, stopProduct, err := spawn(ctx, "product", dir)
+	high, stopProduct, err := spawn(ctx, "product", dir, o.profile)
 	if err != nil {
 		return err
 	}
@@ -136,6 +137,9 @@ func drive(ctx context.Context, dir string, rounds int, d time.Duration) error {
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|")
 	before, calls := diskUse(dir), 0.0
 	for _, s := range scenarios {
+		if !strings.Contains(s.name, o.only) {
+			continue
+		}
 		if s.items > 0 { // a batch's one entry lists a hundred items: another measure of disk
 			defer fmt.Printf("disk, single calls only: %.0f bytes a call over %.1f million calls\n", float64(diskUse(dir)-before)/calls, calls/1e6)
 		}

@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
 	"time"
 
@@ -44,7 +46,7 @@ type serving struct {
 // product makes an instance in production mode in dir, fills it, and serves it until stdin closes. The
 // service is the real one, started by package boot; only the rows that ceremonies would make one by one are
 // put through the committer in bulk, since a thousand ceremonies are not what is measured.
-func product(ctx context.Context, dir string) error {
+func product(ctx context.Context, dir, profile string) error {
 	signers, err := instance(ctx, dir)
 	if err != nil {
 		return err
@@ -71,6 +73,11 @@ func product(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("making the sample ciphertext: %w", err)
 	}
+	stopProfile, err := startProfile(profile)
+	if err != nil {
+		return err
+	}
+	defer stopProfile()
 	beside := watchControl(ctx, running.Custodian.Store())
 	err = announce(ctx, serving{URL: running.URL, PID: os.Getpid(), ReadyMS: ready.Milliseconds(),
 		Ciphertext: base64.StdEncoding.EncodeToString(sample.Ciphertext)})
@@ -78,6 +85,24 @@ func product(ctx context.Context, dir string) error {
 		return err
 	}
 	return json.NewEncoder(os.Stdout).Encode(ending{ControlP99: beside()})
+}
+
+// startProfile begins a CPU profile, where a file is named, and returns how to end it.
+func startProfile(file string) (stop func(), err error) {
+	if file == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }
 
 // ending is what the product process tells the driver when it has had enough.
