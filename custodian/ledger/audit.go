@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"fmt"
+
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Audit judges a whole log whose entries are given one after the other, as [Verify] judges one that it reads: form,
@@ -48,13 +50,20 @@ func (a *Audit) Add(raw []byte) (*Entry, error) {
 	} else if is {
 		a.found = append(a.found, r)
 	}
-	a.tree.Append(LeafHash(raw))
+	a.AddLeaf(LeafHash(raw))
+	return e, nil
+}
+
+// AddLeaf takes the next entry where only its leaf hash is known. The caller answers for why the entry itself is not
+// there: of it nothing is judged but that the signed root covers the hash. A control entry can not be passed over this
+// way, since the chain of those after it, or the signed head, counts it.
+func (a *Audit) AddLeaf(leaf tlog.Hash) {
+	a.tree.Append(leaf)
 	for _, p := range a.pins {
 		if p.head.Size == a.tree.Size() {
 			p.match = a.tree.Root() == p.head.Root
 		}
 	}
-	return e, nil
 }
 
 // Tree is the tree of the entries so far. Take its full tiles; change nothing else.

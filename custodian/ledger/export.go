@@ -13,7 +13,8 @@ import (
 )
 
 // EntrySource reads encoded entries in order, from ≤ seq < to. raw is valid during fn only; an error
-// of fn ends the reading and is returned.
+// of fn ends the reading and is returned. Where entries among them were deleted the reading ends with a [*DeletedError];
+// those before them may have been read or not.
 type EntrySource interface {
 	ReadEntries(ctx context.Context, from, to uint64, fn func(seq uint64, raw []byte) error) error
 }

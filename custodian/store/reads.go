@@ -66,11 +66,16 @@ func (s *Store) Entries(ctx context.Context, from, to uint64, fn func(e *ledger.
 // ControlEntries walks the control-plane entries with Seq ≥ from up to the present head, decoded, each proven
 // to be in the signed tree.
 func (s *Store) ControlEntries(ctx context.Context, from uint64, fn func(e *ledger.Entry, raw []byte) error) error {
+	return s.ControlEntriesIn(ctx, from, ledger.MaxInteger, fn)
+}
+
+// ControlEntriesIn walks the control-plane entries from ≤ seq < to that are committed, as [Store.ControlEntries] does.
+func (s *Store) ControlEntriesIn(ctx context.Context, from, to uint64, fn func(e *ledger.Entry, raw []byte) error) error {
 	b := s.provenBlock(ctx, fn)
-	size := b.size
-	err := reader{s.db.read}.batches(ctx, from, size, true, func(batch *storedBatch) error {
+	to = min(to, b.size)
+	err := reader{s.db.read}.batches(ctx, from, to, true, func(batch *storedBatch) error {
 		return batch.entries(func(seq uint64, raw []byte) error {
-			if seq < from || seq >= size {
+			if seq < from || seq >= to {
 				return nil
 			}
 			return b.add(seq, raw)
