@@ -102,7 +102,8 @@ func Schema() store.Schema {
 		KindAttestation: store.JSON[oversight.Attestation](false),
 		KindMonitored:   store.JSON[oversight.Monitored](false),
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
-		KindLogDay:      store.JSON[oversight.LogDay](false),
+		// A day that is reviewed is over: it is kept on the store's shelf.
+		KindLogDay:      store.WithArchive(store.JSON[oversight.LogDay](false), oversight.ReviewedDay),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		KindInvitation:  store.JSON[people.Invitation](false),
 		KindActivity:    store.JSON[people.Activity](false),

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -101,20 +102,24 @@ func page[Row, Out any](x *exchange, kind store.Kind, show func(*store.View, *Ro
 	}
 	out := api.Page[Out]{Items: []Out{}}
 	last := ""
-	for row := range view.List(kind) {
+	err = view.Walk(x.ctx(), kind, after, nil, func(row store.Row) error {
 		value, ok := row.Value.(*Row)
-		if !ok || (after != "" && row.ID <= after) {
-			continue
+		if !ok {
+			return nil
 		}
 		item, ok := show(view, value)
 		if !ok {
-			continue
+			return nil
 		}
 		if len(out.Items) == limit {
 			out.Next = cursorFor(last)
-			break
+			return errPageFull
 		}
 		out.Items, last = append(out.Items, item), row.ID
+		return nil
+	})
+	if err != nil && !errors.Is(err, errPageFull) {
+		return err
 	}
 	return x.json(http.StatusOK, out)
 }

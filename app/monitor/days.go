@@ -93,14 +93,16 @@ const oldStart = 7 * day
 // nextDay is the day after the last that is summed up. Where none is, it is the ledger's first, or yesterday where the
 // ledger is older.
 func (d *Days) nextDay(ctx context.Context, src reports.Source) (time.Time, error) {
-	var last time.Time
-	for _, known := range store.All[oversight.LogDay](d.store.View(), custodian.KindLogDay) {
-		if at := known.Start(); at.After(last) {
-			last = at
-		}
+	view, newest := d.store.View(), "" // the names of days sort by time
+	for row := range view.List(custodian.KindLogDay) {
+		newest = max(newest, row.ID)
 	}
-	if !last.IsZero() {
-		return last.Add(day), nil
+	for id := range view.Marks(custodian.KindLogDay) {
+		newest = max(newest, id)
+	}
+	if newest != "" {
+		last, err := time.Parse(time.DateOnly, newest)
+		return last.Add(day), err
 	}
 	first, _, err := src.Entry(ctx, 0)
 	if err != nil {

@@ -274,6 +274,27 @@ func TestDaysAreSummedUpWholeAndOnce(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, empty.From, empty.To)
 	require.True(t, empty.Late(empty.Start().Add(49*time.Hour)))
+
+	// What is reviewed leaves memory, and still counts: the days go on behind it.
+	reviewed := *empty
+	reviewed.Reviewed = &oversight.LogReview{By: "eve", At: w.Clock.Now(), Outcome: oversight.Confirmed, Note: "gone over"}
+	w.Put(t, custodian.KindLogDay, reviewed.Day, &reviewed)
+	for row := range w.Store.View().List(custodian.KindLogDay) {
+		require.Equal(t, first, row.ID, "in memory")
+	}
+	archived, _, err := store.Get[oversight.LogDay](w.Store.View(), custodian.KindLogDay, reviewed.Day)
+	require.NoError(t, err)
+	require.Equal(t, "eve", archived.Reviewed.By)
+	w.Clock.Advance(24 * time.Hour)
+	w.use(t, custodiantest.KeyID, 1)
+	require.NoError(t, days("node-1").Run(t.Context()))
+	require.Equal(t, 3, made())
+	var rows []string
+	require.NoError(t, w.Store.View().Walk(t.Context(), custodian.KindLogDay, "", nil, func(r store.Row) error {
+		rows = append(rows, r.ID)
+		return nil
+	}))
+	require.Equal(t, []string{first, reviewed.Day, empty.Start().Add(24 * time.Hour).Format(time.DateOnly)}, rows)
 }
 
 // Replicas that judge at once, because the lease went from one to the other meanwhile, record one run.

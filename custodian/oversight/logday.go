@@ -63,3 +63,11 @@ func (d *LogDay) Late(now time.Time) bool {
 	}
 	return now.After(d.DueAt())
 }
+
+// DayReview is as much of a day as says whether it is reviewed.
+type DayReview struct {
+	Reviewed *struct{} `json:"reviewed"`
+}
+
+// ReviewedDay says of a stored day whether anything is still to happen to it; its mark is nothing.
+func ReviewedDay(d *DayReview) (mark uint64, reviewed bool) { return 0, d.Reviewed != nil }
