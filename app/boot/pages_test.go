@@ -15,7 +15,6 @@ import (
 	"conclave/app/boot"
 	"conclave/app/cli"
 	"conclave/app/demo"
-	"conclave/app/witness"
 	"conclave/ceremony/operation"
 )
 
@@ -72,7 +71,7 @@ func commandLines(page string) []string {
 }
 
 func TestPagesNameCommandsThatExist(t *testing.T) {
-	program := cli.Root(append(boot.Commands("test"), demo.Command(), witness.Command(), cli.RestoreCommand(boot.Restore), cli.NodeCommand(boot.NodeFiles()))...)
+	program := cli.Root(append(boot.Commands("test"), demo.Command(), cli.WitnessCommand(), cli.RestoreCommand(boot.Restore), cli.NodeCommand(boot.NodeFiles()))...)
 	checked := 0
 	for path, text := range pages(t) {
 		for _, line := range commandLines(text) {

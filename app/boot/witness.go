@@ -168,7 +168,15 @@ func (s *service) submit(ctx context.Context, c *witness.Client, note []byte, si
 		s.watchers.retry(key, s.clock.Elapsed())
 		return err
 	}
+	s.watchers.settled(key)
 	return s.store.SaveCosigned(ctx, size, key, signed)
+}
+
+// settled notes that a witness cosigns again, so that what it refuses next is recorded anew.
+func (w *watchers) settled(key string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.accused, key)
 }
 
 // recordAccusation makes a witness's refusal an entry, once as long as it says the same of the same process.
@@ -186,7 +194,8 @@ func (s *service) recordAccusation(ctx context.Context, name, key string, reason
 	if again {
 		return nil
 	}
-	s.log.Error("a witness says that this ledger is not the one it saw", "witness", name, "reason", reason)
+	s.log.Error("a witness says that this ledger is not the one it saw", "witness", name, "reason", reason,
+		"what_to_do", "after a restore the witness's operator judges that: conclave witness accept-recovery; otherwise see The ledger itself was edited in docs/operations.md")
 	_, err := s.store.Control(ctx, func(tx *store.Tx) error {
 		return tx.Append(ledger.Entry{Type: "witness.refused", Actor: identity.Principal{Kind: identity.Node, ID: s.cfg.Node.ID},
 			Target: ledger.Target{Type: "witness", ID: ledger.CleanText(name)}, Outcome: ledger.Failed, Reason: code, Policy: s.door.Mark(),

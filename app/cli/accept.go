@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -83,10 +81,9 @@ func (s *session) recoveryDocument(path string) ([]byte, error) {
 }
 
 func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
-	value, err := custodian.Schema()[custodian.KindRecovery].Decode(document)
-	doc, ok := value.(*backup.Recovery)
-	if err != nil || !ok {
-		return fmt.Errorf("reading recovery: %w", err)
+	doc, err := openRecovery(document)
+	if err != nil {
+		return err
 	}
 	source, closeSource, err := s.source(dir)
 	if err != nil {
@@ -98,7 +95,12 @@ func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
 		return err
 	}
 	s.say("Verifying the whole ledger and the recovery's signatures.")
-	judged, err := s.judgeRecovery(doc, document, pinned{source, checkpoint})
+	in, err := s.verifyInput()
+	if err != nil {
+		return err
+	}
+	in.Source = pinned{source, checkpoint}
+	judged, err := recovery.JudgeLedger(s.ctx, in, doc, document)
 	if err != nil {
 		return err
 	}
@@ -108,11 +110,20 @@ func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
 	if err := s.confirm(yes, "Accept this recovery, and refuse the ledger that was left behind?"); err != nil {
 		return err
 	}
-	if err := client.AcceptRecovery(s.trust, s.settings[setStateDir], *judged.recovery, checkpoint); err != nil {
+	if err := client.AcceptRecovery(s.trust, s.settings[setStateDir], *judged.Recovery, checkpoint); err != nil {
 		return err
 	}
 	s.say("Accepted. What was lost is not missed here any more; whoever still shows it is refused.")
 	return nil
+}
+
+func openRecovery(document []byte) (*backup.Recovery, error) {
+	value, err := custodian.Schema()[custodian.KindRecovery].Decode(document)
+	doc, ok := value.(*backup.Recovery)
+	if err != nil || !ok {
+		return nil, fmt.Errorf("reading recovery: %w", err)
+	}
+	return doc, nil
 }
 
 // source is the recovered ledger: an exported copy, or the service's.
@@ -141,60 +152,11 @@ func (p pinned) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	return p.LogSource.ReadFile(ctx, path)
 }
 
-// judgement is a recovery that was found good.
-type judgement struct {
-	opened   *recovery.Opened
-	quorum   recovery.Quorum
-	recovery *ledger.Recovery
-	report   *ledger.VerifyReport
-}
-
-// judgeRecovery verifies the ledger, that the recovery stands in it and explains what this client has seen, and that a
-// quorum of the people known before it signed exactly that.
-func (s *session) judgeRecovery(doc *backup.Recovery, document []byte, source ledger.LogSource) (*judgement, error) {
-	in, err := s.verifyInput()
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(document)
-	in.Source = source
-	in.Accepted = append(in.Accepted, ledger.Recovery{Seq: doc.Size, ID: doc.ID, Document: hex.EncodeToString(sum[:])})
-	rows := map[string][32]byte{}
-	in.Observe = func(e *ledger.Entry) error {
-		for _, r := range e.Rows {
-			if e.Seq < doc.Size && (r.Kind == string(custodian.KindPerson) || r.Kind == string(custodian.KindShare)) {
-				rows[r.Kind+"\x00"+r.ID] = r.Hash
-			}
-		}
-		return nil
-	}
-	out := &judgement{}
-	if out.report, err = ledger.Verify(s.ctx, in); err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(out.report.Recoveries, func(r *ledger.Recovery) bool { return r.Seq == doc.Size && r.ID == doc.ID && r.Bound(document) })
-	if i < 0 {
-		return nil, fmt.Errorf("the ledger tells of no recovery %s with this document", doc.ID)
-	}
-	out.recovery = out.report.Recoveries[i]
-	out.opened, out.quorum, err = recovery.VerifyDocument(doc, s.trust, func(kind, id string, body []byte) bool {
-		hash, known := rows[kind+"\x00"+id]
-		return known && hash == sha256.Sum256(body)
-	})
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Equal(out.opened.Known, out.recovery.Lost) {
-		return nil, errors.New("the ledger names other lost checkpoints than people approved")
-	}
-	return out, nil
-}
-
-func (s *session) showRecovery(doc *backup.Recovery, j *judgement) error {
-	return s.show(j.recovery, func(w io.Writer) {
-		facts(w, "recovery", j.recovery.ID, "at", when(doc.At), "what happened", j.opened.Summary(), "backup made", when(j.opened.Backup.CreatedAt),
-			"approved by", strings.Join(j.quorum.People, ", "), "witnessed by", strings.Join(j.quorum.Witnesses, ", "), "ledger now", number(j.report.Size)+" entries",
-			"your checkpoints that were lost", fmt.Sprint(j.report.Lost))
+func (s *session) showRecovery(doc *backup.Recovery, j *recovery.Judgement) error {
+	return s.show(j.Recovery, func(w io.Writer) {
+		facts(w, "recovery", j.Recovery.ID, "at", when(doc.At), "what happened", j.Opened.Summary(), "backup made", when(j.Opened.Backup.CreatedAt),
+			"approved by", strings.Join(j.Quorum.People, ", "), "witnessed by", strings.Join(j.Quorum.Witnesses, ", "), "ledger now", number(j.Report.Size)+" entries",
+			"your checkpoints that were lost", fmt.Sprint(j.Report.Lost))
 		for _, line := range doc.Restrictions {
 			fmt.Fprintf(w, "Held again: %s\n", clean(line))
 		}

@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -38,7 +40,7 @@ type Server struct {
 	trust   *ledger.TrustFile
 	logKeys []note.Verifier
 	witness *ledger.Witness
-	high    *ledger.HighWater
+	state   *State
 	dir     string
 	clock   clock.Clock
 	log     *slog.Logger
@@ -51,25 +53,48 @@ func New(trust *ledger.TrustFile, witness *ledger.Witness, dir string, clk clock
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{trust: trust, logKeys: keys, witness: witness, dir: dir, clock: clk, log: log,
-		high: ledger.NewHighWater(filepath.Join(dir, "checkpoint"), trust.Origin, keys...)}
+	state, err := OpenState(trust, dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{trust: trust, logKeys: keys, witness: witness, state: state, dir: dir, clock: clk, log: log}
+	accepted, err := state.Accepted()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range accepted {
+		s.log.Warn("goes on with a ledger that was recovered, as accepted here", "recovery", a.Recovery.ID, "at_entry", a.Recovery.Seq, "accepted_at", a.At)
+	}
 	if trust.Least == "" {
 		return s, nil
 	}
 	// What the trust file pins was seen, so nothing below it or beside it is ever signed.
-	if _, seen, err := s.high.Highest(); err != nil || seen {
+	if _, seen, err := state.Highest(); err != nil || seen {
 		return s, err
 	}
-	_, err = s.high.Advance(context.Background(), []byte(trust.Least), nil)
+	_, err = state.high.Advance(context.Background(), []byte(trust.Least), nil)
 	return s, err
 }
 
-// Handler serves POST /add-checkpoint, and GET / with the witness's verifier key.
+// Handler serves POST /add-checkpoint, GET / with the witness's verifier key, and GET /recoveries with those that were
+// accepted here: whoever relies on the witness sees where it went on with a ledger that does not continue the one before.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+addCheckpoint, s.add)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, s.witness.Key) })
+	mux.HandleFunc("GET /recoveries", s.recoveries)
 	return mux
+}
+
+func (s *Server) recoveries(w http.ResponseWriter, _ *http.Request) {
+	accepted, err := s.state.Accepted()
+	if err != nil {
+		s.log.Error("accepted recoveries cannot be told", "error", err)
+		http.Error(w, "the witness cannot read what it accepted", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.MarshalWrite(w, accepted, jsontext.WithIndent("  ")) // a reader that went away is no matter
 }
 
 // refusal is an answer other than a cosignature.
@@ -132,24 +157,29 @@ func (s *Server) submitted(r *http.Request) ([]byte, error) {
 
 // judge holds a checkpoint, signed by the log, to what was seen before, remembers it, and signs it.
 func (s *Server) judge(ctx context.Context, old uint64, proof tlog.TreeProof, checkpoint []byte, head ledger.Head) ([]byte, error) {
-	seen, have, err := s.high.Highest()
+	seen, have, err := s.state.Highest()
 	if err != nil {
 		return nil, err
 	}
 	if head.Size < seen.Size { // an older checkpoint is no lie by itself; the log learns what was seen, and must explain
-		s.log.Warn("a checkpoint older than one seen before was submitted", "entries", head.Size, "seen_before", seen.Size)
+		s.log.Warn("a checkpoint older than one seen before was submitted: the ledger was set back, or restored", "entries", head.Size, "seen_before", seen.Size, "what_to_do", advice)
 	}
 	if !have && old != 0 || have && old != seen.Size {
 		return nil, &refusal{status: http.StatusConflict, words: "another size was seen last", size: &seen.Size}
 	}
-	_, err = s.high.Advance(ctx, checkpoint, func(context.Context, uint64, uint64) (tlog.TreeProof, error) { return proof, nil })
+	_, err = s.state.high.Advance(ctx, checkpoint, func(context.Context, uint64, uint64) (tlog.TreeProof, error) { return proof, nil })
+	if err != nil { // a recovery accepted in between is no contradiction: the log asks again
+		if now, _, unread := s.state.Highest(); unread == nil && now != seen {
+			return nil, &refusal{status: http.StatusConflict, words: "another size was seen last", size: &now.Size}
+		}
+	}
 	switch {
 	case errors.Is(err, ledger.ErrFork) && head.Size == seen.Size:
 		s.accuse(checkpoint, head, seen)
 		return nil, &refusal{status: http.StatusConflict, words: "another root was seen at this size", size: &seen.Size}
 	case errors.Is(err, ledger.ErrFork), errors.Is(err, ledger.ErrRollback):
 		s.accuse(checkpoint, head, seen)
-		return nil, refuse(http.StatusUnprocessableEntity, "the checkpoint is not shown to continue the one of %d entries", seen.Size)
+		return nil, refuse(http.StatusUnprocessableEntity, "the checkpoint is not shown to continue the one of %d entries; %s", seen.Size, advice)
 	case err != nil:
 		return nil, err
 	}
@@ -159,12 +189,15 @@ func (s *Server) judge(ctx context.Context, old uint64, proof tlog.TreeProof, ch
 	return s.witness.Cosign(checkpoint, s.clock.Now())
 }
 
+// advice is what the operator of a witness does about a log that does not continue what was seen.
+const advice = "if the instance was restored from a backup, the witness's operator judges that with: conclave witness accept-recovery"
+
 // accuse keeps a checkpoint that the log signed against itself: two signed checkpoints that contradict each other are
 // proof of what it did.
 func (s *Server) accuse(checkpoint []byte, head, seen ledger.Head) {
 	name := filepath.Join(s.dir, fmt.Sprintf("refused-%d", head.Size))
 	err := ledger.WriteFileAtomic(name, checkpoint, 0o600)
-	s.log.Error("the log signed a checkpoint that contradicts one seen before, or comes with no proof that it does not", "entries", head.Size, "seen_before", seen.Size, "kept_in", name, "error", err)
+	s.log.Error("the log signed a checkpoint that contradicts one seen before, or comes with no proof that it does not", "entries", head.Size, "seen_before", seen.Size, "kept_in", name, "error", err, "what_to_do", advice)
 }
 
 // parseRequest reads the body of add-checkpoint.

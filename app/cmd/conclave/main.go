@@ -10,7 +10,6 @@ import (
 	"conclave/app/boot"
 	"conclave/app/cli"
 	"conclave/app/demo"
-	"conclave/app/witness"
 )
 
 func main() { os.Exit(run()) }
@@ -20,6 +19,6 @@ func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	root := cli.Root(append(boot.Commands(cli.Version()), demo.Command(), witness.Command(), cli.RestoreCommand(boot.Restore), cli.NodeCommand(boot.NodeFiles()))...)
+	root := cli.Root(append(boot.Commands(cli.Version()), demo.Command(), cli.WitnessCommand(), cli.RestoreCommand(boot.Restore), cli.NodeCommand(boot.NodeFiles()))...)
 	return cli.Run(ctx, root, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/api"
+	"conclave/app/witness"
 	"conclave/custodian/backup"
+	"conclave/custodian/clock"
 	"conclave/custodian/ledger"
 )
 
@@ -121,6 +126,8 @@ func TestInvariant09_RestoreElsewhereAfterTotalLoss(t *testing.T) {
 	o.n.kill()
 	require.NoError(t, os.RemoveAll(o.n.dir))
 	known := filepath.Join(watcher.dir, "state", o.n.trust.Instance+".checkpoint")
+	lost, err := os.ReadFile(known)
+	require.NoError(t, err)
 	session, target := o.path("session"), filepath.Join(t.TempDir(), "data")
 	pass := shared.person("eve").passFile
 	r := o.offline(trust, "restore", "begin", session, "--backup", first.File, "--journal", o.copies, "--known", known, "--data-dir", target, "--passphrase-file", pass)
@@ -166,12 +173,72 @@ func TestInvariant09_RestoreElsewhereAfterTotalLoss(t *testing.T) {
 	require.Contains(t, again.as("ada").done("key", "versions", cards), "suspended")
 	require.Contains(t, again.as("cleo").fails(1, "", "ceremony", "show", open.ID).err, "not", "what was proposed after the backup is unknown")
 	exported(t, n)
+	o.witnessGoesOn(n, trust, lost, target)
 
 	// The restored instance restarts, and its backups go on.
 	require.NoError(t, n.stop())
 	n = serve(t, target)
 	watcher.n = n
 	require.Contains(t, watcher.as("ada").done("ledger", "checkpoint"), "conclave/")
+}
+
+// witnessGoesOn: a witness that saw more than the backup refuses the recovered ledger until its operator has judged the
+// recovery; then it goes on under the same key, shows both heads, and refuses the ledger that was left behind.
+func (o *vaulted) witnessGoesOn(n *node, trust string, lost []byte, target string) {
+	t := o.t
+	t.Helper()
+	seen, copied, recovered := o.path("witness"), o.path("copy"), filepath.Join(target, "recovery.json")
+	require.NoError(t, os.MkdirAll(seen, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(seen, "checkpoint"), lost, 0o600))
+	key, err := ledger.GenerateWitness(o.path("witness.key"), "witness.example/audit")
+	require.NoError(t, err)
+	pinned, err := ledger.LoadTrustFile(trust)
+	require.NoError(t, err)
+	server, err := witness.New(pinned, key, seen, clock.NewSystem(), slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
+	web := httptest.NewServer(server.Handler())
+	defer web.Close()
+	a, err := n.as("ada")
+	require.NoError(t, err)
+	submit := func() error {
+		head, note, err := a.api.CheckLedger(t.Context(), n.trust, o.path("fresh"))
+		require.NoError(t, err)
+		_, err = witness.NewClient(key.Key, web.URL, nil).Submit(t.Context(), note, head.Size, 0, a.api.ConsistencyProof)
+		return err
+	}
+	refused := submit()
+	require.Error(t, refused)
+	require.True(t, errors.Is(refused, witness.ErrAhead) || errors.Is(refused, witness.ErrRefused), refused)
+
+	(&terminal{t: t, n: n, dir: o.path("exporter")}).as("ada").done("ledger", "export", copied)
+	accept := []string{"witness", "accept-recovery", "--state-dir", seen, "--dir", copied, "--recovery", recovered}
+	r := o.offline(trust, accept...)
+	require.Equal(t, 2, r.code, "nobody is there to say yes: %s", r.err)
+	require.Contains(t, r.out, "ada, ben", "shown before asking")
+	require.Error(t, submit(), "shown is not accepted")
+	r = o.offline(trust, append(accept, "--yes")...)
+	require.Zero(t, r.code, r.err)
+	r = o.offline(trust, append(accept, "--yes")...)
+	require.Equal(t, 1, r.code)
+	require.Contains(t, r.err, "nothing that the recovery lost")
+	require.NoError(t, submit(), "the same witness goes on, without a restart")
+
+	res, err := web.Client().Get(web.URL + "/recoveries")
+	require.NoError(t, err)
+	defer res.Body.Close()
+	var accepted []witness.Acceptance
+	require.NoError(t, json.NewDecoder(res.Body).Decode(&accepted))
+	require.Len(t, accepted, 1)
+	require.Equal(t, string(lost), accepted[0].Left)
+	taken, err := os.ReadFile(filepath.Join(copied, ledger.CheckpointFile))
+	require.NoError(t, err)
+	require.Equal(t, string(taken), accepted[0].Taken)
+	verifiers, err := pinned.Verifiers()
+	require.NoError(t, err)
+	left, err := ledger.OpenHead(lost, pinned.Origin, verifiers...)
+	require.NoError(t, err)
+	_, err = witness.NewClient(key.Key, web.URL, nil).Submit(t.Context(), lost, left.Size, 0, a.api.ConsistencyProof)
+	require.Error(t, err, "the ledger that was left behind is refused")
 }
 
 func TestRestoreDrillAndRetention(t *testing.T) {
