@@ -52,6 +52,7 @@ func whole(t *testing.T, change ...func(*history)) world {
 
 // both puts the fixture's key in the scope of HIPAA too, and has the monitor run each day.
 func both(h *history) {
+	h.Events = append(h.Events, fixture.Event{At: fixture.Days(3), Type: "ceremony.approve", Actor: fixture.Human("ada"), Target: ledger.Target{Type: "ceremony", ID: "cer-x"}, Outcome: ledger.Deny})
 	h.Keys[0].Frameworks = []string{"hipaa"}
 	for at := fixture.Days(1); at.Before(fixture.Now()); at = at.AddDate(0, 0, 1) {
 		h.Events = append(h.Events, fixture.Event{At: at, Type: "monitor.run", Target: ledger.Target{Type: "monitor", ID: "daily"}, Outcome: ledger.Done})
@@ -114,7 +115,7 @@ func faults() map[string]struct{ control, good, why, empty string } {
 	const sat, hum, non, nap = "satisfied", "needs a human", "no evidence", "not applicable"
 	return map[string]struct{ control, good, why, empty string }{
 		"separation":          {n53 + "AC-5", sat, "is both auditor and security-officer", "no people"},
-		"grants":              {pci + "7.2.2", sat, "its application is suspended", "no people"},
+		"grants":              {pci + "7.2.2", hum, "its application is suspended", "no people"},
 		"approved-access":     {pci + "7.2.3", sat, "no ceremony on record", "no people"},
 		"access-review":       {pci + "7.2.4", sat, "none within the last 183 days", "no people"},
 		"applications":        {pci + "7.2.5", sat, "its owner is left", "no people"},
@@ -126,7 +127,8 @@ func faults() map[string]struct{ control, good, why, empty string } {
 		"no-passwords":        {pci + "8.3.4", nap, `algorithm "password"`, "no people"},
 		"credentials":         {pci + "8.4.1", hum, `algorithm "password"`, "no people"},
 		"application-secrets": {pci + "8.6.1-8.6.3", hum, "longer than a year", "no people"},
-		"recorded":            {pci + "10.2.1", sat, "an integrity violation was recorded", "no entries"},
+		"recorded":            {pci + "10.2.1.7", sat, "an integrity violation was recorded", "no entries"},
+		"refusals":            {pci + "10.2.1.4", sat, "an integrity violation was recorded", "no entries"},
 		"record-fields":       {pci + "10.2.2", sat, "", "no entries"},
 		"readers":             {pci + "10.3.1", non, "nobody in the register", "no people"},
 		"log-integrity":       {pci + "10.3.2", sat, "an integrity violation was recorded", "no entries"},
@@ -135,7 +137,7 @@ func faults() map[string]struct{ control, good, why, empty string } {
 		"findings":            {pci + "10.4.3", non, "open past its date", "no people"},
 		"retention":           {pci + "10.5.1", sat, "", "nothing"},
 		"clock":               {n53 + "AU-8", sat, "no ceremony stands behind it", "no entries"},
-		"failures":            {pci + "10.7.2", sat, "not settled", "no entries"},
+		"failures":            {pci + "10.7.2", hum, "not settled", "no entries"},
 		"monitored":           {pci + "10.4.1.1", sat, "the record was not gone over", "no entries"},
 		"sign-in-failures":    {hipaa + "164.308(a)(5)(ii)(C)", sat, "", "no entries"},
 		"restore-tests":       {n53 + "CP-9(1)", sat, "no backup was opened within the last year", "no people"},
@@ -228,6 +230,7 @@ func TestEachDayOfTheLogIsJudged(t *testing.T) {
 	}{
 		"each in time":   {func(*history) {}, control.Satisfied, ""},
 		"one unreviewed": {func(h *history) { h.LogDays[4].Reviewed = nil }, control.Violated, "nobody reviewed it in time"},
+		"not due yet":    {func(h *history) { h.LogDays[len(h.LogDays)-1].Reviewed = nil }, control.Satisfied, "its time has not run out"},
 		"one late":       {func(h *history) { h.LogDays[4].Reviewed.At = h.LogDays[4].Reviewed.At.AddDate(0, 0, 3) }, control.Violated, "reviewed late"},
 		"by a stranger":  {func(h *history) { h.LogDays[4].Reviewed.By = "nobody" }, control.Violated, "not in the register"},
 		"one missing":    {func(h *history) { h.LogDays = append(h.LogDays[:4:4], h.LogDays[5:]...) }, control.Violated, "neither summed up nor reviewed"},

@@ -3,9 +3,11 @@ package control_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"conclave/custodian/ledger"
 	"conclave/reports/control"
 	"conclave/reports/control/judge"
 )
@@ -121,6 +123,32 @@ func TestConcludeNeverPassesOnNothing(t *testing.T) {
 	} {
 		require.Equal(t, c.want, control.Conclude(c.finding).Verdict)
 	}
+}
+
+// What holds of rows that are all good is not said where some of them are for a person to judge.
+func TestSummaryOfOpenRowsClaimsNothing(t *testing.T) {
+	t.Parallel()
+	doubtful := control.NewTable("t")
+	doubtful.Add(control.OK, nil, control.Proof{}, "x")
+	doubtful.Add(control.Attention, nil, control.Proof{}, "x")
+	f := control.Finding{Tables: []*control.Table{doubtful}, Good: "All was reviewed.", Doubt: "When will it be?"}
+	require.Equal(t, "Nothing that was looked at breaks the rule. Of 2 rows, 1 is for a person to judge: marked attention below.", control.Conclude(f).Summary)
+	f.Open = "It was not reviewed yet."
+	require.Equal(t, f.Open, control.Conclude(f).Summary)
+	f.Open, f.Holds = "", true
+	require.Equal(t, f.Good, control.Conclude(f).Summary)
+}
+
+// Refusals are counted whatever was tried, and time that goes back is seen.
+func TestRefusalsAndTheOrderOfTime(t *testing.T) {
+	t.Parallel()
+	ev := control.NewEvents(nil)
+	at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for i, outcome := range []ledger.Outcome{ledger.Deny, ledger.Done, ledger.Deny} {
+		ev.Observe(&ledger.Entry{Type: "ceremony.approve", Seq: uint64(7 + i), At: at.Add(time.Duration(i%2) * time.Minute), Outcome: outcome})
+	}
+	require.Equal(t, map[string]*control.Lack{"ceremony.approve": {Count: 2, Seqs: []uint64{7, 9}}}, ev.Refused())
+	require.Equal(t, control.Lack{Count: 1, Seqs: []uint64{9}}, ev.Backwards())
 }
 
 func TestTablesAreBounded(t *testing.T) {

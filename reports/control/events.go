@@ -71,6 +71,11 @@ type Events struct {
 	tallies map[string]map[Doer]*Tally
 	lacking map[string]*Lack
 	rolled  int
+	refused map[string]*Lack
+	// backwards are entries that are older than one before them, among those read in the order of the ledger.
+	backwards Lack
+	lastSeq   uint64
+	lastAt    time.Time
 }
 
 type limit struct {
@@ -82,7 +87,7 @@ type limit struct {
 func NewEvents(versions []Record[key.Version]) *Events {
 	ev := &Events{
 		byType: map[string][]Event{}, dropped: map[string]int{}, counts: map[string]int{},
-		uses: map[string]*Use{}, limits: map[string]limit{}, tallies: map[string]map[Doer]*Tally{}, lacking: map[string]*Lack{},
+		uses: map[string]*Use{}, limits: map[string]limit{}, tallies: map[string]map[Doer]*Tally{}, lacking: map[string]*Lack{}, refused: map[string]*Lack{},
 	}
 	for _, v := range versions {
 		ev.limits[key.VersionID(v.Value.Key, v.Value.Version)] = limit{end: v.Value.OUPEnd, inactive: append(beforeActive(v.Value), Inactive(v.Value)...)}
@@ -112,6 +117,10 @@ func (ev *Events) Observe(e *ledger.Entry) {
 	ev.counts[e.Type]++
 	ev.fields(e)
 	ev.tally(e)
+	ev.order(e)
+	if e.Outcome == ledger.Deny {
+		ev.refuse(e)
+	}
 	switch {
 	case strings.HasPrefix(e.Type, usePrefix):
 		ev.use(e)

@@ -108,7 +108,7 @@ func (ev *Events) Doers(kind string) map[Doer]*Tally { return ev.tallies[kind] }
 // Uses asks Doers for the uses of keys, one line an actor and key.
 const Uses = usePrefix
 
-// Lack counts entries that miss one of the fields that PCI DSS 4.0.1, 10.2.2 and AU-3 ask for.
+// Lack counts entries of one kind, as those that miss one of the fields that PCI DSS 4.0.1, 10.2.2 and AU-3 ask for.
 type Lack struct {
 	Count int
 	Seqs  []uint64 // the first few
@@ -137,6 +137,37 @@ func (ev *Events) lack(field string, missing bool, seq uint64) {
 		l = &Lack{}
 		ev.lacking[field] = l
 	}
+	l.add(seq)
+}
+
+// refuse counts an entry that records a refusal.
+func (ev *Events) refuse(e *ledger.Entry) {
+	l := ev.refused[e.Type]
+	if l == nil {
+		l = &Lack{}
+		ev.refused[strings.Clone(e.Type)] = l
+	}
+	l.add(e.Seq)
+}
+
+// Refused is how many entries of the period record a refusal, by type: of those that were read one by one. A batch of
+// uses is refused whole or not at all here; its single items are counted by [Events.Doers].
+func (ev *Events) Refused() map[string]*Lack { return ev.refused }
+
+// order looks whether an entry is older than the one before it. Days that are read out of order are not compared.
+func (ev *Events) order(e *ledger.Entry) {
+	if e.Seq > ev.lastSeq && e.At.Before(ev.lastAt) {
+		ev.backwards.add(e.Seq)
+	}
+	if e.Seq >= ev.lastSeq {
+		ev.lastSeq, ev.lastAt = e.Seq, e.At
+	}
+}
+
+// Backwards are the entries of the period that are older than one before them.
+func (ev *Events) Backwards() Lack { return ev.backwards }
+
+func (l *Lack) add(seq uint64) {
 	if l.Count++; len(l.Seqs) < keptMisuses {
 		l.Seqs = append(l.Seqs, seq)
 	}

@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -152,6 +153,8 @@ func (f Faults) String() string {
 type Finding struct {
 	Tables   []*Table
 	Good     string // summary when nothing is wrong
+	Open     string // summary when nothing is wrong, and rows are for a person to judge; "" says how many
+	Holds    bool   // Good is true whatever a person decides about such rows, and is the summary then as well
 	Bad      string // summary when rows are violating
 	Empty    string // summary when there are no rows
 	Question string // asked always
@@ -194,10 +197,23 @@ func Conclude(f Finding) Result {
 		r.Verdict, r.Summary = NoEvidence, f.Empty
 	case r.Question != "" || attention > 0:
 		r.Verdict, r.Summary = NeedsHuman, f.Good
+		if attention > 0 && !f.Holds {
+			r.Summary = cmp.Or(f.Open, undecided(attention, judged))
+		}
 	default:
 		r.Verdict, r.Summary = Satisfied, f.Good
 	}
 	return r
+}
+
+// undecided is what is said of rows that nothing is wrong with and that a program does not judge. What holds of rows that
+// are all good is not said of them.
+func undecided(attention, judged int) string {
+	verb := "are"
+	if attention == 1 {
+		verb = "is"
+	}
+	return fmt.Sprintf("Nothing that was looked at breaks the rule. Of %d rows, %d %s for a person to judge: marked attention below.", judged, attention, verb)
 }
 
 // judged counts the rows that decide something.

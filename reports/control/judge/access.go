@@ -79,6 +79,7 @@ func grants(_ context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{t},
 		Good:   fmt.Sprintf("%s in force, each for one application, one key and named operations, with an end.", count(t.Total, "grant")),
 		Bad:    fmt.Sprintf("%s for more than the job needs.", of(t.Violating, t.Total, "grant")),
+		Holds:  true,
 		Empty:  "No grant is in force, so no access is shown.",
 		Doubt:  "Some grants were not used for 90 days. What are they for?",
 	})
@@ -124,11 +125,14 @@ func approvedAccess(_ context.Context, ev *control.Evidence) control.Result {
 			addDecision(ev, t, a.Ref, a.Value.ID, "enrolment", a.Value.Owner, "", a.Value.EnrolledBy, false)
 		}
 	}
+	for _, p := range present(ev) {
+		addDecision(ev, t, p.Ref, p.Value.ID, "person, with roles: "+words(p.Value.Roles), p.Value.ID, "", p.Value.AddedBy, false)
+	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
 		Good:   fmt.Sprintf("%s, each with the ceremony that decided on it; what touches protected keys was approved by at least two others.", count(t.Total, "access right")),
 		Bad:    fmt.Sprintf("%s without a decision by those who may.", of(t.Violating, t.Total, "access right")),
-		Empty:  "No grant or application is in force, so no access is shown.",
+		Empty:  "Nobody is active and no grant is in force, so no access is shown.",
 	})
 }
 
@@ -153,7 +157,7 @@ func addDecision(ev *control.Evidence, t *control.Table, ref control.Ref, id, wh
 	if protected && c.Value.Class != "A" && !ev.Instance.Development() {
 		f.Check(c.Value.Class == "G" && len(c.Value.Approvers) >= leastApprovals, fmt.Sprintf("approved by %d others, %d are demanded", len(c.Value.Approvers), leastApprovals))
 	}
-	t.Add(control.OK, f, proof, id, what, whom, keyID, c.Value.ID, c.Value.Class, c.Value.Requester.ID, list(c.Value.Approvers))
+	t.Add(control.OK, f, proof, id, what, whom, keyID, c.Value.ID, className(c.Value.Class), c.Value.Requester.ID, list(c.Value.Approvers))
 }
 
 // accessReview judges whether somebody went over all access lately, and signed.
@@ -165,6 +169,7 @@ func accessReview(c control.Control) control.Evaluator {
 			Good:   "All access was reviewed within the last six months, and the review is signed.",
 			Bad:    "No signed review of access within the last six months.",
 			Empty:  "There is no access to review.",
+			Open:   "Access has not been reviewed yet, and the review is not late. All access in force is listed below.",
 			Doubt:  "Access has not been reviewed yet, and its time has not run out. Who reviews it, and when?",
 		})
 	}
@@ -274,17 +279,7 @@ func policyInForce(_ context.Context, ev *control.Evidence) control.Result {
 		}
 		t.Add(control.OK, f, proof, p.Value.Digest, control.Int(p.Value.Number), control.Time(p.Value.Since), p.Value.Ceremony, approvers)
 	}
-	refused := table("Requests that were refused in the period", "type", "refused|integer")
-	denied := 0
-	for _, tally := range ev.Events.Doers(control.Uses) {
-		denied += tally.Denied
-	}
-	if denied > 0 {
-		refused.Note(control.Info, "", control.Proof{}, "use of a key", control.Int(denied))
-	}
-	if n := ev.Events.Counts()["policy.deny"]; n > 0 {
-		refused.Note(control.Info, "", control.Proof{}, "operations and reading", control.Int(n))
-	}
+	refused := info(refusedTable(ev))
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t, refused},
 		Good:   "One policy bundle is in force, decided by those who may. Whatever it does not allow is refused, and so is whatever it fails to answer.",

@@ -267,6 +267,7 @@ func safeHarbour(_ context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{t, dataKeys(ev), exportTable(ev)},
 		Good:   "No key that protected the data is compromised, none left its keystore in the clear, and no keystore's secret is exposed.",
 		Bad:    fmt.Sprintf("%s speak against the safe harbour.", of(t.Violating, t.Total, "key version")),
+		Holds:  true,
 		Empty:  "No key protected data in the period.",
 		Question: "Was the data of the incident encrypted under one of these keys the whole time, was it kept apart from the keys, and is every decryption of the window explained? " +
 			"Counsel decides; the guidance (74 FR 19006) names FIPS 140-2, whose certificates are historical now.",

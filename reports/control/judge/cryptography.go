@@ -87,7 +87,7 @@ func macKeys(_ context.Context, ev *control.Evidence) control.Result {
 		Tables:   []*control.Table{t},
 		Good:     fmt.Sprintf("%s for keyed hashes, each of that one use and under every rule of 3.6 and 3.7.", count(t.Total, "key version")),
 		Bad:      fmt.Sprintf("%s not fit for keyed hashes.", of(t.Violating, t.Total, "key version")),
-		Question: "Is PAN stored as a hash anywhere, and is each such hash made with one of the keys above?",
+		Question: "Is PAN stored as a hash anywhere, and is each such hash made with a managed key, such as those listed here?",
 	})
 	if r.Verdict == control.NoEvidence {
 		r.Verdict, r.Summary = control.NeedsHuman, "No key of this instance makes keyed hashes. Whether PAN is hashed elsewhere is not seen here."
@@ -104,6 +104,7 @@ func inventoryReview(c control.Control) control.Evaluator {
 			Good:   "The inventory below is what is in use now, and it was reviewed within the last year.",
 			Bad:    "The cryptographic inventory was not reviewed within the last year, or something in use is too weak.",
 			Empty:  "Nothing is in use.",
+			Open:   "The inventory below is what is in use now. It has not been reviewed yet, and the review is not late.",
 			Doubt:  "The inventory has not been reviewed yet, and its time has not run out. Who reviews it, who watches for news of its algorithms, and which plan says what replaces them?",
 		})
 	}
@@ -204,6 +205,7 @@ func modules(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
 		Good:   fmt.Sprintf("%s keep keys in scope, each in a validated module whose certificate stands.", count(t.Total-countState(t, control.Info), "keystore")),
+		Open:   fmt.Sprintf("Of %s that keep keys in scope, not all are in a validated module whose certificate stands: %d.", count(t.Total-countState(t, control.Info), "keystore"), t.Attention),
 		Bad:    fmt.Sprintf("%s whose validation does not stand.", of(t.Violating, t.Total, "keystore")),
 		Empty:  "No keystore keeps a key in scope.",
 		Doubt:  "Some keystores claim no validation, have one that is historical, or are simulators. Which decision lets them keep these keys, and what replaces them?",
@@ -278,7 +280,7 @@ func destroyed(_ context.Context, ev *control.Evidence) control.Result {
 		return r
 	}
 	copies := ev.Copies()
-	t := table("Destroyed key versions", "key version|id", "destroyed|time", "by|id", "ceremony|id", "witnessed", "what is left")
+	t := table("Destroyed key versions", "key version|id", "destroyed|time", "by|id", "ceremony|id", "decided how", "what is left")
 	for _, s := range versions(ev, true) {
 		if s.state != key.Destroyed {
 			continue
@@ -288,10 +290,10 @@ func destroyed(_ context.Context, ev *control.Evidence) control.Result {
 		proof := control.Proves(s.version.Ref)
 		var f control.Faults
 		f.Check(len(v.Material.Blob) == 0, "its material is still in the row")
-		witnessed := "no"
+		witnessed := "no ceremony"
 		if c := ev.Ceremony(last.Ceremony); c != nil {
 			proof.Rows = append(proof.Rows, c.Ref)
-			witnessed = c.Value.Class
+			witnessed = className(c.Value.Class)
 		}
 		left := copies.Left(&v)
 		state := control.OK

@@ -36,6 +36,7 @@ func Cryptoperiods(_ context.Context, ev *control.Evidence) control.Result {
 		Good: fmt.Sprintf("%s, each with a cryptoperiod. Of %s, none is active or was used for protection past its end.",
 			count(keys.Total, "key"), count(current.Total, "version")),
 		Bad:    fmt.Sprintf("%s without a cryptoperiod; %s past its end.", of(keys.Violating, keys.Total, "key"), of(current.Violating, current.Total, "version")),
+		Holds:  true,
 		Empty:  "None of the " + ev.Scope.Keys() + " existed at the end of the period.",
 		Doubt:  "Some keys have a usage period of more than two years, the most that SP 800-57 Part 1 Table 1 recommends for them. What is the written basis for it?",
 		Unread: ev.Events.UnreadBatches(),

@@ -32,6 +32,7 @@ func Distribution(_ context.Context, ev *control.Evidence) control.Result {
 		Good:   fmt.Sprintf("%s of current epochs, each recorded as sealed to its custodian; no key was exported in the clear.", count(shares.Total, "share")),
 		Bad: fmt.Sprintf("%s not shown to have arrived safely; %s in the clear.",
 			of(shares.Violating, shares.Total, "share"), of(exports.Violating, exports.Total, "export")),
+		Holds:  true,
 		Empty:  "No share and no key was distributed, so nothing is shown.",
 		Doubt:  "Some shares were issued within the last 30 days and are not confirmed yet. Have they reached their custodians?",
 		Unseen: ev.Events.Dropped("key.export"),

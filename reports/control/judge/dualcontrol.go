@@ -31,7 +31,7 @@ func DualControl(_ context.Context, ev *control.Evidence) control.Result {
 		control.Column{Name: "by", Type: control.ID}, control.Column{Name: "completed", Type: control.Instant})
 	for _, c := range ev.Ceremonies {
 		if c.Value.State == "indeterminate" && !c.Value.ProposedAt.After(ev.Now) {
-			single.Note(control.Attention, "its outcome is not known", control.Proves(c.Ref), c.Value.ID, c.Value.Operation, c.Value.Class,
+			single.Note(control.Attention, "its outcome is not known", control.Proves(c.Ref), c.Value.ID, c.Value.Operation, className(c.Value.Class),
 				c.Value.Target.ID, c.Value.Requester.ID, "")
 		}
 		if c.Value.State != "completed" || c.Value.EndedAt == nil || !ev.InPeriod(*c.Value.EndedAt) {
@@ -54,6 +54,7 @@ func DualControl(_ context.Context, ev *control.Evidence) control.Result {
 		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony; %s on keys in scope by one person; %s not as demanded.", of(governed.Violating, governed.Total, "governed operation"),
 			of(attended.Violating, attended.Total, "attended operation"), count(alone.Violating, "key operation"),
 			count(single.Violating, "operation"), count(reviews.Violating, "review")),
+		Holds: true,
 		Empty: "No governed or attended operation was completed in the period, so dual control is not shown at work.",
 		Doubt: "Some operations rest on development mode's lowered floor, or have an outcome that is not known. Who vouches for each of them, what came of it, " +
 			"and why is an instance in development mode, if it is one, shown as evidence?",
@@ -127,7 +128,7 @@ func addAttended(ev *control.Evidence, t *control.Table, c control.Record[contro
 // addSingle lists what one person did by themselves, or what rests on an earlier decision. It decides nothing,
 // unless it releases something of a key for account data: for those, policy demands others.
 func addSingle(ev *control.Evidence, t *control.Table, c control.Record[control.Ceremony]) {
-	class := map[string]string{"P": "protective: restricts at once", "A": "rests on an earlier decision", "D": "direct"}[c.Value.Class]
+	class := className(c.Value.Class)
 	var f control.Faults
 	f.Check(class != "", fmt.Sprintf("class %q is unknown", c.Value.Class))
 	f.Check(c.Value.Class != "D" || !aboutScope(ev, c.Value), "done by one person on one of the "+ev.Scope.Keys())

@@ -31,7 +31,7 @@ func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
 		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear; %s without a decision; %s would not be let stay.",
 			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), count(accepted.Violating, "accepted risk"),
 			of(drifted.Violating, drifted.Total, "place")),
-		Doubt:  "Risks about where these keys live are accepted for a time, or their keystores are no longer what they were. Are the compensating measures in place, and do they suffice?",
+		Doubt:  "Risks about where these keys live are accepted for a time, or their keystores are simulated or no longer what they were. Are the compensating measures in place, and do they suffice?",
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed.",
 		Unseen: ev.Events.Dropped("key.export"),
 	})
@@ -41,7 +41,7 @@ func addForm(ev *control.Evidence, t *control.Table, s scoped) {
 	v := s.version.Value
 	var f control.Faults
 	proof := []control.Ref{s.key.Ref, s.version.Ref}
-	form, strength := "unknown", 0
+	form, strength, pretended := "unknown", 0, false
 	ks := ev.Keystore(v.Keystore)
 	if ks == nil {
 		f = append(f, fmt.Sprintf("keystore %q is not registered", v.Keystore))
@@ -50,10 +50,30 @@ func addForm(ev *control.Evidence, t *control.Table, s scoped) {
 		strength = ks.Value.Capabilities.KeyStrength
 		var more []control.Ref
 		form, more, f = formOf(ev, ks.Value, v)
+		pretended = simulated(ev, ks.Value, v)
 		proof = append(proof, more...)
 		f.Check(strength >= v.StrengthBits, fmt.Sprintf("wrapping strength of %d bits is below the key's %d", strength, v.StrengthBits))
 	}
-	t.Add(control.OK, f, control.Proves(proof...), s.id(), string(s.state), control.Int(v.StrengthBits), v.Keystore, form, control.Int(strength))
+	cells := []string{s.id(), string(s.state), control.Int(v.StrengthBits), v.Keystore, form, control.Int(strength)}
+	if pretended && len(f) == 0 {
+		t.Note(control.Attention, "a simulated device is no secure cryptographic device: in earnest, this row breaks the rule", control.Proves(proof...), cells...)
+		return
+	}
+	t.Add(control.OK, f, control.Proves(proof...), cells...)
+}
+
+// simulated says whether a version lives in a device, or in a group's member, that is only simulated. Outside development
+// mode none is let hold a key.
+func simulated(ev *control.Evidence, ks key.Keystore, v key.Version) bool {
+	if ks.Group == nil {
+		return ks.Simulated
+	}
+	for _, c := range v.Material.Copies {
+		if member := ev.Keystore(c.Member); member != nil && member.Value.Simulated {
+			return true
+		}
+	}
+	return false
 }
 
 // formOf says in what form a version is kept: in a group, by every member that holds it.
@@ -88,6 +108,9 @@ func formOf(ev *control.Evidence, ks key.Keystore, v key.Version) (form string, 
 func formIn(ev *control.Evidence, ks key.Keystore) (form string, set *control.Ref, f control.Faults) {
 	if ks.Capabilities.StoresKeys {
 		form = "inside the keystore's device"
+		if ks.Simulated {
+			form = "inside a simulated device"
+		}
 		f.Check(ks.FIPSLevel > 0, "the keystore claims no validated device")
 		if ks.ShareSet == "" {
 			return form, nil, f

@@ -56,6 +56,7 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 		Good: fmt.Sprintf("%s, each with a named generator and at least %d bits of strength; %d of them in the period.",
 			count(t.Total, "key version"), minStrength, made),
 		Bad:    fmt.Sprintf("%s not shown to be strong.", of(t.Violating, t.Total, "key version")),
+		Holds:  true,
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed, and none was made in the period.",
 		Doubt:  "Some versions were made by a module without a validation claim, or elsewhere and imported. Was an approved generator used (SP 800-90A), and how is that shown?",
 		Unseen: ev.Events.Dropped("key.create", "key.rotate", "key.move", "key.import"),

@@ -98,7 +98,7 @@ func addDecided(ev *control.Evidence, t *control.Table, e control.Event) {
 		f.Check(len(c.Value.Approvers) >= leastApprovals || ev.Instance.Development(), fmt.Sprintf("approved by %d others, %d are demanded", len(c.Value.Approvers), leastApprovals))
 	}
 	f.Check(!slices.Contains(c.Value.Approvers, c.Value.Requester.ID), "who asked approved it")
-	t.Add(control.OK, f, proof, append(cells, c.Value.Class, list(c.Value.Approvers))...)
+	t.Add(control.OK, f, proof, append(cells, className(c.Value.Class), list(c.Value.Approvers))...)
 }
 
 // leavers judges whether nobody who left or was suspended can act, and what they held was taken care of.
@@ -116,10 +116,18 @@ func leavers(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t, kept},
-		Good:   fmt.Sprintf("%s left or suspended; none of them can act, and what they held is being taken care of in time.", count(t.Total, "person")),
+		Good:   leftSummary(t.Total, len(present(ev))),
 		Bad:    fmt.Sprintf("%s who can still act, or whose duties are late.", of(t.Violating, t.Total, "person")),
 		Empty:  "Nobody is in the register.",
 	})
+}
+
+// leftSummary says what the register shows of people who left.
+func leftSummary(left, active int) string {
+	if left == 0 {
+		return fmt.Sprintf("Nobody in the register has left or is suspended: %s. How soon access ends is not shown at work.", count(active, "active person"))
+	}
+	return fmt.Sprintf("%s left or suspended; none of them can act, and what they held is being taken care of in time.", count(left, "person"))
 }
 
 func addLeaver(ev *control.Evidence, t *control.Table, p control.Record[people.Person]) {

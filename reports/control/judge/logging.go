@@ -35,12 +35,48 @@ func recorded(c control.Control) control.Evaluator {
 		signs := damage(ev)
 		return control.Conclude(control.Finding{
 			Tables: []*control.Table{signs, t},
-			Good:   fmt.Sprintf("%s of what is to be logged occurred in the period and is on record; the ledger shows no sign of being edited.", count(t.Total, "type")),
+			Good:   fmt.Sprintf("%s of entry that this control asks for occurred in the period, and each is on record with its entries counted; the ledger shows no sign of being edited.", count(t.Total, "type")),
 			Bad:    "The record shows signs of having been edited.",
 			Empty:  "Nothing of what is to be logged occurred in the period, so logging is not shown at work.",
 			Unseen: ev.Events.Dropped("integrity.violation"),
 		})
 	}
+}
+
+// refusals judges whether refused and failed tries are on record: by the entries that record one.
+func refusals(_ context.Context, ev *control.Evidence) control.Result {
+	t, signs := refusedTable(ev), damage(ev)
+	if n := ev.Events.Counts()["auth.failure"]; n > 0 {
+		t.Note(control.OK, "", control.Proof{Ledger: examples(ev, "auth.failure")}, "failed sign-ins: auth.failure", control.Int(n))
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{signs, t},
+		Good:   "Refused and failed tries of the period are on record, counted below by what was tried; the ledger shows no sign of being edited.",
+		Bad:    "The record shows signs of having been edited.",
+		Empty:  "Nothing was refused in the period and no sign-in failed, so it is not shown that such tries leave a trace.",
+		Unseen: ev.Events.Dropped("integrity.violation"),
+	})
+}
+
+// refusedTable counts what was refused in the period. Uses of keys are counted one by one, also within a batch.
+func refusedTable(ev *control.Evidence) *control.Table {
+	t := table("Requests that were refused in the period", "what was tried", "refused|integer")
+	var uses control.Proof
+	denied, refused := 0, ev.Events.Refused()
+	for _, tally := range ev.Events.Doers(control.Uses) {
+		denied += tally.Denied
+	}
+	for _, kind := range slices.Sorted(maps.Keys(refused)) {
+		if l := refused[kind]; strings.HasPrefix(kind, control.Uses) {
+			uses = uses.And(l.Seqs...)
+		} else if kind != "auth.failure" {
+			t.Note(control.OK, "", control.Proof{Ledger: l.Seqs}, kind, control.Int(l.Count))
+		}
+	}
+	if denied > 0 {
+		t.Note(control.OK, "", uses, "use of a key: "+control.Uses+"*", control.Int(denied))
+	}
+	return t
 }
 
 // matches: "key.use.*" stands for every type that begins so.
@@ -172,6 +208,7 @@ func backups(_ context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{missing, plans},
 		Good:   "Copies are made on schedule, the newest within the last day or its schedule, encrypted to a key that exists only as shares.",
 		Bad:    "No copy exists elsewhere that is young enough.",
+		Holds:  true,
 		Empty:  "There is nothing to copy.",
 		Doubt:  "Is each directory above on another system than the service, with other administrators, and can what lies there not be overwritten?",
 	})
@@ -220,8 +257,9 @@ func reviewed(c control.Control) control.Evaluator {
 			Tables: tables,
 			Good:   "Every stretch of the period was reviewed by a named person, who signed.",
 			Bad:    fmt.Sprintf("No signed review within %d days, or days of the period that no review covers.", int(within/day)),
-			Empty:  "There is nothing to review.",
-			Doubt:  "The first review is not due yet. Who makes it, and when?",
+			Empty:  "No review is on record, and none is late.",
+			Open:   "What was due so far is not late, and a review is still to be made: see the rows marked attention.",
+			Doubt:  "A review is not due yet. Who makes it, and when?",
 		})
 	}
 }
@@ -324,6 +362,7 @@ func retention(_ context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{t, first},
 		Good:   "Records are kept at least as long as demanded, and the ledger reaches back to its first entry without a restore.",
 		Bad:    "Records are kept too short.",
+		Open:   "Records are kept at least as long as demanded. The ledger's first entries are not in this database.",
 		Doubt:  "The ledger's first entry is not in the database. Where are its archived segments, and how long does it take to read them?",
 	})
 }
@@ -347,14 +386,17 @@ func clock(_ context.Context, ev *control.Evidence) control.Result {
 			t.Add(state, f, control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), kind, e.Actor, e.Ceremony)
 		}
 	}
-	order := table("Order of time in the record", "entries of the period|integer", "form")
+	order := table("Order of time in the record", "entries of the period|integer", "older than one before|integer", "form")
 	if n := total(ev); n > 0 {
-		order.Note(control.OK, "no entry is older than the one before it", control.Proof{}, control.Int(n), "UTC, microseconds")
+		back := ev.Events.Backwards()
+		var f control.Faults
+		f.Check(back.Count == 0, count(back.Count, "entry")+" older than one before it")
+		order.Add(control.OK, f, control.Proof{Ledger: back.Seqs}, control.Int(n), control.Int(back.Count), "UTC, microseconds")
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t, order},
 		Good:   "Time in the record is UTC and never goes back; the clock of each node is held against the record and against monotonic time, and a change of it stops executions until a quorum has confirmed it.",
-		Bad:    "A change of the clock was not decided on.",
+		Bad:    "A change of the clock was not decided on, or time in the record goes back.",
 		Empty:  "The period has no entry.",
 		Doubt:  fmt.Sprintf("The clock disagreed with the record %d times. What was the cause each time, and was it changed by somebody who may?", disagreed),
 		Unseen: ev.Events.Dropped("clock.disagrees", "clock.agrees", "clock.confirm"),
@@ -383,6 +425,7 @@ func failures(_ context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{t, watch},
 		Good:   fmt.Sprintf("%s recorded in the period, each settled or within its time.", count(t.Total, "failure")),
 		Bad:    fmt.Sprintf("%s not settled within a day.", of(t.Violating, t.Total, "failure")),
+		Holds:  true,
 		Empty:  "The period has no entry.",
 		Doubt:  "Some failures are not settled yet. For each: what was the cause, what was done meanwhile, was the risk weighed anew, and what keeps it from coming back?",
 		Unseen: ev.Events.Dropped(slices.Sorted(maps.Keys(failureKinds))...),
@@ -428,6 +471,7 @@ func signInFailures(_ context.Context, ev *control.Evidence) control.Result {
 		Tables: []*control.Table{t},
 		Good:   "Failed sign-ins are on record by source, gathered to at most one entry a second; no source failed ten times or more.",
 		Empty:  "The period has no entry.",
+		Open:   "Failed sign-ins are on record by source, gathered to at most one entry a second; some sources failed ten times or more.",
 		Doubt:  "Some sources failed ten times or more. Who was it, was an alert raised, and what came of it?",
 	})
 }

@@ -32,6 +32,7 @@ func Procedures(ctx context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
 		Good:   "No program can read the written procedures. The requirements that show them at work are not violated.",
+		Holds:  true,
 		Bad:    fmt.Sprintf("The procedures do not work as demanded: %s violated.", of(t.Violating, t.Total, "requirement")),
 		Question: "Which document holds the procedures that guard keys against disclosure and misuse, which version of it is in force, " +
 			"who approved it and when, and does it provide for the fewest custodians, strong and separate key-encrypting keys, and the fewest places and forms?",

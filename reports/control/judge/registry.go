@@ -31,7 +31,7 @@ func evaluators() map[string]evaluator {
 		"decided-together": decidedTogether, "leavers": plain(leavers), "inactivity": plain(inactivity), "no-passwords": plain(noPasswords),
 		"credentials": plain(credentials), "application-secrets": plain(applicationSecrets),
 
-		"recorded": recorded, "record-fields": plain(recordFields), "readers": plain(readers), "log-integrity": plain(logIntegrity),
+		"recorded": recorded, "refusals": plain(refusals), "record-fields": plain(recordFields), "readers": plain(readers), "log-integrity": plain(logIntegrity),
 		"backups": plain(backups), "reviewed": reviewed, "findings": plain(findings), "retention": plain(retention), "clock": plain(clock),
 		"failures": plain(failures), "monitored": plain(monitored), "sign-in-failures": plain(signInFailures),
 

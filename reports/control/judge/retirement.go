@@ -47,6 +47,7 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 			count(retired.Total, "version")),
 		Bad: fmt.Sprintf("%s not retired as demanded; %s not answered in time; %s not kept.",
 			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share"), count(held.Violating, "legal hold")),
+		Holds: true,
 		Empty: ev.Scope.Title() + " have no version.",
 		Doubt: "Some triggers are not answered yet, though their time has not run out, or registered backups still hold a destroyed version that shares which are about " +
 			"open. What is being done about each of them?",

@@ -27,5 +27,22 @@ func words[T ~string](values []T) string {
 	return list(out)
 }
 
-// unlike holds where values differ from all of those given.
+// className is the class of an operation in words (docs/architecture.md).
+func className(class string) string {
+	switch class {
+	case "G":
+		return "governed"
+	case "S":
+		return "attended by shares"
+	case "P":
+		return "protective: restricts at once"
+	case "A":
+		return "rests on an earlier decision"
+	case "D":
+		return "direct: by one person"
+	}
+	return ""
+}
+
+// oneOf holds where a value is among those given.
 func oneOf[T comparable](v T, allowed ...T) bool { return slices.Contains(allowed, v) }
