@@ -25,7 +25,10 @@ type Export struct {
 	Origin     string   // see [Origin]
 	LogKeys    []string // note verifier keys of the log
 	Entries    EntrySource
-	Progress   func(done, total uint64) // may be nil
+	// Remains has the level-0 tiles and the kept control entries of groups whose entries were deleted; may be nil where
+	// none were.
+	Remains  LogSource
+	Progress func(done, total uint64) // may be nil
 }
 
 // ErrExportTarget: the directory to export into exists and is not empty.
@@ -33,7 +36,7 @@ var ErrExportTarget = errors.New("export directory is not empty")
 
 // ExportDir writes a log as a C2SP tlog-tiles directory that public tools read. Everything is written
 // to a new directory beside dir, checked against the checkpoint's root, and renamed to dir at the end:
-// dir is there whole or not at all. Nothing that exists is overwritten.
+// dir is there whole or not at all. Nothing that exists is overwritten. Of groups that were deleted it holds what remains.
 func ExportDir(ctx context.Context, dir string, in Export) error {
 	verifiers, err := parseVerifiers(in.Origin, in.LogKeys)
 	if err != nil {
@@ -97,7 +100,7 @@ type exporter struct {
 }
 
 func (x *exporter) run(ctx context.Context) error {
-	if err := x.in.Entries.ReadEntries(ctx, 0, x.head.Size, x.entry); err != nil {
+	if err := x.entries(ctx); err != nil {
 		return fmt.Errorf("reading entries: %w", err)
 	}
 	if x.count > 0 {
@@ -122,6 +125,59 @@ func (x *exporter) run(ctx context.Context) error {
 	return x.write(CheckpointFile, x.in.Checkpoint)
 }
 
+// entries takes all entries and, of those that were deleted, what remains.
+func (x *exporter) entries(ctx context.Context) error {
+	for x.tree.Size() < x.head.Size {
+		err := x.in.Entries.ReadEntries(ctx, x.tree.Size(), x.head.Size, x.entry)
+		var gone *DeletedError
+		if err == nil || !errors.As(err, &gone) || x.in.Remains == nil {
+			return err
+		}
+		if next := x.tree.Size(); next < gone.From {
+			if err := x.in.Entries.ReadEntries(ctx, next, gone.From, x.entry); err != nil {
+				return err
+			}
+		}
+		next, to := x.tree.Size(), min(gone.To, x.head.Size)
+		if next < gone.From || next >= to || next%TileWidth != 0 || to%TileWidth != 0 {
+			return fmt.Errorf("whole groups of %d entries can be left out, not entries from %d up to %d: %w", TileWidth, next, to, gone)
+		}
+		for ; next < to; next += TileWidth {
+			if err := x.deleted(ctx, next/TileWidth); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// deleted takes what remains of a group whose entries were deleted.
+func (x *exporter) deleted(ctx context.Context, index uint64) error {
+	files := logFiles{src: x.in.Remains, size: x.head.Size}
+	tile, err := files.tile(ctx, 0, index, TileWidth)
+	if err != nil {
+		return err
+	}
+	kept, err := files.kept(ctx, index)
+	if err != nil {
+		return err
+	}
+	for _, err := range keptEntries(index, tile, kept) {
+		if err != nil {
+			return err
+		}
+	}
+	if len(kept) > 0 {
+		if err := x.write(KeptPath(index), kept); err != nil {
+			return err
+		}
+	}
+	for seq := range uint64(TileWidth) {
+		x.tree.Append(leafOf(tile, seq))
+	}
+	return x.writeTiles()
+}
+
 // entry takes the next entry.
 func (x *exporter) entry(seq uint64, raw []byte) (err error) {
 	if seq != x.tree.Size() {
@@ -138,12 +194,17 @@ func (x *exporter) entry(seq uint64, raw []byte) (err error) {
 	return nil
 }
 
-// flush writes the bundle and the tiles that it finished.
+// flush writes the bundle of the last group and the tiles that it finished.
 func (x *exporter) flush() error {
 	if err := x.write(EntriesPath((x.tree.Size()-1)/TileWidth, x.count), x.bundle); err != nil {
 		return err
 	}
 	x.bundle, x.count = x.bundle[:0], 0
+	return x.writeTiles()
+}
+
+// writeTiles writes the tiles that the last group finished.
+func (x *exporter) writeTiles() error {
 	for _, t := range x.tree.TakeFullTiles() {
 		if err := x.write(TilePath(t.Level, uint64(t.Index), TileWidth), t.Data); err != nil {
 			return err

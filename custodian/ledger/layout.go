@@ -30,6 +30,10 @@ func TilePath(level int, index uint64, width int) string {
 // EntriesPath is the path of an entry bundle, width 1 to TileWidth, relative to the log's directory.
 func EntriesPath(index uint64, width int) string { return "tile/entries/" + indexPath(index, width) }
 
+// KeptPath is the path of the control entries that remain of a group whose entry bundle was deleted under retention,
+// relative to the log's directory. It is absent where none remains. Ours: C2SP tlog-tiles knows no deletion.
+func KeptPath(index uint64) string { return "kept/" + indexPath(index, TileWidth) }
+
 // indexPath writes an index in groups of three digits, all but the last marked with x, and the width
 // of what is partial.
 func indexPath(index uint64, width int) string {
@@ -121,6 +125,15 @@ func (f logFiles) bundle(ctx context.Context, index uint64) (data []byte, grown 
 	return data, grown, err
 }
 
+// kept reads the control entries that remain of a group, nothing where there are none.
+func (f logFiles) kept(ctx context.Context, index uint64) ([]byte, error) {
+	data, err := f.read(ctx, KeptPath(index), maxFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
 func (f logFiles) read(ctx context.Context, path string, limit int) ([]byte, error) {
 	data, err := f.src.ReadFile(ctx, path)
 	if err != nil {
@@ -130,4 +143,37 @@ func (f logFiles) read(ctx context.Context, path string, limit int) ([]byte, err
 		return nil, somewhere(ErrEdited, "%s: over %d bytes", path, limit)
 	}
 	return data, nil
+}
+
+// leafReader reads single leaf hashes from genuine level-0 tiles, keeping the tile read last.
+type leafReader struct {
+	files logFiles
+	index uint64
+	tile  []byte
+}
+
+func (r *leafReader) at(ctx context.Context, seq uint64) (tlog.Hash, error) {
+	tile, err := r.group(ctx, seq/TileWidth)
+	if err != nil {
+		return tlog.Hash{}, err
+	}
+	return leafOf(tile, seq), nil
+}
+
+// group is the level-0 tile of a group.
+func (r *leafReader) group(ctx context.Context, index uint64) ([]byte, error) {
+	if r.tile == nil || r.index != index {
+		data, err := r.files.tile(ctx, 0, index, r.files.width(index))
+		if err != nil {
+			return nil, err
+		}
+		r.index, r.tile = index, data
+	}
+	return r.tile, nil
+}
+
+// leafOf is an entry's leaf hash in the level-0 tile that holds it.
+func leafOf(tile []byte, seq uint64) tlog.Hash {
+	i := seq % TileWidth * tlog.HashSize
+	return tlog.Hash(tile[i : i+tlog.HashSize])
 }

@@ -22,7 +22,8 @@ type VerifyInput struct {
 	// Accepted are recoveries that somebody has judged and accepted: heads that they explain are held to have been
 	// lost, and are not missed. Only their Seq, ID and Document count; the rest is read from the log.
 	Accepted []Recovery
-	// Observe is given every entry that was found good, in order; may be nil. An error of it ends the verification.
+	// Observe is given every entry that was found good, in order; may be nil. An error of it ends the verification. Of
+	// entries that were deleted it is given the control entries only.
 	Observe func(e *Entry) error
 	// Progress is called now and then with entries done and in all; may be nil.
 	Progress func(done, total uint64)
@@ -49,23 +50,31 @@ type VerifyReport struct {
 	Lost []uint64 `json:"lost,omitempty"`
 	// Recoveries are those that the log itself tells of, accepted or not.
 	Recoveries []*Recovery `json:"recoveries,omitempty"`
+	// Deleted are the deletions, recorded in the log itself, for which entries were not missed. HashOnly is how many
+	// entries that concerns: of them nothing was checked but that the root covers their hash.
+	Deleted  []Deletion `json:"deleted,omitempty"`
+	HashOnly uint64     `json:"hash_only,omitempty"`
 }
 
 // Verdict says in words how far the log may be relied on.
 func (r *VerifyReport) Verdict() string {
+	s := "self-consistent, unanchored"
 	switch {
 	case r.Anchored:
-		return "verified against the trust file"
-	case r.Signed:
-		return "self-consistent, unanchored"
-	default:
-		return "self-consistent, unanchored, signature not checked"
+		s = "verified against the trust file"
+	case !r.Signed:
+		s += ", signature not checked"
 	}
+	if len(r.Deleted) > 0 {
+		s += fmt.Sprintf("; %d entries were deleted under retention, as the ledger records, and are known by their hash only", r.HashOnly)
+	}
+	return s
 }
 
 // Verify reads a whole log and checks all that can be checked without the service: the signature, every
 // entry's form, sequence, time, epoch and control chain, every hash up to the signed root, the genesis
-// entry, and that the log contains each checkpoint known before. Memory does not grow with the log.
+// entry, and that the log contains each checkpoint known before. Groups of entries may be missing where the log records
+// that a ceremony deleted them: they are taken by their hashes. Memory does not grow with the log.
 // What is wrong comes back as a [VerifyError]; other errors mean that the log could not be read.
 func Verify(ctx context.Context, in VerifyInput) (*VerifyReport, error) {
 	v := &verifier{in: in, report: &VerifyReport{Contains: []uint64{}}}

@@ -22,14 +22,19 @@ func (v *verifier) checkEntries(ctx context.Context) error {
 	next, stop := iter.Pull2(v.entries(ctx))
 	defer stop()
 	for {
-		raw, err, ok := next()
+		it, err, ok := next()
 		if err != nil {
 			return err
 		}
 		if !ok {
 			break
 		}
-		if err := c.take(ctx, raw, next); err != nil {
+		if it.raw != nil {
+			err = c.take(ctx, it.raw, next)
+		} else {
+			err = c.takeMissing(ctx, it.group)
+		}
+		if err != nil {
 			return err
 		}
 		if c.pos%TileWidth == 0 && v.in.Progress != nil {
@@ -39,16 +44,26 @@ func (v *verifier) checkEntries(ctx context.Context) error {
 	return c.finish()
 }
 
-// entries is every entry in the order in which the bundles hold them, whatever their number.
-func (v *verifier) entries(ctx context.Context) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
+// item is what stands next in a log: an encoded entry or, where raw is nil, a full group without its entry bundle.
+type item struct {
+	raw   []byte
+	group uint64
+}
+
+// entries is every entry in the order in which the bundles hold them, whatever their number. It ends where a bundle is
+// missing for which the hash tiles can not stand in.
+func (v *verifier) entries(ctx context.Context) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
 		for index := uint64(0); index*TileWidth < v.head.Size; index++ {
 			data, grown, err := v.files.bundle(ctx, index)
 			if errors.Is(err, fs.ErrNotExist) {
-				return
+				if !v.leavesGenuine || v.files.width(index) < TileWidth || !yield(item{group: index}, nil) {
+					return
+				}
+				continue
 			}
 			if err != nil {
-				yield(nil, err)
+				yield(item{}, err)
 				return
 			}
 			if !v.bundleEntries(index, data, grown, yield) {
@@ -59,22 +74,18 @@ func (v *verifier) entries(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 // bundleEntries yields one bundle's entries and says whether to go on.
-func (v *verifier) bundleEntries(index uint64, data []byte, grown bool, yield func([]byte, error) bool) bool {
+func (v *verifier) bundleEntries(index uint64, data []byte, grown bool, yield func(item, error) bool) bool {
 	width, count := v.files.width(index), 0
 	for raw, err := range ReadBundle(data) {
 		if err != nil {
-			kind := ErrEdited
-			if errors.Is(err, io.ErrUnexpectedEOF) {
-				kind = ErrTruncated
-			}
-			yield(nil, at(kind, index*TileWidth+uint64(count), "%s: %s", EntriesPath(index, width), err))
+			yield(item{}, at(unreadable(err), index*TileWidth+uint64(count), "%s: %s", EntriesPath(index, width), err))
 			return false
 		}
 		if grown && count == width {
 			return true
 		}
 		count++
-		if !yield(raw, nil) {
+		if !yield(item{raw: raw}, nil) {
 			return false
 		}
 	}
@@ -82,6 +93,14 @@ func (v *verifier) bundleEntries(index uint64, data []byte, grown bool, yield fu
 		v.flawed(index*TileWidth, "%s holds %d entries, want %d", EntriesPath(index, width), count, width)
 	}
 	return true
+}
+
+// unreadable is the finding of bytes that are no entry bundle.
+func unreadable(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return ErrTruncated
+	}
+	return ErrEdited
 }
 
 // entryCheck is the state of one pass over the entries.
@@ -92,10 +111,14 @@ type entryCheck struct {
 	pos    uint64
 	rules  rules
 	flaw   *VerifyError // first entry that breaks a rule
+	// missing are the runs of groups without their entries that no deletion met so far covers; missingTo is where the last
+	// of all such groups ends.
+	missing   []Span
+	missingTo uint64
 }
 
 // pull gives the next entry, as iter.Pull2 does.
-type pull func() ([]byte, error, bool)
+type pull func() (item, error, bool)
 
 // take judges the entry at pos.
 func (c *entryCheck) take(ctx context.Context, raw []byte, rest pull) error {
@@ -116,20 +139,37 @@ func (c *entryCheck) take(ctx context.Context, raw []byte, rest pull) error {
 		return c.misplaced(ctx, e, hash, rest)
 	}
 	c.v.append(c.tree, hash)
-	if c.flaw == nil {
-		err := decodeErr
-		if err == nil {
-			err = c.judge(e)
-		}
-		var observed *observerError
-		if errors.As(err, &observed) {
-			return observed.err
-		}
-		if err != nil {
-			c.flaw = at(ErrRules, c.pos, "%s", err)
-		}
+	if err := c.found(c.pos, e, decodeErr); err != nil {
+		return err
 	}
 	c.pos++
+	return nil
+}
+
+// found notes what the entry recorded at pos says, and where it is the first that breaks a rule. An error ends the
+// verification.
+func (c *entryCheck) found(pos uint64, e *Entry, err error) error {
+	if err == nil {
+		err = c.noteDeletion(e)
+	}
+	if c.flaw != nil {
+		return nil
+	}
+	if err == nil && e.Link != nil {
+		if c.flaw = c.hidden(e.Link.Number, e.Link.Prev); c.flaw != nil {
+			return nil
+		}
+	}
+	if err == nil {
+		err = c.judge(pos, e)
+	}
+	var observed *observerError
+	if errors.As(err, &observed) {
+		return observed.err
+	}
+	if err != nil {
+		c.flaw = at(ErrRules, pos, "%s", err)
+	}
 	return nil
 }
 
@@ -139,8 +179,8 @@ type observerError struct{ err error }
 func (e *observerError) Error() string { return e.err.Error() }
 
 // judge holds an entry to the rules, and notes a recovery that it begins.
-func (c *entryCheck) judge(e *Entry) error {
-	if err := c.rules.check(c.pos, e, c.v.report); err != nil {
+func (c *entryCheck) judge(pos uint64, e *Entry) error {
+	if err := c.rules.check(pos, e, c.v.report); err != nil {
 		return err
 	}
 	r, is, err := ReadRecovery(e)
@@ -162,7 +202,7 @@ func (c *entryCheck) judge(e *Entry) error {
 func (c *entryCheck) finish() error {
 	v := c.v
 	if c.pos < v.head.Size {
-		return at(ErrTruncated, c.pos, "%d entries of the %d that the checkpoint covers", c.pos, v.head.Size)
+		return c.cutOff()
 	}
 	if c.tree.Root() != v.head.Root {
 		if c.flaw != nil {
@@ -180,11 +220,18 @@ func (c *entryCheck) finish() error {
 			return err
 		}
 	}
+	if len(c.missing) > 0 {
+		first := c.missing[0]
+		return at(ErrTruncated, first.From, "%s are missing, and no ceremony deleted them", entryRun(first.From, first.To))
+	}
 	if c.flaw != nil {
 		return c.flaw
 	}
 	if v.tileFlaw != nil {
 		return v.tileFlaw
+	}
+	if hidden := c.hidden(v.head.ControlCount, v.head.ControlLast); hidden != nil {
+		return hidden
 	}
 	if err := c.rules.finish(v.head); err != nil {
 		return somewhere(ErrRules, "%s", err)
@@ -208,19 +255,23 @@ func (c *entryCheck) misplaced(ctx context.Context, e *Entry, hash tlog.Hash, re
 	}
 	later, total := false, c.pos+1
 	for {
-		raw, err, ok := rest()
-		var unreadable *VerifyError
-		if err != nil && !errors.As(err, &unreadable) {
+		it, err, ok := rest()
+		var malformed *VerifyError
+		if err != nil && !errors.As(err, &malformed) {
 			return err
 		}
 		if err != nil || !ok {
 			break // after what is malformed nothing stands
 		}
+		if it.raw == nil {
+			total += TileWidth
+			continue
+		}
 		total++
 		if later {
 			continue
 		}
-		if later, err = c.isDue(ctx, raw); err != nil {
+		if later, err = c.isDue(ctx, it.raw); err != nil {
 			return err
 		}
 	}
@@ -248,25 +299,6 @@ func (c *entryCheck) isDue(ctx context.Context, raw []byte) (bool, error) {
 	}
 	e, err := Decode(raw)
 	return err == nil && e.Seq == c.pos, nil
-}
-
-// leafReader reads single leaf hashes from genuine level-0 tiles, keeping the tile read last.
-type leafReader struct {
-	files logFiles
-	index uint64
-	tile  []byte
-}
-
-func (r *leafReader) at(ctx context.Context, seq uint64) (tlog.Hash, error) {
-	if index := seq / TileWidth; r.tile == nil || r.index != index {
-		data, err := r.files.tile(ctx, 0, index, r.files.width(index))
-		if err != nil {
-			return tlog.Hash{}, err
-		}
-		r.index, r.tile = index, data
-	}
-	i := seq % TileWidth * tlog.HashSize
-	return tlog.Hash(r.tile[i : i+tlog.HashSize]), nil
 }
 
 // rules are what holds from entry to entry.
