@@ -62,7 +62,7 @@ func (s *storeSource) Rows(kind string) iter.Seq2[control.Ref, []byte] {
 	return func(yield func(control.Ref, []byte) bool) {
 		err := s.view.Walk(s.ctx, store.Kind(kind), "", nil, func(r store.Row) error {
 			if r.Seq >= s.checkpoint.Size {
-				return fmt.Errorf("%s %q: %w", kind, r.ID, errOvertaken)
+				return fmt.Errorf("%s %q: %w", kind, r.ID, ErrOvertaken)
 			}
 			ref := control.Ref{Kind: kind, ID: r.ID, Revision: r.Revision, Hash: hex.EncodeToString(r.Hash[:]), Seq: r.Seq}
 			if !yield(ref, r.Body) {
@@ -77,8 +77,8 @@ func (s *storeSource) Rows(kind string) iter.Seq2[control.Ref, []byte] {
 	}
 }
 
-// errOvertaken: a row that is read from the database when it is asked for was changed after the checkpoint.
-var errOvertaken = errors.New("it changed after the checkpoint: make the report again")
+// ErrOvertaken: a row that is read from the database when it is asked for was changed after the checkpoint.
+var ErrOvertaken = errors.New("it changed after the checkpoint: make the report again")
 
 func (s *storeSource) Err() error {
 	if err := s.failed.Load(); err != nil {

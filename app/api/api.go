@@ -633,14 +633,15 @@ type ReportRequest struct {
 
 // ReportJob is a report that is being made, or was.
 type ReportJob struct {
-	ID        string    `json:"id"`
-	State     string    `json:"state"` // running, done, failed
-	Format    string    `json:"format"`
-	Stage     string    `json:"stage,omitempty"`
-	Read      uint64    `json:"read"` // ledger entries
-	Of        uint64    `json:"of"`
-	Bytes     int64     `json:"bytes"`
-	SHA256    string    `json:"sha256,omitempty"`
-	Error     string    `json:"error,omitempty"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	ID         string    `json:"id"`
+	State      string    `json:"state"` // running, done, failed
+	Format     string    `json:"format"`
+	Stage      string    `json:"stage,omitempty"`
+	Read       uint64    `json:"read"` // ledger entries
+	Of         uint64    `json:"of"`
+	Bytes      int64     `json:"bytes"`
+	SHA256     string    `json:"sha256,omitempty"`
+	Checkpoint uint64    `json:"checkpoint,omitempty"` // size of the ledger that it is of
+	Error      string    `json:"error,omitempty"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
 }

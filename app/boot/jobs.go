@@ -52,10 +52,7 @@ func (s *service) run(ctx context.Context) {
 	var group sync.WaitGroup
 	group.Go(func() { s.store.Guard(ctx, sweepEvery) })
 	group.Go(func() { s.recordAlerts(ctx) })
-	group.Go(func() {
-		<-ctx.Done()
-		s.reportJobs.Close()
-	})
+	group.Go(func() { s.wakened(ctx, reportsEvery, s.reportJobs.asked, "reports", s.reportJobs.work) })
 	if !s.paced {
 		group.Go(func() { s.every(ctx, tickEvery, "tick", s.tick) })
 		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
@@ -80,8 +77,14 @@ func (s *service) run(ctx context.Context) {
 	group.Wait()
 }
 
-// every runs a job now and then. Of a failure that repeats itself only the first is logged, and its end.
+// every runs a job now and then.
 func (s *service) every(ctx context.Context, pause time.Duration, name string, job func(context.Context) error) {
+	s.wakened(ctx, pause, nil, name, job)
+}
+
+// wakened runs a job now and then, and when it is told to. Of a failure that repeats itself only the first is logged,
+// and its end.
+func (s *service) wakened(ctx context.Context, pause time.Duration, wake <-chan struct{}, name string, job func(context.Context) error) {
 	ticker := time.NewTicker(pause)
 	defer ticker.Stop()
 	last := ""
@@ -90,6 +93,7 @@ func (s *service) every(ctx context.Context, pause time.Duration, name string, j
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-wake:
 		}
 		err := job(ctx)
 		if ctx.Err() != nil {

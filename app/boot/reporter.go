@@ -24,33 +24,39 @@ type reporter struct{ *service }
 // Report implements httpapi.Reporter. That somebody asked was recorded just before (report.create), so the newest
 // checkpoint, as of which state is judged, is of now even where nothing else happened for days.
 func (r reporter) Report(ctx context.Context, req api.ReportRequest, format string, w io.Writer) error {
-	return r.make(ctx, req, format, nil, w)
+	_, err := r.make(ctx, req, format, nil, w)
+	return err
 }
 
-// make is Report, with word of how far it is.
-func (r reporter) make(ctx context.Context, req api.ReportRequest, format string, progress reports.Progress, w io.Writer) error {
+// make is Report, with word of how far it is. It returns the checkpoint that the report is of.
+func (r reporter) make(ctx context.Context, req api.ReportRequest, format string, progress reports.Progress, w io.Writer) (at reports.Checkpoint, err error) {
 	// A long period is read from daily counts: they are brought up to the ledger first.
 	if err := usage.Count(ctx, r.store); err != nil {
-		return fmt.Errorf("counting usage: %w", err)
+		return at, fmt.Errorf("counting usage: %w", err)
 	}
 	source, err := reports.FromStore(ctx, r.store, r.logKey.VerifierKey)
 	if err != nil {
-		return fmt.Errorf("opening the evidence: %w", err)
+		return at, fmt.Errorf("opening the evidence: %w", err)
 	}
 	now := r.clock.Now()
 	if req.To.IsZero() {
 		req.To = now
 	}
 	if req.Register != "" {
-		return r.register(ctx, source, req, format, now, progress, w)
+		return source.Checkpoint(), r.register(ctx, source, req, format, now, progress, w)
 	}
 	report, err := reports.Generate(ctx, source, reports.Request{Framework: req.Framework, From: req.From, To: req.To, Progress: progress}, now)
 	if err != nil {
-		return err
+		return at, err
 	}
 	if err := r.recordReport(ctx, report.Framework, format, report.From, report.To, report.Checkpoint); err != nil {
-		return err
+		return at, err
 	}
+	return report.Checkpoint, r.write(ctx, source, report, format, w)
+}
+
+// write writes a report in a format.
+func (r reporter) write(ctx context.Context, source reports.Source, report *reports.Report, format string, w io.Writer) error {
 	switch format {
 	case httpapi.FormatHTML:
 		return render.HTML(w, report)

@@ -2,259 +2,167 @@ package boot
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"strings"
-	"sync"
 	"time"
 
 	"conclave/app/api"
 	"conclave/app/httpapi"
-	"conclave/custodian"
 	"conclave/custodian/clock"
 	"conclave/custodian/identity"
+	"conclave/custodian/store"
 	"conclave/reports"
 )
 
 // Bounds of report jobs (ours). A report is made again from the ledger at any time, so that none is kept for long.
 const (
-	jobsAtOnce = 1
-	jobsKept   = 16
-	jobsEach   = 4 // of one asker
-	jobLife    = time.Hour
+	reportsEach  = 4 // of one asker
+	reportsAll   = 64
+	reportBytes  = 512 << 20 // of one
+	reportsBytes = 1 << 30   // of all that are kept
+	reportWait   = 6 * time.Hour
+	reportLife   = time.Hour
+	// reportTries is how often a report is begun whose maker died: one that kills its makers must not do so for ever.
+	reportTries = 3
+
+	reportsTidy  = time.Minute     // looks for what is over
+	reportsEvery = time.Second     // looks for what other replicas were asked for, or left behind
+	reportBeat   = 2 * time.Second // a sign of life while one is made, and word of how far it is
+	reportsLease = "reports"
 )
 
-// reportJobs makes reports in the background, into files without a name: they take no memory and go with the process.
+func reportBounds() store.ReportBounds {
+	return store.ReportBounds{Each: reportsEach, All: reportsAll, Bytes: reportsBytes, Wait: reportWait, Keep: reportLife}
+}
+
+// reportJobs makes reports in the background. What was asked for, how it stands and what became of it is in the database:
+// every replica answers, and what one left behind another makes. One replica at a time makes them, one after the other.
 type reportJobs struct {
-	make  func(ctx context.Context, req api.ReportRequest, format string, progress func(read, of uint64), w io.Writer) error
+	make  func(ctx context.Context, req api.ReportRequest, format string, progress reports.Progress, w io.Writer) (reports.Checkpoint, error)
+	store *store.Store
+	node  string
 	clock clock.Clock
 	log   *slog.Logger
+	asked chan struct{} // a report was asked for here
 
-	ctx    context.Context
-	cancel context.CancelFunc
-	group  sync.WaitGroup
-	turn   chan struct{}
-
-	mu     sync.Mutex
-	jobs   map[string]*reportJob
-	closed bool
+	tidyAt time.Duration // when to look for what is over, by the monotonic clock; the worker's own
 }
 
-type reportJob struct {
-	api.ReportJob
-	owner string
-	file  *os.File // nil until it is done
-	size  int64
-	at    time.Time
-
-	readers   int
-	forgotten bool
-}
-
-func newReportJobs(r reporter, log *slog.Logger) *reportJobs {
-	ctx, cancel := context.WithCancel(context.Background())
-	return &reportJobs{make: func(ctx context.Context, req api.ReportRequest, format string, progress func(read, of uint64), w io.Writer) error {
-		return r.make(ctx, req, format, progress, w)
-	}, clock: r.clock, log: log, ctx: ctx, cancel: cancel, turn: make(chan struct{}, jobsAtOnce), jobs: map[string]*reportJob{}}
-}
-
-// Close ends what runs, waits for it, and forgets all.
-func (j *reportJobs) Close() {
-	j.mu.Lock()
-	j.closed = true
-	j.mu.Unlock()
-	j.cancel()
-	j.group.Wait()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for id := range j.jobs {
-		j.forget(id)
-	}
-}
-
-// forget drops a job; the lock is held. A download under way goes on.
-func (j *reportJobs) forget(id string) {
-	job := j.jobs[id]
-	job.forgotten = true
-	j.closeUnread(job)
-	delete(j.jobs, id)
-}
-
-// purge forgets what is over its time, and, where there are too many, the oldest that are done; the lock is held.
-func (j *reportJobs) purge(now time.Time) {
-	for id, job := range j.jobs {
-		if job.State != "running" && now.Sub(job.at) > jobLife {
-			j.forget(id)
-		}
-	}
-	for len(j.jobs) >= jobsKept {
-		oldest := ""
-		for id, job := range j.jobs {
-			if job.State != "running" && (oldest == "" || job.at.Before(j.jobs[oldest].at)) {
-				oldest = id
-			}
-		}
-		if oldest == "" {
-			return
-		}
-		j.forget(oldest)
-	}
+func newReportJobs(r reporter) *reportJobs {
+	return &reportJobs{make: r.make, store: r.store, node: r.cfg.Node.ID, clock: r.clock, log: r.log, asked: make(chan struct{}, 1)}
 }
 
 // Start implements httpapi.ReportJobs.
-func (j *reportJobs) Start(who identity.Principal, req api.ReportRequest, format string) (api.ReportJob, error) {
+func (j *reportJobs) Start(ctx context.Context, who identity.Principal, req api.ReportRequest, format string) (api.ReportJob, error) {
 	now := j.clock.Now()
 	if err := reports.Check(req.Framework, req.Register, req.From, req.To, now); err != nil {
 		return api.ReportJob{}, err
 	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.purge(now)
-	mine := 0
-	for _, job := range j.jobs {
-		if job.owner == who.String() && job.State == "running" {
-			mine++
-		}
+	if req.To.IsZero() {
+		req.To = now // of the asking, whenever it is made
 	}
-	if j.closed || mine >= jobsEach || len(j.jobs) >= jobsKept {
+	raw, err := json.Marshal(req)
+	if err != nil {
+		return api.ReportJob{}, fmt.Errorf("encoding a report job: %w", err)
+	}
+	job, err := j.store.AddReport(ctx, who.String(), format, raw, reportBounds())
+	if errors.Is(err, store.ErrReportsFull) {
 		return api.ReportJob{}, httpapi.ErrReportsBusy
 	}
-	job := &reportJob{owner: who.String(), at: now, ReportJob: api.ReportJob{ID: "r-" + strings.ToLower(rand.Text()), State: "running", Format: format, Stage: "waits for its turn"}}
-	j.jobs[job.ID] = job
-	j.group.Go(func() { j.run(job, req, format) })
-	return job.ReportJob, nil
-}
-
-// run makes one report when its turn comes.
-func (j *reportJobs) run(job *reportJob, req api.ReportRequest, format string) {
-	select {
-	case j.turn <- struct{}{}:
-		defer func() { <-j.turn }()
-	case <-j.ctx.Done():
-		return
-	}
-	j.update(job, func() { job.Stage = "reads the ledger" })
-	file, size, digest, err := j.fill(job, req, format)
-	j.update(job, func() {
-		job.at, job.Stage = j.clock.Now(), ""
-		job.ExpiresAt = job.at.Add(jobLife)
-		if err != nil {
-			job.State, job.Error = "failed", publicError(err)
-			j.log.Warn("report failed", "job", job.ID, "error", err)
-			return
-		}
-		job.State, job.file, job.size, job.Bytes, job.SHA256 = "done", file, size, size, digest
-	})
-}
-
-// publicError is what an asker is told: what they can mend, and otherwise that it failed; the log has the rest.
-func publicError(err error) string {
-	var input *custodian.InputError
-	if errors.As(err, &input) {
-		return input.Error()
-	}
-	return "the report could not be made; the log of the service says why"
-}
-
-func (j *reportJobs) update(job *reportJob, change func()) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	change()
-}
-
-func (j *reportJobs) fill(job *reportJob, req api.ReportRequest, format string) (f *os.File, size int64, digest string, err error) {
-	if f, err = os.CreateTemp("", "conclave-report-*"); err != nil {
-		return nil, 0, "", fmt.Errorf("making room for a report: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}()
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, 0, "", fmt.Errorf("making room for a report: %w", err)
-	}
-	sum := sha256.New()
-	progress := func(read, of uint64) { j.update(job, func() { job.Read, job.Of = read, of }) }
-	if err := j.make(j.ctx, req, format, progress, io.MultiWriter(f, sum)); err != nil {
-		return nil, 0, "", err
-	}
-	if size, err = f.Seek(0, io.SeekCurrent); err != nil {
-		return nil, 0, "", fmt.Errorf("reading the report back: %w", err)
-	}
-	return f, size, hex.EncodeToString(sum.Sum(nil)), nil
-}
-
-// theirs finds a job of somebody; the lock is held.
-func (j *reportJobs) theirs(who identity.Principal, id string) (*reportJob, error) {
-	j.purge(j.clock.Now())
-	job := j.jobs[id]
-	if job == nil || job.owner != who.String() {
-		return nil, httpapi.ErrNoReport
-	}
-	return job, nil
-}
-
-// Get implements httpapi.ReportJobs.
-func (j *reportJobs) Get(who identity.Principal, id string) (api.ReportJob, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	job, err := j.theirs(who, id)
 	if err != nil {
 		return api.ReportJob{}, err
 	}
-	return job.ReportJob, nil
-}
-
-// download is one reading of a finished report.
-type download struct {
-	*io.SectionReader
-	once sync.Once
-	done func()
-}
-
-// Close ends the reading.
-func (d *download) Close() error {
-	d.once.Do(d.done)
-	return nil
-}
-
-// release ends a reading; the last one of a job that is forgotten closes its file.
-func (j *reportJobs) release(job *reportJob) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	job.readers--
-	j.closeUnread(job)
-}
-
-// closeUnread closes the file of a job that is forgotten and that nobody reads any more; the lock is held.
-func (j *reportJobs) closeUnread(job *reportJob) {
-	if !job.forgotten || job.readers > 0 || job.file == nil {
-		return
+	select {
+	case j.asked <- struct{}{}:
+	default: // it was told already
 	}
-	if err := job.file.Close(); err != nil {
-		j.log.Debug("closing a report", "error", err)
+	return shownJob(job), nil
+}
+
+func shownJob(j *store.ReportJob) api.ReportJob {
+	out := api.ReportJob{ID: j.ID, State: j.State, Format: j.Format, Stage: j.Stage, Read: uint64(j.ReadEntries), Of: uint64(j.OfEntries),
+		Bytes: j.Bytes, SHA256: j.SHA256, Checkpoint: uint64(j.CheckpointSize), Error: j.Error}
+	if j.State != store.ReportRunning {
+		out.ExpiresAt = time.UnixMicro(j.ExpiresAt).UTC()
 	}
-	job.file = nil
+	return out
+}
+
+// theirs finds a job of somebody.
+func (j *reportJobs) theirs(ctx context.Context, who identity.Principal, id string) (*store.ReportJob, error) {
+	job, err := j.store.Report(ctx, id)
+	if errors.Is(err, store.ErrNotFound) || err == nil && job.Owner != who.String() {
+		return nil, httpapi.ErrNoReport
+	}
+	return job, err
+}
+
+// Get implements httpapi.ReportJobs.
+func (j *reportJobs) Get(ctx context.Context, who identity.Principal, id string) (api.ReportJob, error) {
+	job, err := j.theirs(ctx, who, id)
+	if err != nil {
+		return api.ReportJob{}, err
+	}
+	return shownJob(job), nil
 }
 
 // Content implements httpapi.ReportJobs.
-func (j *reportJobs) Content(who identity.Principal, id string) (httpapi.ReportContent, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	job, err := j.theirs(who, id)
+func (j *reportJobs) Content(ctx context.Context, who identity.Principal, id string) (httpapi.ReportContent, error) {
+	job, err := j.theirs(ctx, who, id)
 	if err != nil {
 		return httpapi.ReportContent{}, err
 	}
-	if job.file == nil {
+	if job.State != store.ReportDone {
 		return httpapi.ReportContent{}, httpapi.ErrNoReport
 	}
-	job.readers++
-	return httpapi.ReportContent{ReadSeekCloser: &download{SectionReader: io.NewSectionReader(job.file, 0, job.size), done: func() { j.release(job) }}, Type: httpapi.ContentType(job.Format), ETag: `"` + job.SHA256 + `"`, At: job.at}, nil
+	content := &partReader{size: job.Bytes, part: func(idx int64) ([]byte, error) { return j.store.ReportPart(ctx, job, idx) }}
+	return httpapi.ReportContent{ReadSeeker: content, Type: httpapi.ContentType(job.Format), ETag: `"` + job.SHA256 + `"`, At: time.UnixMicro(job.EndedAt)}, nil
+}
+
+// partReader reads what stands in the database in parts of store.ReportChunk bytes, one at a time.
+type partReader struct {
+	part     func(idx int64) ([]byte, error)
+	size, at int64
+	held     []byte // the part that at is in, where it was read
+	idx      int64
+}
+
+// Read implements io.Reader.
+func (r *partReader) Read(p []byte) (int, error) {
+	if r.at >= r.size {
+		return 0, io.EOF
+	}
+	if idx := r.at / store.ReportChunk; r.held == nil || idx != r.idx {
+		held, err := r.part(idx)
+		if err != nil {
+			return 0, err
+		}
+		r.held, r.idx = held, idx
+	}
+	within := r.at % store.ReportChunk
+	if within >= int64(len(r.held)) {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := copy(p, r.held[within:])
+	r.at += int64(n)
+	return n, nil
+}
+
+// Seek implements io.Seeker.
+func (r *partReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.at
+	case io.SeekEnd:
+		offset += r.size
+	}
+	if offset < 0 {
+		return 0, fmt.Errorf("reading a report from %d: %w", offset, os.ErrInvalid)
+	}
+	r.at = offset
+	return offset, nil
 }

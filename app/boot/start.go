@@ -167,7 +167,7 @@ func (r *Running) edge() (http.Handler, error) {
 	if r.auth, err = auth.New(auth.Config{Custodian: s.door, Clock: s.clock, Logger: s.log}); err != nil {
 		return nil, err
 	}
-	s.reportJobs = newReportJobs(reporter{s}, s.log)
+	s.reportJobs = newReportJobs(reporter{s})
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(tokenCollector{s}, groupCollector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return httpapi.New(httpapi.Config{

@@ -84,8 +84,20 @@ func reportCommand() *cobra.Command {
 	from := f.String("from", "", "beginning: a day or instant")
 	to := f.String("to", "", "end, exclusive: a day or instant that is not in the future; default: now")
 	format := f.String("format", "json", "json, html, pdf, xlsx, csv or bundle")
+	job := f.String("job", "", "instead of all that: go on with a report that was asked for within the hour")
 	out := f.StringP("out", "o", "", "file to write; must not exist")
-	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+	c.RunE = action(func(s *session, cmd *cobra.Command, _ []string) error {
+		if *job != "" {
+			for _, other := range []string{"framework", "register", "from", "to", "format"} {
+				if cmd.Flags().Changed(other) {
+					return usagef("--%s is settled for the report of --job", other)
+				}
+			}
+			return s.fetchReport(*job, *out)
+		}
+		if *from == "" {
+			return usagef("give --from")
+		}
 		if (*framework == "") == (*register == "") {
 			return usagef("give one of --framework and --register")
 		}
@@ -105,17 +117,40 @@ func reportCommand() *cobra.Command {
 			return err
 		}
 		s.say("Asking for %s as %s for %s to %s.", cmp.Or(*framework, *register), *format, when(begin), until)
-		err = newFile(*out, func(w *os.File) error {
-			req := api.ReportRequest{Framework: *framework, Register: *register, From: begin, To: end}
-			return s.client.MakeReport(s.ctx, req, client.ReportFormat(*format), w, s.reportProgress())
+		req := api.ReportRequest{Framework: *framework, Register: *register, From: begin, To: end}
+		return s.writeReport(*out, func() (*api.ReportJob, error) {
+			j, err := s.client.StartReport(s.ctx, req, client.ReportFormat(*format))
+			if err == nil {
+				s.say("It is report %s: should this command be cut off, go on with --job %s.", j.ID, j.ID)
+			}
+			return j, err
 		})
+	})
+	return must(c, "out")
+}
+
+// fetchReport goes on with a report that was asked for before.
+func (s *session) fetchReport(id, out string) error {
+	if err := s.connectAny(); err != nil {
+		return err
+	}
+	return s.writeReport(out, func() (*api.ReportJob, error) { return s.client.ReportJob(s.ctx, id) })
+}
+
+// writeReport waits for a report and writes it to a new file.
+func (s *session) writeReport(out string, begin func() (*api.ReportJob, error)) error {
+	err := newFile(out, func(w *os.File) error {
+		job, err := begin()
 		if err != nil {
 			return err
 		}
-		s.say("Written to %s.", *out)
-		return nil
+		return s.client.AwaitReport(s.ctx, job, w, s.reportProgress())
 	})
-	return must(c, "from", "out")
+	if err != nil {
+		return err
+	}
+	s.say("Written to %s.", out)
+	return nil
 }
 
 // reportProgress tells how far a report is, each time that there is something new to say.

@@ -318,7 +318,7 @@ func TestReportIsStreamed(t *testing.T) {
 	require.ErrorContains(t, c.Report(t.Context(), "x", from, from, "docx", &out), "allowed: json, html, pdf, xlsx, csv, bundle")
 }
 
-// A download that breaks goes on where it stopped.
+// A service that restarts meanwhile is asked again; a download that breaks goes on where it stopped.
 func TestReportsAreFetchedInPieces(t *testing.T) {
 	const whole = "a report of some length, in pieces"
 	sum := sha256.Sum256([]byte(whole))
@@ -339,7 +339,10 @@ func TestReportsAreFetchedInPieces(t *testing.T) {
 			}
 			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(whole))
 		default:
-			if polls++; polls > 1 {
+			if polls++; polls == 1 {
+				panic(http.ErrAbortHandler) // it restarts
+			}
+			if polls > 2 {
 				job.State, job.Bytes, job.SHA256 = "done", int64(len(whole)), hex.EncodeToString(sum[:])
 			}
 			answer(w, job)
@@ -348,7 +351,9 @@ func TestReportsAreFetchedInPieces(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "report.pdf"))
 	require.NoError(t, err)
 	defer f.Close()
-	require.NoError(t, c.MakeReport(t.Context(), api.ReportRequest{Register: "access"}, client.ReportPDF, f, nil))
+	job, err := c.StartReport(t.Context(), api.ReportRequest{Register: "access"}, client.ReportPDF)
+	require.NoError(t, err)
+	require.NoError(t, c.AwaitReport(t.Context(), job, f, nil))
 	got, err := os.ReadFile(f.Name())
 	require.NoError(t, err)
 	require.Equal(t, whole, string(got))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,9 +18,11 @@ import (
 
 // How a report that is made in the background is waited for and fetched.
 const (
-	reportPoll     = 500 * time.Millisecond
-	downloadTries  = 6
-	downloadResume = time.Second
+	reportPoll = 500 * time.Millisecond
+	// reportPatience is how long a service may not answer, or break off what it sends, before a report is given up: what
+	// it was asked for outlasts its restart (ours).
+	reportPatience = 5 * time.Minute
+	reportResume   = time.Second
 )
 
 // ErrReportFailed: the service could not make the report; the text says why.
@@ -37,23 +40,30 @@ func (c *Client) ReportJob(ctx context.Context, id string) (*api.ReportJob, erro
 	return out, c.do(ctx, call{method: http.MethodGet, path: "/v1/reports/jobs/" + url.PathEscape(id)}, out)
 }
 
-// MakeReport has a report made, tells how far it is, and writes it to a file. A download that breaks goes on where it
-// stopped, and what was written is held against the digest that the service gave.
-func (c *Client) MakeReport(ctx context.Context, req api.ReportRequest, format ReportFormat, f *os.File, progress func(api.ReportJob)) error {
-	job, err := c.StartReport(ctx, req, format)
-	if err != nil {
-		return err
+// AwaitReport waits for a report that was asked for, on whichever replica, tells how far it is, and writes it to a file.
+// It outlasts a restart of the service and the loss of a replica. A download that breaks goes on where it stopped, and what
+// was written is held against the digest that the service gave.
+func (c *Client) AwaitReport(ctx context.Context, job *api.ReportJob, f *os.File, progress func(api.ReportJob)) (err error) {
+	tell := func(j api.ReportJob) {
+		if progress != nil {
+			progress(j)
+		}
 	}
 	for job.State == "running" {
-		if progress != nil {
-			progress(*job)
+		tell(*job)
+		if err := sleep(ctx, reportPoll); err != nil {
+			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(reportPoll):
-		}
-		if job, err = c.ReportJob(ctx, job.ID); err != nil {
+		last := *job
+		err := c.patiently(ctx, func() (_ bool, err error) {
+			job, err = c.ReportJob(ctx, last.ID)
+			if err != nil {
+				last.Stage = "is asked for again: the service does not answer"
+				tell(last)
+			}
+			return err == nil, err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -63,30 +73,40 @@ func (c *Client) MakeReport(ctx context.Context, req api.ReportRequest, format R
 	return c.fetchReport(ctx, job, f)
 }
 
+// patiently repeats what fails for want of an answer until it succeeds, is refused for good, or nothing has come for too
+// long; step says whether something came.
+func (c *Client) patiently(ctx context.Context, step func() (came bool, err error)) error {
+	since := c.clock.Elapsed()
+	for {
+		came, err := step()
+		var refused *Problem
+		var local *fs.PathError // the file can not be written
+		if err == nil || errors.As(err, &refused) && !refused.Retryable || errors.As(err, &local) || ctx.Err() != nil {
+			return err
+		}
+		if now := c.clock.Elapsed(); came {
+			since = now
+		} else if now-since > reportPatience {
+			return err
+		}
+		if err := sleep(ctx, reportResume); err != nil {
+			return err
+		}
+	}
+}
+
 // fetchReport downloads a finished report, resuming where a connection broke.
 func (c *Client) fetchReport(ctx context.Context, job *api.ReportJob, f *os.File) error {
 	at := int64(0)
-	var last error
-	for try := 0; at < job.Bytes; try++ {
-		if try >= downloadTries {
-			return fmt.Errorf("receiving report: %d of %d bytes: %w", at, job.Bytes, last)
-		}
-		if try > 0 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(downloadResume):
-			}
-		}
+	err := c.patiently(ctx, func() (bool, error) {
 		before := at
-		last = c.fetchFrom(ctx, job, &at, f)
-		var refused *Problem
-		if errors.As(last, &refused) {
-			return last
+		if err := c.fetchFrom(ctx, job, &at, f); err != nil {
+			return at > before, fmt.Errorf("receiving report: %d of %d bytes: %w", at, job.Bytes, err)
 		}
-		if at > before {
-			try = 0
-		}
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading report back: %w", err)
@@ -115,9 +135,9 @@ func (c *Client) fetchFrom(ctx context.Context, job *api.ReportJob, at *int64, f
 		}
 		n, err := io.Copy(f, io.LimitReader(resp.Body, job.Bytes-*at))
 		*at += n
-		if err != nil {
-			return fmt.Errorf("receiving report: %w", err)
+		if err == nil && *at < job.Bytes {
+			err = io.ErrUnexpectedEOF
 		}
-		return nil
+		return err
 	})
 }

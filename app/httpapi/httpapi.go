@@ -39,23 +39,23 @@ type Reporter interface {
 // ReportJobs makes reports in the background. Whoever asked for one may see it, and nobody else.
 type ReportJobs interface {
 	// Start begins; ErrReportsBusy when too many wait. A request that can not be met is a *custodian.InputError.
-	Start(who identity.Principal, req api.ReportRequest, format string) (api.ReportJob, error)
+	Start(ctx context.Context, who identity.Principal, req api.ReportRequest, format string) (api.ReportJob, error)
 	// Get says how it stands; ErrNoReport for what is not there, or not theirs.
-	Get(who identity.Principal, id string) (api.ReportJob, error)
-	// Content is the report; ErrNoReport until it is done. The caller closes it.
-	Content(who identity.Principal, id string) (ReportContent, error)
+	Get(ctx context.Context, who identity.Principal, id string) (api.ReportJob, error)
+	// Content is the report; ErrNoReport until it is done. It is read while ctx lasts.
+	Content(ctx context.Context, who identity.Principal, id string) (ReportContent, error)
 }
 
 // ReportContent is a finished report.
 type ReportContent struct {
-	io.ReadSeekCloser
+	io.ReadSeeker
 	Type, ETag string
 	At         time.Time
 }
 
 // Refusals of report jobs.
 var (
-	ErrNoReport    = errors.New("no such report, or not done yet; reports are kept for an hour and end with the process")
+	ErrNoReport    = errors.New("no such report, or not done yet; reports are kept for an hour")
 	ErrReportsBusy = errors.New("too many reports wait to be made")
 )
 

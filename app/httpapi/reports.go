@@ -62,7 +62,7 @@ func (s *server) startReport(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	job, err := s.cfg.ReportJobs.Start(x.who, in, format)
+	job, err := s.cfg.ReportJobs.Start(x.ctx(), x.who, in, format)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *server) reportJob(x *exchange) error {
 	if _, err := x.query(); err != nil {
 		return err
 	}
-	job, err := s.cfg.ReportJobs.Get(x.who, x.c.Param("id"))
+	job, err := s.cfg.ReportJobs.Get(x.ctx(), x.who, x.c.Param("id"))
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *server) reportContent(x *exchange) error {
 	if err := x.authorise(createReport, "report", x.c.Param("id")); err != nil {
 		return err
 	}
-	content, err := s.cfg.ReportJobs.Content(x.who, x.c.Param("id"))
+	content, err := s.cfg.ReportJobs.Content(x.ctx(), x.who, x.c.Param("id"))
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (s *server) reportContent(x *exchange) error {
 	h["Content-Type"] = []string{content.Type}
 	h["Etag"] = []string{content.ETag}
 	http.ServeContent(x.c.Writer, x.c.Request, "", content.At, content)
-	return content.Close()
+	return nil
 }
 
 // ContentType is the media type of a format.

@@ -53,15 +53,22 @@ const (
 	replyObject = "idempotent-reply"
 )
 
-// sealed is what is signed of an answer. Its first bytes are no note's: a note has no control characters.
+// sealed is what is signed of an answer.
 func (s *Store) sealed(r *IdempotentReply) []byte {
-	out := []byte("conclave idempotent reply v1\x00")
-	for _, part := range [][]byte{[]byte(s.cfg.LogKey.Origin), []byte(r.Principal), []byte(r.Key), r.RequestHash, r.Body} {
+	out := s.framed("conclave idempotent reply v1", []byte(r.Principal), []byte(r.Key), r.RequestHash, r.Body)
+	out = binary.BigEndian.AppendUint64(out, uint64(r.Status))
+	return binary.BigEndian.AppendUint64(out, uint64(r.CreatedAt))
+}
+
+// framed is what the log key signs of something that no entry binds: what it is, whose, and its parts, each with its
+// length. Its first bytes are no note's: a note has no control characters.
+func (s *Store) framed(what string, parts ...[]byte) []byte {
+	out := []byte(what + "\x00")
+	for _, part := range append([][]byte{[]byte(s.cfg.LogKey.Origin)}, parts...) {
 		out = binary.BigEndian.AppendUint64(out, uint64(len(part)))
 		out = append(out, part...)
 	}
-	out = binary.BigEndian.AppendUint64(out, uint64(r.Status))
-	return binary.BigEndian.AppendUint64(out, uint64(r.CreatedAt))
+	return out
 }
 
 // SaveIdempotency keeps an answer. The first one stays: saving again under the same key returns the answer
