@@ -20,6 +20,16 @@ type Target interface {
 	Close() error
 }
 
+// Repeater is a target that does not say what it took to heart. Where it has no connection, the records before those that
+// are due are sent once more: whatever ended it may have lost them on the other side, whoever delivered them.
+type Repeater interface {
+	Target
+	Connected() bool
+}
+
+// repeated is how many records come again on a new connection (ours).
+const repeated = 256
+
 // Bounds of one delivery.
 const (
 	batchRecords = 256
@@ -114,11 +124,15 @@ func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
 	if from > size {
 		return true, x.restored(ctx, from, size)
 	}
-	records, err := x.read(ctx, from, size)
+	records, err := x.read(ctx, from, min(size, from+batchRecords), batchBytes)
 	if err != nil || len(records) == 0 {
 		return false, errors.Join(err, x.observe(ctx))
 	}
-	if err := x.send(ctx, records); err != nil {
+	before, err := x.again(ctx, from)
+	if err != nil {
+		return false, err
+	}
+	if err := x.send(ctx, append(before, records...)); err != nil {
 		return false, err
 	}
 	to := from + uint64(len(records))
@@ -148,12 +162,20 @@ func (x *Exporter) send(ctx context.Context, records []Record) error {
 // errEnough ends a walk over entries.
 var errEnough = errors.New("batch is full")
 
-// read takes the next entries, proven to be in the signed tree.
-func (x *Exporter) read(ctx context.Context, from, size uint64) ([]Record, error) {
+// again reads what goes once more before the entry at next.
+func (x *Exporter) again(ctx context.Context, next uint64) ([]Record, error) {
+	if r, ok := x.target.(Repeater); !ok || r.Connected() {
+		return nil, nil
+	}
+	return x.read(ctx, next-min(next, repeated), next, repeated*ledger.MaxEntry)
+}
+
+// read takes entries of a range, proven to be in the signed tree, from its beginning up to a number of bytes.
+func (x *Exporter) read(ctx context.Context, from, to uint64, most int) ([]Record, error) {
 	var out []Record
 	total := 0
-	err := x.store.Entries(ctx, from, min(size, from+batchRecords), func(e *ledger.Entry, raw []byte) error {
-		if total > 0 && total+len(raw) > batchBytes {
+	err := x.store.Entries(ctx, from, to, func(e *ledger.Entry, raw []byte) error {
+		if total > 0 && total+len(raw) > most {
 			return errEnough
 		}
 		total += len(raw)

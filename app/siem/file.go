@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // File appends OCSF events as JSON lines. It is opened for every delivery, so that it may be moved away at any time.
@@ -56,5 +57,16 @@ func (f *File) Send(_ context.Context, records []Record) (err error) {
 	if _, err := file.Write(batch); err != nil {
 		return err
 	}
-	return file.Sync()
+	if err := file.Sync(); err != nil || info.Size() > 0 {
+		return err
+	}
+	return syncDir(filepath.Dir(f.path)) // the file may be new, and its name must last as its lines do
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -54,7 +54,7 @@ const (
 
 // alarms are types of entries that somebody must look at, whatever their outcome.
 func alarms() []string {
-	return []string{"integrity.violation", "clock.disagrees", "share.report-lost", "keystore.secret-exposed", "key.compromise", "breakglass.open",
+	return []string{"integrity.violation", "clock.disagrees", "share.report-lost", "share.lost-form", "keystore.secret-exposed", "key.compromise", "breakglass.open",
 		"placement.drift", "quorum.worse", "witness.refused", "recovery.begin"}
 }
 

@@ -17,14 +17,13 @@ import (
 )
 
 // Syslog delivers RFC 5424 messages over TLS, framed by octet counting (RFC 5425). The protocol acknowledges nothing, so
-// that records count as taken when the receiver's kernel has acknowledged every byte, and the batch before is sent once
-// more on every new connection: what a receiver had in memory when it died comes again.
+// that records count as taken when the receiver's kernel has acknowledged every byte, and every new connection begins some
+// records back ([Repeater]): what a receiver had in memory when it died comes again.
 type Syslog struct {
 	address string
 	tls     *tls.Config
 	src     Source
 	conn    *tls.Conn
-	last    []byte // framed messages of the batch before
 }
 
 // NewSyslog delivers to host:port. config names who is trusted there; its ServerName may be empty.
@@ -63,20 +62,25 @@ func (s *Syslog) Send(ctx context.Context, records []Record) (err error) {
 	if err := s.connect(ctx); err != nil {
 		return err
 	}
-	if err := s.write(ctx, batch); err != nil {
-		return err
-	}
-	s.last = batch
-	return nil
+	return s.write(ctx, batch)
 }
 
-// connect dials where there is no connection, or where the receiver has closed it, and repeats the batch before.
-func (s *Syslog) connect(ctx context.Context) error {
-	if s.conn != nil && !closed(s.conn) {
-		return nil
+// Connected implements [Repeater]. A connection that the receiver has ended is given up.
+func (s *Syslog) Connected() bool {
+	if s.conn == nil {
+		return false
 	}
-	if err := s.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		s.conn = nil
+	if closed(s.conn) {
+		_ = s.Close() // it has ended already
+		return false
+	}
+	return true
+}
+
+// connect dials where there is no connection.
+func (s *Syslog) connect(ctx context.Context) error {
+	if s.conn != nil {
+		return nil
 	}
 	dialer := tls.Dialer{Config: s.tls}
 	conn, err := dialer.DialContext(ctx, "tcp", s.address)
@@ -84,10 +88,7 @@ func (s *Syslog) connect(ctx context.Context) error {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	s.conn = conn.(*tls.Conn)
-	if len(s.last) == 0 {
-		return nil
-	}
-	return s.write(ctx, s.last)
+	return nil
 }
 
 // closed finds out whether the receiver has ended the connection. It sends nothing by itself, so that anything but a
