@@ -31,6 +31,7 @@ const (
 	KindBreakGlass  store.Kind = "breakglass"   // id of the emergency access
 	KindAttestation store.Kind = "attestation"  // attestation id
 	KindMonitored   store.Kind = "monitored"    // framework, as the daily run found it
+	KindWatched     store.Kind = "watched"      // what the rules found
 	KindLogDay      store.Kind = "log_day"      // day, as 2026-03-02
 	KindClock       store.Kind = "clock"        // oversight.ClockRow
 	KindInvitation  store.Kind = "invitation"   // invitation id
@@ -101,6 +102,7 @@ func Schema() store.Schema {
 		KindException:   store.JSON[oversight.Exception](false),
 		KindAttestation: store.JSON[oversight.Attestation](false),
 		KindMonitored:   store.JSON[oversight.Monitored](false),
+		KindWatched:     store.JSON[oversight.Watched](false),
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
 		// A day that is reviewed is over: it is kept on the store's shelf.
 		KindLogDay:      store.WithArchive(store.JSON[oversight.LogDay](false), oversight.ReviewedDay),

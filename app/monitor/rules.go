@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -33,7 +32,7 @@ type Rule struct {
 	Outcome   string   `json:"outcome,omitempty"`   // "" for any
 	By        []string `json:"by,omitempty"`        // what makes a subject: actor, key, ceremony
 	Count     int      `json:"count,omitempty"`
-	Seconds   int      `json:"seconds,omitempty"` // windows begin at whole multiples of it since 1970
+	Seconds   int      `json:"seconds,omitempty"` // between the first and the last of them
 }
 
 // Bounds of rules.
@@ -137,9 +136,4 @@ func (r *Rule) subject(e *ledger.Entry, u use) string {
 		parts = append(parts, b+" "+part)
 	}
 	return strings.Join(parts, ", ")
-}
-
-// window is the beginning of the window of a rule that holds an instant.
-func (r *Rule) window(at time.Time) time.Time {
-	return at.UTC().Truncate(time.Duration(r.Seconds) * time.Second)
 }

@@ -2,6 +2,7 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 const (
 	AlertLogReview AlertKind = "log_review" // a day's log waits for its review
 	AlertControl   AlertKind = "control"    // controls of a framework are violated
+	AlertRule      AlertKind = "rule"       // a rule over the ledger found something, and the log of that day is not reviewed
 )
 
 type logReviewParams struct {
@@ -90,6 +92,9 @@ func (o logReview) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 		}
 		next.Reviewed.Finding = f.ID
 	}
+	if err := reviewAlarms(tx, d.Day); err != nil {
+		return Result{}, err
+	}
 	late := next.Late(a.at)
 	e := a.event("log.review", ledger.Target{Type: "log_day", ID: d.Day}, map[string]any{"outcome": string(p.Outcome), "from": d.From, "to": d.To, "leaf": d.Leaf,
 		"refused": d.Refused, "failed": d.Failed, "notable": len(d.Notable) + d.More, "late": late, "finding": next.Reviewed.Finding})
@@ -99,12 +104,43 @@ func (o logReview) Execute(_ context.Context, env Env, tx *store.Tx, in Input) (
 	return result(map[string]any{"day": d.Day, "outcome": string(p.Outcome), "late": late, "finding": next.Reviewed.Finding}), nil
 }
 
+// reviewAlarms takes the alarms of a day whose log is reviewed off the list: its summary names them.
+func reviewAlarms(tx *store.Tx, day string) error {
+	found, _, err := store.Get[oversight.Watched](tx.View(), custodian.KindWatched, oversight.WatchedRow)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if next := found.Clone(); next.Review(day) {
+		return tx.Put(custodian.KindWatched, oversight.WatchedRow, next)
+	}
+	return nil
+}
+
+// ruleAlerts are the alarms of the rules.
+func ruleAlerts(view *store.View) []Alert {
+	var out []Alert
+	for _, found := range store.All[oversight.Watched](view, custodian.KindWatched) {
+		for _, a := range found.Open {
+			out = append(out, Alert{Kind: AlertRule, Message: fmt.Sprintf("%s: %s, %d from %s on, entries %d to %d; until the log of %s is reviewed",
+				a.Title, a.Subject, a.Count, a.From.UTC().Format(dateTime), a.FirstSeq, a.LastSeq, a.At.UTC().Format(time.DateOnly))})
+		}
+		if found.More > 0 {
+			out = append(out, Alert{Kind: AlertRule, Message: fmt.Sprintf("%d more that rules found, up to %s: conclave ledger search --operation monitor.alert --outcome failed --newest-first",
+				found.More, found.MoreOn)})
+		}
+	}
+	return out
+}
+
 // shownControls is how many violated controls an alert names.
 const shownControls = 8
 
 // monitorAlerts tell of days whose log is to be reviewed, and of how the frameworks stand.
 func monitorAlerts(view *store.View, now time.Time) []Alert {
-	var out []Alert
+	out := ruleAlerts(view)
 	for _, d := range store.All[oversight.LogDay](view, custodian.KindLogDay) {
 		if d.Reviewed != nil {
 			continue

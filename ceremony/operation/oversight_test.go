@@ -458,6 +458,8 @@ func TestLogReview(t *testing.T) {
 	day := r.Clock.Now().UTC().Add(-24 * time.Hour).Format(time.DateOnly)
 	r.Put(t, custodian.KindLogDay, day, &oversight.LogDay{Day: day, To: 7, Leaf: "00ff", Entries: map[string]int{"genesis": 7}, Notable: []oversight.NotableEntry{}})
 	require.Contains(t, alertKinds(r), operation.AlertLogReview)
+	r.Put(t, custodian.KindWatched, oversight.WatchedRow, &oversight.Watched{Open: []oversight.OpenAlert{{Title: "a rule", At: r.Clock.Now().UTC().Add(-24 * time.Hour)}}})
+	require.Contains(t, alertKinds(r), operation.AlertRule)
 	sign := map[string]any{"day": day, "to": 7, "leaf": "00ff", "outcome": "finding", "note": "who is node-9?", "owner": "demo-cleo", "days": 3}
 	for field, bad := range map[string]map[string]any{"day": {"day": "2001-01-01"}, "leaf": {"to": 8}, "outcome": {"outcome": "undo"}, "note": {"note": ""}, "owner": {"owner": "nobody"},
 		"days": {"days": 0}} {
@@ -478,6 +480,7 @@ func TestLogReview(t *testing.T) {
 	require.Equal(t, "demo-cleo", row[oversight.Finding](t, r.rig, custodian.KindFinding, d.Reviewed.Finding).Owner)
 	require.Contains(t, r.refused(t, "demo-aud", "log.review", sign), "already_reviewed")
 	require.NotContains(t, alertKinds(r), operation.AlertLogReview)
+	require.NotContains(t, alertKinds(r), operation.AlertRule)
 }
 
 func alertKinds(r *engineRig) (out []operation.AlertKind) {

@@ -106,15 +106,16 @@ type finder struct {
 func (f *finder) span(ctx context.Context) (lo, hi uint64, err error) {
 	hi = f.size
 	if !f.q.From.IsZero() {
-		if lo, err = f.firstAt(ctx, f.q.From); err != nil {
+		if lo, err = f.s.FirstAt(ctx, f.q.From); err != nil {
 			return 0, 0, err
 		}
 	}
 	if !f.q.To.IsZero() {
-		if hi, err = f.firstAt(ctx, f.q.To); err != nil {
+		if hi, err = f.s.FirstAt(ctx, f.q.To); err != nil {
 			return 0, 0, err
 		}
 	}
+	lo, hi = min(lo, f.size), min(hi, f.size)
 	switch {
 	case f.q.After == nil:
 	case f.q.NewestFirst:
@@ -123,24 +124,6 @@ func (f *finder) span(ctx context.Context) (lo, hi uint64, err error) {
 		lo = max(lo, *f.q.After)
 	}
 	return lo, hi, nil
-}
-
-// firstAt finds the first entry that is not before an instant, by halving: entry times never go back.
-func (f *finder) firstAt(ctx context.Context, at time.Time) (uint64, error) {
-	low, high := uint64(0), f.size
-	for low < high {
-		middle := low + (high-low)/2
-		_, e, err := f.s.EntryAt(ctx, middle)
-		if err != nil {
-			return 0, err
-		}
-		if e.At.Before(at) {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low, nil
 }
 
 // blocksAtOnce are asked of the index.

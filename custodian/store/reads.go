@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -37,6 +38,25 @@ func (s *Store) EntryAt(ctx context.Context, seq uint64) ([]byte, *ledger.Entry,
 		return nil, nil, fmt.Errorf("reading ledger entry %d: %w", seq, err)
 	}
 	return raw, e, nil
+}
+
+// FirstAt finds the first entry that is not before an instant, by halving: entry times never go back. It is the number of
+// entries where there is none.
+func (s *Store) FirstAt(ctx context.Context, at time.Time) (uint64, error) {
+	low, high := uint64(0), s.View().head.Size
+	for low < high {
+		middle := low + (high-low)/2
+		_, e, err := s.EntryAt(ctx, middle)
+		if err != nil {
+			return 0, err
+		}
+		if e.At.Before(at) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low, nil
 }
 
 // ReadEntries walks the stored bytes of the entries from ≤ seq < to, which must be committed; a gap is
