@@ -9,9 +9,9 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/access"
+	"conclave/custodian/follow"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
-	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/control"
 	"conclave/reports/internal/fixture"
@@ -45,7 +45,7 @@ func TestDailyCountsSayWhatEveryEntrySays(t *testing.T) {
 	req.ReadAtMost = 1
 	_, err := reports.Generate(t.Context(), w.Source(t), req, fixture.Now())
 	require.ErrorIs(t, err, reports.ErrNotCounted)
-	require.NoError(t, usage.Count(t.Context(), w.Store))
+	require.NoError(t, follow.CatchUp(t.Context(), w.Store))
 
 	read, counted := make(0), make(1)
 	require.Zero(t, read.Counted)

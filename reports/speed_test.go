@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"conclave/custodian"
+	"conclave/custodian/follow"
 	"conclave/custodian/store"
-	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/internal/fixture"
 	"conclave/reports/render"
@@ -48,7 +48,7 @@ func addCounts(b *testing.B, w *fixture.World, lines int) {
 		if len(rows) < step && i < lines-1 {
 			continue
 		}
-		if _, err := w.Store.AddUsage(b.Context(), at, at, rows); err != nil {
+		if _, err := w.Store.AddDerived(b.Context(), store.Derived{From: at, To: at, Counted: true, Usage: rows}); err != nil {
 			b.Fatal(err)
 		}
 		rows = rows[:0]
@@ -71,7 +71,7 @@ func benchmarkReport(b *testing.B, atMost uint64) {
 		})
 	}
 	wait.Wait()
-	if err := usage.Count(b.Context(), w.Store); err != nil {
+	if err := follow.CatchUp(b.Context(), w.Store); err != nil {
 		b.Fatal(err)
 	}
 	if atMost > 0 {

@@ -16,7 +16,6 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
-	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/render"
 	"conclave/reports/workspace"
@@ -53,7 +52,7 @@ func (a assessor) answer(ctx context.Context, source reports.Source, what string
 		if in.On.IsZero() {
 			in.On = now
 		}
-		if err := usage.Count(ctx, a.store); err != nil {
+		if err := a.pass.CatchUp(ctx); err != nil {
 			return nil, fmt.Errorf("counting usage: %w", err)
 		}
 		return reports.Ready(ctx, source, in.Framework, in.On, now)

@@ -12,9 +12,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
-	"conclave/custodian/search"
 	"conclave/custodian/store"
-	"conclave/custodian/usage"
 	"conclave/hsm"
 )
 
@@ -25,9 +23,7 @@ const (
 	sweepEvery   = 30 * time.Second
 	refreshEvery = time.Second
 	purgeEvery   = time.Hour
-	usageEvery   = 10 * time.Second // how far counted usage may be behind
-	searchEvery  = 10 * time.Second // how far the index of the ledger may be behind
-	watchEvery   = 5 * time.Second
+	followEvery  = 5 * time.Second  // how far counts, index and rules may be behind
 	dailyEvery   = 10 * time.Minute // looks whether a day is over
 	logDaysEvery = time.Minute      // the summary of a day comes that late
 	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
@@ -58,17 +54,11 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, backupEvery, "backup", s.backUp) })
 		group.Go(func() { s.every(ctx, backupEvery, "journal", s.engine.Journal) })
 		group.Go(func() { s.every(ctx, renewEvery, "effects", s.engine.Renew) })
-		group.Go(func() { s.every(ctx, watchEvery, "monitor", s.watch.Run) })
 		group.Go(func() { s.every(ctx, logDaysEvery, "log-days", s.logDays.Run) })
 		group.Go(func() { s.every(ctx, dailyEvery, "daily", s.daily.Run) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
-	group.Go(func() {
-		s.every(ctx, usageEvery, "usage", func(ctx context.Context) error { return usage.Count(ctx, s.store) })
-	})
-	group.Go(func() {
-		s.every(ctx, searchEvery, "search", func(ctx context.Context) error { return search.Index(ctx, s.store) })
-	})
+	group.Go(func() { s.every(ctx, followEvery, "follow", s.pass.Run) })
 	s.runExports(ctx, &group)
 	group.Go(func() { s.every(ctx, witnessEvery, "witness", s.haveWitnessed) })
 	if s.cfg.Database.Driver == config.DriverPostgres {

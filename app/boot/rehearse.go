@@ -12,6 +12,7 @@ import (
 	"conclave/ceremony/recovery"
 	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/follow"
 )
 
 // ErrRehearsal: an instance that is not for rehearsing.
@@ -41,6 +42,7 @@ func Rehearse(ctx context.Context, cfg *config.Config, clk *clock.Manual, logger
 		return nil, errors.Join(fmt.Errorf("instance %s is in %s mode: %w", s.door.Instance().Name, mode, ErrRehearsal), s.store.Close())
 	}
 	s.paced = true
+	s.pass = follow.New(s.store, s.cfg.Node.ID, nil) // nothing watches a time that is made up
 	r, err := serve(ctx, s)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,6 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
-	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/bundle"
 	"conclave/reports/render"
@@ -31,7 +30,7 @@ func (r reporter) Report(ctx context.Context, req api.ReportRequest, format stri
 // make is Report, with word of how far it is. It returns the checkpoint that the report is of.
 func (r reporter) make(ctx context.Context, req api.ReportRequest, format string, progress reports.Progress, w io.Writer) (at reports.Checkpoint, err error) {
 	// A long period is read from daily counts: they are brought up to the ledger first.
-	if err := usage.Count(ctx, r.store); err != nil {
+	if err := r.pass.CatchUp(ctx); err != nil {
 		return at, fmt.Errorf("counting usage: %w", err)
 	}
 	source, err := reports.FromStore(ctx, r.store, r.logKey.VerifierKey)

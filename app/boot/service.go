@@ -20,6 +20,7 @@ import (
 	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/follow"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -54,6 +55,7 @@ type service struct {
 	exports  []*siem.Exporter
 	watchers *watchers
 	watch    *monitor.Watch
+	pass     *follow.Pass
 	daily    *monitor.Daily
 	logDays  *monitor.Days
 	alerts   chan store.Violation
@@ -158,6 +160,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return err
 	}
 	s.watch = monitor.NewWatch(s.store, s.cfg.Node.ID, s.door.Mark, rules, s.log)
+	s.pass = follow.New(s.store, s.cfg.Node.ID, s.watch)
 	evidence := func(ctx context.Context) (reports.Source, error) {
 		return reports.FromStore(ctx, s.store, s.logKey.VerifierKey)
 	}
@@ -299,7 +302,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.watch.Release(ctx), s.logDays.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

@@ -10,8 +10,8 @@ import (
 
 	"conclave/app/api"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/follow"
 	"conclave/custodian/ledger"
-	"conclave/custodian/search"
 )
 
 // What a search finds is proven by its own checkpoint; pages follow each other; applications may not search.
@@ -20,7 +20,7 @@ func TestSearchFindsWithProofs(t *testing.T) {
 	for range 5 {
 		e.app(t, http.MethodPost, keyPath+"/datakeys", `{"bytes":32}`)
 	}
-	require.NoError(t, search.Index(t.Context(), e.Store))
+	require.NoError(t, follow.CatchUp(t.Context(), e.Store))
 	e.app(t, http.MethodPost, keyPath+"/datakeys", `{"bytes":32}`)
 	e.app(t, http.MethodPost, "/v1/keys/nope/datakeys", `{"bytes":32}`)
 

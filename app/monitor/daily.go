@@ -137,3 +137,6 @@ func (d *Daily) change(framework string, c *reports.Judgement, was string, node 
 	ledger.ShrinkDetail(&e)
 	return e
 }
+
+// Release lets another replica do so at once.
+func (d *Daily) Release(ctx context.Context) error { return d.store.Release(ctx, dailyLease, d.node) }

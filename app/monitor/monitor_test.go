@@ -19,11 +19,11 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/access"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/follow"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
-	"conclave/custodian/usage"
 	"conclave/reports"
 	"conclave/reports/control"
 )
@@ -51,8 +51,7 @@ func newWorld(t *testing.T, rules string) *world {
 
 func (w *world) look(t *testing.T) {
 	t.Helper()
-	require.NoError(t, usage.Count(t.Context(), w.Store))
-	require.NoError(t, w.watch.Run(t.Context()))
+	require.NoError(t, follow.New(w.Store, "node-1", w.watch).Run(t.Context()))
 }
 
 func (w *world) use(t *testing.T, key string, n int) {
@@ -138,25 +137,6 @@ func TestBurstIsToldOncePerWindow(t *testing.T) {
 	w.look(t)
 	found, _ = w.entries(t, "monitor.alert")
 	require.Len(t, found, 2)
-}
-
-// Two replicas do not both watch.
-func TestOneReplicaWatches(t *testing.T) {
-	w := newWorld(t, "")
-	other := monitor.NewWatch(w.Store, "node-2", func() string { return "" }, nil, slog.New(slog.DiscardHandler))
-	w.use(t, custodiantest.KeyID, 1)
-	require.NoError(t, usage.Count(t.Context(), w.Store))
-	before, err := w.Store.ExportCursor(t.Context(), "monitor/rules")
-	require.NoError(t, err)
-	require.NoError(t, other.Run(t.Context()))
-	after, err := w.Store.ExportCursor(t.Context(), "monitor/rules")
-	require.NoError(t, err)
-	require.Equal(t, before, after)
-	require.NoError(t, w.watch.Release(t.Context()))
-	require.NoError(t, other.Run(t.Context()))
-	after, err = w.Store.ExportCursor(t.Context(), "monitor/rules")
-	require.NoError(t, err)
-	require.Greater(t, after, before)
 }
 
 func TestRulesAreChecked(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
@@ -16,15 +15,12 @@ import (
 
 const (
 	cursor   = "monitor/rules" // among the export cursors
-	lease    = "monitor"
-	leaseFor = 2 * time.Minute
-	step     = 2048
-	maxFirst = 10      // first uses told one by one in a step; the others are told together, so that a roll-out is no flood
-	maxKnown = 100_000 // uses that are no news, kept in memory; beyond it the database is asked anew
+	maxFirst = 10              // first uses told one by one in a step; the others are told together, so that a roll-out is no flood
+	maxKnown = 100_000         // uses that are no news, kept in memory; beyond it the database is asked anew
 )
 
-// Watch reads the ledger behind its writers and records what its rules find, each once. One replica does so at a time.
-// Counts are in memory, and made anew from the ledger by whoever goes on.
+// Watch is shown the ledger's entries behind their writers and records what its rules find, each once. One replica does so
+// at a time. Counts are in memory, and made anew from the ledger by whoever goes on.
 type Watch struct {
 	store *store.Store
 	node  string
@@ -37,6 +33,9 @@ type Watch struct {
 	windows *windows
 	known   map[string]bool // actor and key that are no news
 	next    uint64          // the entry that counts and known are up to; 0: they are to be made anew
+	// Of the step under way: where the cursor stood, the counts that were filled, and uses that may be first ones.
+	was            uint64
+	filled, firsts []Alert
 }
 
 // NewWatch watches by rules.
@@ -44,68 +43,52 @@ func NewWatch(st *store.Store, node string, mark func() string, rules []Rule, lo
 	return &Watch{store: st, node: node, mark: mark, rules: rules, log: log, found: map[string]uint64{}, windows: newWindows(log), known: map[string]bool{}}
 }
 
-// Run looks at what is new until it has caught up with the counting of uses, which it rests on.
-func (w *Watch) Run(ctx context.Context) error {
-	ours, err := w.store.Lease(ctx, lease, w.node, leaseFor)
-	if err != nil || !ours {
-		return err
+// Next implements [follow.Watcher].
+func (w *Watch) Next(ctx context.Context, size uint64) (uint64, error) {
+	w.filled, w.firsts = nil, nil
+	was, err := w.store.ExportCursor(ctx, cursor)
+	if err != nil {
+		return 0, err
 	}
-	for ctx.Err() == nil {
-		pace := w.store.Pace()
-		was, err := w.store.ExportCursor(ctx, cursor)
-		if err != nil {
-			return err
+	if was == 0 || was > size {
+		// New here, or behind a restore: what happened before is no news.
+		if _, err := w.store.MoveExport(ctx, cursor, was, size); err != nil {
+			return 0, err
 		}
-		counted, err := w.store.UsageCursor(ctx)
-		if err != nil {
-			return err
-		}
-		end := min(counted, w.store.View().Head().Size)
-		if was > end || was == 0 {
-			// New here, or behind a restore: what happened before is no news.
-			moved, err := w.store.MoveExport(ctx, cursor, was, end)
-			if err != nil || !moved || end == 0 {
-				return err
-			}
-			continue
-		}
-		row, err := watched(w.store.View())
-		if err != nil {
-			return err
-		}
-		from := max(was, row.To) // a process that ended between the two has recorded what it found
-		to := min(end, from+step)
-		if from >= to {
-			return nil
-		}
-		if err := w.look(ctx, from, to); err != nil && !errors.Is(err, errElsewhere) {
-			return fmt.Errorf("watching the ledger: %w", err)
-		}
-		if moved, err := w.store.MoveExport(ctx, cursor, was, to); err != nil || !moved {
-			return err
-		}
-		pace.Rest(ctx, to-from)
+		was = size
 	}
-	return nil
+	row, err := watched(w.store.View())
+	if err != nil {
+		return 0, err
+	}
+	w.was = was
+	from := max(was, row.To) // a process that ended between the two has recorded what it found
+	if err := w.rebuild(ctx, from); err != nil {
+		return 0, fmt.Errorf("watching the ledger: %w", err)
+	}
+	return from, nil
 }
 
-// look judges entries and records what is found.
-func (w *Watch) look(ctx context.Context, from, to uint64) error {
-	if err := w.rebuild(ctx, from); err != nil {
-		return err
+// See implements [follow.Watcher].
+func (w *Watch) See(e *ledger.Entry) {
+	w.next = 0 // until all of the step is done
+	w.counted(e, nil, func(a Alert) { w.filled = append(w.filled, a) })
+	w.firsts = w.maybeFirst(w.firsts, e)
+}
+
+// Judge implements [follow.Watcher]: it records what was found.
+func (w *Watch) Judge(ctx context.Context, from, to uint64) error {
+	err := w.judge(ctx, from, to)
+	if err != nil && !errors.Is(err, errElsewhere) {
+		return fmt.Errorf("watching the ledger: %w", err)
 	}
-	w.next = 0 // until all of it is done
-	var found []Alert
-	var firsts []Alert
-	err := w.store.Entries(ctx, from, to, func(e *ledger.Entry, _ []byte) error {
-		w.counted(e, nil, func(a Alert) { found = append(found, a) })
-		firsts = w.maybeFirst(firsts, e)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, a := range firsts {
+	_, err = w.store.MoveExport(ctx, cursor, w.was, to)
+	return err
+}
+
+func (w *Watch) judge(ctx context.Context, from, to uint64) error {
+	found := w.filled
+	for _, a := range w.firsts {
 		before, err := w.store.UsedBefore(ctx, a.key(), a.actor(), a.FirstSeq)
 		if err != nil {
 			return err
@@ -191,9 +174,4 @@ func (w *Watch) Alerts() map[string]uint64 {
 		out[r.ID] = w.found[r.ID]
 	}
 	return out
-}
-
-// Release lets another replica watch at once.
-func (w *Watch) Release(ctx context.Context) error {
-	return errors.Join(w.store.Release(ctx, lease, w.node), w.store.Release(ctx, dailyLease, w.node))
 }

@@ -1,6 +1,7 @@
 package monitor_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"conclave/ceremony/operation"
 	"conclave/custodian"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/follow"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 )
@@ -22,7 +24,7 @@ const denials = `[{"id":"denials","title":"Refusals","operation":"key.use","outc
 // restart is another process that watches by the same rules, on a node.
 func (w *world) restart(t *testing.T, node string) *monitor.Watch {
 	t.Helper()
-	require.NoError(t, w.watch.Release(t.Context()))
+	require.NoError(t, follow.New(w.Store, "node-1", nil).Release(t.Context()))
 	return monitor.NewWatch(w.Store, node, func() string { return "" }, []monitor.Rule{{ID: "denials", Title: "Refusals", Operation: "key.use", Outcome: "deny", By: []string{"actor"},
 		Count: 5, Seconds: 300}}, slog.New(slog.DiscardHandler))
 }
@@ -107,10 +109,8 @@ func TestAlertIsRecordedOnce(t *testing.T) {
 	for i := range 4 {
 		watch := w.restart(t, fmt.Sprintf("node-%d", i))
 		group.Go(func() {
-			if err := watch.Run(t.Context()); err != nil {
-				t.Error(err)
-			}
-			if err := watch.Release(t.Context()); err != nil {
+			pass := follow.New(w.Store, fmt.Sprintf("node-%d", i), watch)
+			if err := errors.Join(pass.Run(t.Context()), pass.Release(t.Context())); err != nil {
 				t.Error(err)
 			}
 		})

@@ -120,6 +120,11 @@ func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if from > x.store.View().Head().Size { // or this replica has not heard yet of what another delivered
+		if err := x.store.Refresh(ctx); err != nil {
+			return false, err
+		}
+	}
 	size := x.store.View().Head().Size
 	if from > size {
 		return true, x.restored(ctx, from, size)

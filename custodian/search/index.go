@@ -4,10 +4,9 @@
 package search
 
 import (
-	"context"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -26,91 +25,95 @@ const (
 	fieldOutcome   = "outcome"
 )
 
-// step bounds what is read and written at once. It is small, since the embedded database has one writer: a commit of
-// the ledger never waits for more than this.
-const step = 1024
-
 // term is the 64-bit hash under which a value is indexed. Two values with one hash cost a look at entries that do not
 // match, nothing else.
 func term(field string, values ...string) int64 {
-	h := sha256.Sum256([]byte(field + "\x00" + strings.Join(values, "\x00")))
+	return hashed(appendTerm(nil, field, values...))
+}
+
+func appendTerm(b []byte, field string, values ...string) []byte {
+	b = append(b, field...)
+	for _, v := range values {
+		b = append(append(b, 0), v...)
+	}
+	return b
+}
+
+func hashed(text []byte) int64 {
+	h := sha256.Sum256(text)
 	return int64(binary.BigEndian.Uint64(h[:8]))
 }
 
-// Index reads on from where it stopped until it has caught up or ctx ends, and gives way to those who write. Several replicas may do so at once. The
-// entries are proven to be in the signed tree.
-func Index(ctx context.Context, s *store.Store) error {
-	for {
-		pace := s.Pace()
-		from, err := s.TermsCursor(ctx)
-		if err != nil {
-			return err
-		}
-		size := s.View().Head().Size
-		if from > size { // restored to an earlier state
-			if err := s.ResetTerms(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		to := min(size, from+step)
-		if from == to {
-			return nil
-		}
-		found := map[store.Term]bool{}
-		err = s.Entries(ctx, from, to, func(e *ledger.Entry, _ []byte) error {
-			for _, t := range termsOf(e) {
-				found[store.Term{Term: t, Block: e.Seq / store.TermBlock}] = true
-			}
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("indexing the ledger: %w", err)
-		}
-		list := make([]store.Term, 0, len(found))
-		for t := range found {
-			list = append(list, t)
-		}
-		if _, err := s.AddTerms(ctx, from, to, list); err != nil {
-			return err
-		}
-		pace.Rest(ctx, to-from)
-	}
+// Indexer gathers what entries of one span are found by, see [store.TermSpan].
+type Indexer struct {
+	blocks  map[string]*uint64 // of the span, by term
+	span    uint64
+	scratch []byte
 }
 
-// termsOf is what an entry is found by.
-func termsOf(e *ledger.Entry) []int64 {
-	actors := []string{e.Actor.ID, e.Actor.String()}
-	outcomes := []string{string(e.Outcome)}
-	var out []int64
+// NewIndexer has gathered nothing.
+func NewIndexer() *Indexer { return &Indexer{blocks: map[string]*uint64{}} }
+
+// Add gathers an entry.
+func (x *Indexer) Add(e *ledger.Entry) {
+	x.span = e.Seq / store.TermSpan
+	block := uint64(1) << (e.Seq % store.TermSpan / store.TermBlock)
+	eachTerm(e, func(field string, values ...string) {
+		x.scratch = appendTerm(x.scratch[:0], field, values...)
+		known := x.blocks[string(x.scratch)]
+		if known == nil {
+			known = new(uint64)
+			x.blocks[string(x.scratch)] = known
+		}
+		*known |= block
+	})
+}
+
+// Terms are what was gathered, in order of their place in the database.
+func (x *Indexer) Terms() []store.Term {
+	byHash := make(map[int64]uint64, len(x.blocks))
+	for text, blocks := range x.blocks {
+		byHash[hashed([]byte(text))] |= *blocks
+	}
+	out := make([]store.Term, 0, len(byHash))
+	for term, blocks := range byHash {
+		out = append(out, store.Term{Span: x.span, Term: term, Blocks: blocks})
+	}
+	slices.SortFunc(out, func(a, b store.Term) int { return cmp.Compare(a.Term, b.Term) })
+	return out
+}
+
+// eachTerm names what an entry is found by.
+func eachTerm(e *ledger.Entry, add func(field string, values ...string)) {
+	actor := e.Actor.String()
 	if e.Target.ID != "" {
-		out = append(out, term(fieldTarget, e.Target.ID), term(fieldTarget, e.Target.Type+":"+e.Target.ID))
+		add(fieldTarget, e.Target.ID)
+		add(fieldTarget, e.Target.Type+":"+e.Target.ID)
 	}
 	if e.Ceremony != "" {
-		out = append(out, term(fieldCeremony, e.Ceremony))
+		add(fieldCeremony, e.Ceremony)
 	}
 	for i, c := range e.Type {
 		if c == '.' {
-			out = append(out, term(fieldOperation, e.Type[:i]))
+			add(fieldOperation, e.Type[:i])
 		}
 	}
-	out = append(out, term(fieldOperation, e.Type))
+	add(fieldOperation, e.Type)
+	add(fieldActor, e.Actor.ID)
+	add(fieldActor, actor)
+	ended := func(outcome string) {
+		add(fieldOutcome, outcome)
+		add(fieldActor, e.Actor.ID, outcome)
+		add(fieldActor, actor, outcome)
+	}
+	ended(string(e.Outcome))
 	for _, u := range keysOf(e) {
-		out = append(out, term(fieldKey, u.key), term(fieldKey, u.key, u.outcome))
-		if !slices.Contains(outcomes, u.outcome) {
-			outcomes = append(outcomes, u.outcome)
+		add(fieldKey, u.key)
+		add(fieldKey, u.key, u.outcome)
+		if u.outcome != string(e.Outcome) {
+			ended(u.outcome)
 		}
 	}
-	for _, outcome := range outcomes {
-		out = append(out, term(fieldOutcome, outcome))
-		for _, actor := range actors {
-			out = append(out, term(fieldActor, actor, outcome))
-		}
-	}
-	for _, actor := range actors {
-		out = append(out, term(fieldActor, actor))
-	}
-	return out
 }
 
 // keyUse is one key that an entry is about, and how that ended.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"conclave/custodian/follow"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/search"
@@ -88,7 +89,7 @@ func TestFindIsALookAtEveryEntry(t *testing.T) {
 			storetest.Genesis(t, cfg, func(*store.Tx) error { return nil })
 			s := storetest.Open(t, cfg)
 			write(t, s, 800)
-			require.NoError(t, search.Index(t.Context(), s))
+			require.NoError(t, follow.CatchUp(t.Context(), s))
 			write(t, s, 400) // beyond the index
 			var entries []*ledger.Entry
 			require.NoError(t, s.Entries(t.Context(), 0, s.View().Head().Size, func(e *ledger.Entry, _ []byte) error {
@@ -129,13 +130,13 @@ func TestFindIsALookAtEveryEntry(t *testing.T) {
 				}
 			}
 			check()
-			require.NoError(t, search.Index(t.Context(), s))
+			require.NoError(t, follow.CatchUp(t.Context(), s))
 			check()
 			require.NoError(t, s.ResetTerms(t.Context()))
 			check()
-			require.NoError(t, search.Index(t.Context(), s))
+			require.NoError(t, follow.CatchUp(t.Context(), s))
 			check()
-			took, err := s.AddTerms(t.Context(), 5, 9, nil)
+			took, err := s.AddDerived(t.Context(), store.Derived{From: 5, To: 9, Indexed: true})
 			require.NoError(t, err)
 			require.False(t, took, "what is indexed is not indexed again")
 		})
@@ -158,7 +159,7 @@ func BenchmarkFind(b *testing.B) {
 	s := storetest.Open(b, cfg)
 	write(b, s, n)
 	began := time.Now()
-	require.NoError(b, search.Index(b.Context(), s))
+	require.NoError(b, follow.CatchUp(b.Context(), s))
 	b.Logf("indexed %d entries in %s", n, time.Since(began).Round(time.Millisecond))
 	for name, q := range map[string]search.Query{
 		"rare key":       {Key: "key-rare", Limit: 100},

@@ -2,72 +2,30 @@ package store
 
 import (
 	"context"
-	"errors"
+	"math/bits"
+	"strconv"
 	"strings"
 
 	"gorm.io/gorm"
 )
 
-// Term says that a block of ledger entries holds something that is looked for.
+// Term says in which blocks of a span of ledger entries something stands that is looked for.
 type Term struct {
-	Term  int64  // hash of field and value
-	Block uint64 // sequence number / TermBlock
+	Span   uint64 // sequence number / TermSpan
+	Term   int64  // hash of field and value
+	Blocks uint64 // bit n, lowest first: the n-th block of the span
 }
 
-// TermBlock is how many entries a block has.
-const TermBlock = 256
-
-// errTermsMoved: another replica read these entries first.
-var errTermsMoved = errors.New("search cursor moved")
-
-// termRows are written by one statement; two parameters each, far below what either database takes.
-const termRows = 400
+const (
+	// TermBlock is how many entries a block has.
+	TermBlock = 256
+	// TermSpan is how many entries a span has: 64 blocks. What is written of one span lies together in the database.
+	TermSpan = 64 * TermBlock
+)
 
 // TermsCursor is up to which entry the ledger is indexed.
 func (s *Store) TermsCursor(ctx context.Context) (uint64, error) {
-	var next []uint64
-	if err := s.db.session(ctx, s.db.read).Table("ledger_terms_cursor").Where("id = 1").Pluck("next_seq", &next).Error; err != nil {
-		return 0, unavailable("reading search cursor", err)
-	}
-	if len(next) == 0 {
-		return 0, nil
-	}
-	return next[0], nil
-}
-
-// AddTerms keeps what the entries from ≤ seq < to hold: false when somebody else has read on from there meanwhile.
-func (s *Store) AddTerms(ctx context.Context, from, to uint64, terms []Term) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	err := s.db.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		res := tx.Exec("UPDATE ledger_terms_cursor SET next_seq = ? WHERE id = 1 AND next_seq = ?", number(to), number(from))
-		if res.Error != nil {
-			return res.Error
-		}
-		if res.RowsAffected != 1 {
-			return errTermsMoved
-		}
-		for len(terms) > 0 {
-			n := min(termRows, len(terms))
-			args := make([]any, 0, 2*n)
-			for _, t := range terms[:n] {
-				args = append(args, t.Term, number(t.Block))
-			}
-			values := strings.TrimSuffix(strings.Repeat("(?, ?), ", n), ", ")
-			if err := tx.Exec("INSERT INTO ledger_terms (term, block) VALUES "+values+" ON CONFLICT (term, block) DO NOTHING", args...).Error; err != nil {
-				return err
-			}
-			terms = terms[n:]
-		}
-		return nil
-	})
-	if errors.Is(err, errTermsMoved) {
-		return false, nil
-	}
-	if err != nil {
-		return false, unavailable("indexing the ledger", err)
-	}
-	return true, nil
+	return s.cursor(ctx, "ledger_terms_cursor")
 }
 
 // ResetTerms forgets the index, so that all of the ledger is read anew.
@@ -84,40 +42,86 @@ func (s *Store) ResetTerms(ctx context.Context) error {
 	return nil
 }
 
-// rareEnough is where counting a term's blocks ends: past it, one is as common as another.
-const rareEnough = 10_000
+// termSpans are looked up by one statement.
+const termSpans = 256
 
 // TermBlocks lists the blocks from ≤ block < to that hold all of the terms, in rising or falling order, at most limit.
 func (s *Store) TermBlocks(ctx context.Context, terms []int64, from, to uint64, falling bool, limit int) ([]uint64, error) {
-	g := s.db.session(ctx, s.db.read)
-	rarest, least := 0, int64(-1)
-	for i, term := range terms {
-		var n int64
-		if err := g.Raw("SELECT COUNT(*) FROM (SELECT 1 FROM ledger_terms WHERE term = ? AND block >= ? AND block < ? LIMIT ?) AS t",
-			term, number(from), number(to), rareEnough).Scan(&n).Error; err != nil {
-			return nil, unavailable("searching", err)
+	const perSpan = TermSpan / TermBlock
+	var out []uint64
+	for from < to && len(terms) > 0 {
+		first, last := from/perSpan, (to-1)/perSpan
+		if falling {
+			first = max(first, last-min(last, termSpans-1))
+		} else {
+			last = min(last, first+termSpans-1)
 		}
-		if least < 0 || n < least {
-			rarest, least = i, n
+		found, err := s.termSpans(ctx, terms, first, last, falling)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range found {
+			for b := range t.walk(falling) {
+				if block := t.Span*perSpan + b; block >= from && block < to {
+					if out = append(out, block); len(out) == limit {
+						return out, nil
+					}
+				}
+			}
+		}
+		if falling {
+			to = first * perSpan
+		} else {
+			from = (last + 1) * perSpan
 		}
 	}
-	var query strings.Builder
-	query.WriteString("SELECT a.block FROM ledger_terms a WHERE a.term = ? AND a.block >= ? AND a.block < ?")
-	args := []any{terms[rarest], number(from), number(to)}
-	for i, term := range terms {
-		if i != rarest {
-			query.WriteString(" AND EXISTS (SELECT 1 FROM ledger_terms b WHERE b.term = ? AND b.block = a.block)")
-			args = append(args, term)
+	return out, nil
+}
+
+// walk yields the numbers of the bits that are set.
+func (t Term) walk(falling bool) func(yield func(uint64) bool) {
+	return func(yield func(uint64) bool) {
+		for left := t.Blocks; left != 0; {
+			n := bits.TrailingZeros64(left)
+			if falling {
+				n = 63 - bits.LeadingZeros64(left)
+			}
+			if !yield(uint64(n)) {
+				return
+			}
+			left &^= 1 << n
 		}
 	}
-	query.WriteString(" ORDER BY a.block")
+}
+
+// termSpans reads the spans first ≤ span ≤ last, and of each the blocks that hold all of the terms.
+func (s *Store) termSpans(ctx context.Context, terms []int64, first, last uint64, falling bool) ([]Term, error) {
+	var query, joins strings.Builder
+	query.WriteString("WITH RECURSIVE spans(n) AS (SELECT CAST(? AS BIGINT) UNION ALL SELECT n + 1 FROM spans WHERE n < ?) SELECT n AS span, ")
+	args := []any{number(first), number(last)}
+	for i, term := range terms {
+		name := "t" + strconv.Itoa(i)
+		if i > 0 {
+			query.WriteString(" & ")
+		}
+		query.WriteString(name + ".blocks")
+		joins.WriteString(" JOIN ledger_terms " + name + " ON " + name + ".span = n AND " + name + ".term = ?")
+		args = append(args, term)
+	}
+	query.WriteString(" AS blocks FROM spans" + joins.String() + " ORDER BY n")
 	if falling {
 		query.WriteString(" DESC")
 	}
-	query.WriteString(" LIMIT ?")
-	var blocks []uint64
-	if err := g.Raw(query.String(), append(args, limit)...).Scan(&blocks).Error; err != nil {
+	var rows []struct {
+		Span   number
+		Blocks int64
+	}
+	if err := s.db.session(ctx, s.db.read).Raw(query.String(), args...).Scan(&rows).Error; err != nil {
 		return nil, unavailable("searching", err)
 	}
-	return blocks, nil
+	out := make([]Term, len(rows))
+	for i, r := range rows {
+		out[i] = Term{Span: uint64(r.Span), Blocks: uint64(r.Blocks)}
+	}
+	return out, nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"gorm.io/gorm"
@@ -27,52 +26,9 @@ type UsageRow struct {
 // TableName implements gorm's Tabler.
 func (UsageRow) TableName() string { return "key_usage" }
 
-// errUsageMoved: another replica read these entries first.
-var errUsageMoved = errors.New("usage cursor moved")
-
 // UsageCursor is up to which entry usage is read.
 func (s *Store) UsageCursor(ctx context.Context) (uint64, error) {
-	var next []uint64
-	if err := s.db.session(ctx, s.db.read).Table("key_usage_cursor").Where("id = 1").Pluck("next_seq", &next).Error; err != nil {
-		return 0, unavailable("reading usage cursor", err)
-	}
-	if len(next) == 0 {
-		return 0, nil
-	}
-	return next[0], nil
-}
-
-// AddUsage counts what the entries from ≤ seq < to say, once: false when somebody else has read on from there
-// meanwhile, and nothing was counted.
-func (s *Store) AddUsage(ctx context.Context, from, to uint64, rows []UsageRow) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
-	defer cancel()
-	err := s.db.gorm.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		res := tx.Exec("UPDATE key_usage_cursor SET next_seq = ? WHERE id = 1 AND next_seq = ?", to, from)
-		if res.Error != nil {
-			return res.Error
-		}
-		if res.RowsAffected != 1 {
-			return errUsageMoved
-		}
-		for _, r := range rows {
-			err := tx.Exec("INSERT INTO key_usage (day, key, version, actor, operation, outcome, origin, uses, first_at, last_at, first_seq, last_seq)"+
-				" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key, version, day, actor, operation, outcome, origin)"+
-				" DO UPDATE SET uses = key_usage.uses + excluded.uses, last_at = excluded.last_at, last_seq = excluded.last_seq",
-				r.Day, r.Key, r.Version, r.Actor, r.Operation, r.Outcome, r.Origin, r.Uses, r.FirstAt, r.LastAt, r.FirstSeq, r.LastSeq).Error
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if errors.Is(err, errUsageMoved) {
-		return false, nil
-	}
-	if err != nil {
-		return false, unavailable("counting usage", err)
-	}
-	return true, nil
+	return s.cursor(ctx, "key_usage_cursor")
 }
 
 // ResetUsage forgets what was counted, so that all of it is read anew.

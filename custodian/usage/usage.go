@@ -1,8 +1,8 @@
 package usage
 
 import (
-	"context"
-	"fmt"
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,9 +10,7 @@ import (
 	"conclave/custodian/store"
 )
 
-// Bounds of one step: what is held in memory and written in one transaction.
 const (
-	stepEntries = 4096
 	// maxOrigins kept of one caller, version and day in one step; the rest are counted together as "others".
 	maxOrigins = 16
 	others     = "others"
@@ -23,73 +21,50 @@ const (
 	RewrappedFrom = "rewrapped-from"
 )
 
-// Count reads on from where it stopped, a few thousand entries at a time, until it has caught up or ctx ends. Several
-// replicas may do so at once: each entry is counted once. The entries are proven to be in the signed tree.
-func Count(ctx context.Context, s *store.Store) error {
-	for {
-		from, err := s.UsageCursor(ctx)
-		if err != nil {
-			return err
-		}
-		size := s.View().Head().Size
-		if from > size { // restored to an earlier state
-			if err := s.ResetUsage(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		to := min(size, from+stepEntries)
-		if from == to {
-			return nil
-		}
-		c := counter{rows: map[store.UsageRow]*store.UsageRow{}, origins: map[string]map[string]bool{}}
-		err = s.Entries(ctx, from, to, func(e *ledger.Entry, _ []byte) error {
-			c.add(e)
-			return nil
-		})
-		if err != nil {
-			return fmt.Errorf("counting usage: %w", err)
-		}
-		if _, err := s.AddUsage(ctx, from, to, c.list()); err != nil {
-			return err
-		}
-	}
-}
-
-// counter adds up one step.
-type counter struct {
+// Counter adds up the uses that entries record.
+type Counter struct {
 	rows    map[store.UsageRow]*store.UsageRow // by what they are about, counts zero
 	order   []*store.UsageRow
-	origins map[string]map[string]bool
+	origins map[store.UsageRow]map[string]bool // by day, key, version and actor
 }
 
-func (c *counter) add(e *ledger.Entry) {
+// NewCounter has counted nothing.
+func NewCounter() *Counter {
+	return &Counter{rows: map[store.UsageRow]*store.UsageRow{}, origins: map[store.UsageRow]map[string]bool{}}
+}
+
+// Add counts what an entry records.
+func (c *Counter) Add(e *ledger.Entry) {
 	if !strings.HasPrefix(e.Type, Prefix) {
 		return
 	}
-	operation := strings.TrimPrefix(e.Type, Prefix)
+	row := store.UsageRow{Day: e.At.Unix() / 86400, Actor: e.Actor.String(), Operation: strings.TrimPrefix(e.Type, Prefix)}
 	if Unread(e) {
-		c.count(store.UsageRow{Day: e.At.Unix() / 86400, Actor: e.Actor.String(), Operation: operation, Outcome: UnreadOutcome}, e)
+		row := row
+		row.Outcome = UnreadOutcome
+		c.count(row, e)
 	}
 	for _, item := range Items(e) {
-		c.use(e, item.Key, item.Version, operation, item.Outcome)
+		row.Key, row.Version, row.Outcome = item.Key, item.Version, string(item.Outcome)
+		c.use(row, e)
 		if item.From != 0 && item.Outcome == ledger.Allow {
-			c.use(e, item.Key, item.From, RewrappedFrom, item.Outcome)
+			from := row
+			from.Version, from.Operation = item.From, RewrappedFrom
+			c.use(from, e)
 		}
 	}
 }
 
-func (c *counter) use(e *ledger.Entry, key string, version uint32, operation string, outcome ledger.Outcome) {
-	if key == "" || version == 0 {
+func (c *Counter) use(row store.UsageRow, e *ledger.Entry) {
+	if row.Key == "" || row.Version == 0 {
 		return // refused before a version was found
 	}
-	row := store.UsageRow{Day: e.At.Unix() / 86400, Key: strings.Clone(key), Version: version, Actor: e.Actor.String(), Operation: operation, Outcome: string(outcome)}
-	row.Origin = c.origin(fmt.Sprintf("%d %s/%d %s", row.Day, key, version, row.Actor), host(e.Actor.Origin))
+	row.Origin = c.origin(store.UsageRow{Day: row.Day, Key: row.Key, Version: row.Version, Actor: row.Actor}, host(e.Actor.Origin))
 	c.count(row, e)
 }
 
 // count adds one to a line.
-func (c *counter) count(row store.UsageRow, e *ledger.Entry) {
+func (c *Counter) count(row store.UsageRow, e *ledger.Entry) {
 	at := e.At.UnixMicro()
 	r := c.rows[row]
 	if r == nil {
@@ -104,7 +79,7 @@ func (c *counter) count(row store.UsageRow, e *ledger.Entry) {
 }
 
 // origin bounds how many origins are kept apart.
-func (c *counter) origin(of, origin string) string {
+func (c *Counter) origin(of store.UsageRow, origin string) string {
 	seen := c.origins[of]
 	if seen == nil {
 		seen = map[string]bool{}
@@ -117,11 +92,16 @@ func (c *counter) origin(of, origin string) string {
 	return origin
 }
 
-func (c *counter) list() []store.UsageRow {
+// Rows are the lines counted, in order of their place in the database.
+func (c *Counter) Rows() []store.UsageRow {
 	out := make([]store.UsageRow, len(c.order))
 	for i, r := range c.order {
 		out[i] = *r
 	}
+	slices.SortFunc(out, func(a, b store.UsageRow) int {
+		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Version, b.Version), cmp.Compare(a.Day, b.Day), cmp.Compare(a.Actor, b.Actor),
+			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Outcome, b.Outcome), cmp.Compare(a.Origin, b.Origin))
+	})
 	return out
 }
 

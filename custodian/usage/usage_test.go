@@ -9,7 +9,9 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/access"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/follow"
 	"conclave/custodian/ledger"
+	"conclave/custodian/store"
 	"conclave/custodian/usage"
 )
 
@@ -25,11 +27,11 @@ func TestCount(t *testing.T) {
 	require.NoError(t, err)
 	_, err = c.Use(ctx, c.App, custodian.Use{Operation: access.Decrypt, Ciphertext: made.Ciphertext})
 	require.NoError(t, err)
-	require.NoError(t, usage.Count(ctx, c.Store))
+	require.NoError(t, follow.CatchUp(ctx, c.Store))
 	_, err = c.Use(ctx, c.App, custodian.Use{Operation: access.Rewrap, Ciphertext: made.Ciphertext})
 	require.NoError(t, err)
-	require.NoError(t, usage.Count(ctx, c.Store))
-	require.NoError(t, usage.Count(ctx, c.Store))
+	require.NoError(t, follow.CatchUp(ctx, c.Store))
+	require.NoError(t, follow.CatchUp(ctx, c.Store))
 
 	read := func(since time.Time) map[string]int64 {
 		rows, err := c.Store.Usage(ctx, custodiantest.KeyID, 1, since)
@@ -51,11 +53,11 @@ func TestCount(t *testing.T) {
 	require.NotEmpty(t, operation)
 
 	require.NoError(t, c.Store.ResetUsage(ctx))
-	require.NoError(t, usage.Count(ctx, c.Store))
+	require.NoError(t, follow.CatchUp(ctx, c.Store))
 	require.Equal(t, want, read(time.Time{}))
 	next, err := c.Store.UsageCursor(ctx)
 	require.NoError(t, err)
-	took, err := c.Store.AddUsage(ctx, next-1, next, rows)
+	took, err := c.Store.AddDerived(ctx, store.Derived{From: next - 1, To: next, Counted: true, Usage: rows})
 	require.NoError(t, err)
 	require.False(t, took, "what was counted is not counted again")
 	require.Equal(t, want, read(time.Time{}))
