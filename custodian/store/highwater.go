@@ -9,8 +9,11 @@ import (
 	"conclave/custodian/ledger"
 )
 
-// highWater persists the newest checkpoint beside the hot path: after control commits at once, otherwise at
-// most each second. A crash in between leaves an older mark, which protects a little less and hinders nothing.
+// markPause is the least time between two marks (ours): each syncs the file system, which commits wait for too.
+const markPause = 100 * time.Millisecond
+
+// highWater persists the newest checkpoint beside the hot path: after control commits at once, or a moment later where there
+// are many, otherwise at most each second. A crash in between leaves an older mark, which protects a little less and hinders nothing.
 type highWater struct {
 	s    *Store
 	mark *ledger.HighWater // nil: no file configured
@@ -94,21 +97,24 @@ func (h *highWater) offer(now bool) {
 
 func (h *highWater) run() {
 	defer close(h.done)
-	pause := time.NewTimer(0)
+	pause, moment := time.NewTimer(0), time.NewTimer(0)
 	defer pause.Stop()
+	defer moment.Stop()
 	for {
 		select {
 		case <-h.stop:
 			h.err = h.save()
 			return
 		case now := <-h.kick:
-			if !now {
-				select {
-				case <-pause.C:
-				case <-h.stop:
-					h.err = h.save()
-					return
-				}
+			wait := pause
+			if now {
+				wait = moment
+			}
+			select {
+			case <-wait.C:
+			case <-h.stop:
+				h.err = h.save()
+				return
 			}
 		}
 		if err := h.save(); err != nil {
@@ -116,6 +122,7 @@ func (h *highWater) run() {
 			h.s.haltOn(err)
 		}
 		pause.Reset(checkpointEvery)
+		moment.Reset(markPause)
 	}
 }
 
