@@ -62,45 +62,40 @@ func selfSigned() (tls.Certificate, error) {
 }
 
 // spawn starts this program in another role and reads where it serves.
-func spawn(ctx context.Context, role, dir, profile string) (serving, func() ending, error) {
+func spawn(ctx context.Context, role, dir, profile string) (serving, asker, func(), error) {
 	self, err := os.Executable()
 	if err != nil {
-		return serving{}, nil, err
+		return serving{}, asker{}, nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, "-role", role, "-dir", dir, "-profile", profile)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return serving{}, nil, err
+		return serving{}, asker{}, nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return serving{}, nil, err
+		return serving{}, asker{}, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return serving{}, nil, err
+		return serving{}, asker{}, nil, err
 	}
 	lines := bufio.NewReader(out)
-	stop := sync.OnceValue(func() ending {
-		var e ending
+	stop := sync.OnceFunc(func() {
 		_ = in.Close()
-		if line, err := lines.ReadBytes('\n'); err == nil {
-			_ = json.Unmarshal(line, &e)
-		}
 		_ = cmd.Wait()
-		return e
 	})
 	line, err := lines.ReadBytes('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		stop()
-		return serving{}, nil, fmt.Errorf("starting the %s: %w", role, err)
+		return serving{}, asker{}, nil, fmt.Errorf("starting the %s: %w", role, err)
 	}
 	var s serving
 	if err := json.Unmarshal(line, &s); err != nil {
 		stop()
-		return serving{}, nil, fmt.Errorf("the %s did not start: %w", role, err)
+		return serving{}, asker{}, nil, fmt.Errorf("the %s did not start: %w", role, err)
 	}
-	return s, stop, nil
+	return s, asker{in, lines}, stop, nil
 }
 
 // drive runs every scenario in rounds, floor and product in turn, and prints the table.
@@ -114,12 +109,12 @@ func drive(ctx context.Context, o options) error {
 		defer os.RemoveAll(temp)
 		dir = temp
 	}
-	low, stopFloor, err := spawn(ctx, "floor", dir, "")
+	low, _, stopFloor, err := spawn(ctx, "floor", dir, "")
 	if err != nil {
 		return err
 	}
 	defer stopFloor()
-	high, stopProduct, err := spawn(ctx, "product", dir, o.profile)
+	high, product, stopProduct, err := spawn(ctx, "product", dir, o.profile)
 	if err != nil {
 		return err
 	}
@@ -151,8 +146,7 @@ func drive(ctx context.Context, o options) error {
 	}
 	memory := resident(high.PID)
 	fmt.Printf("\nmemory after all of it: %d MiB resident; ready %d ms after start (keystore opened in process)\n", memory, high.ReadyMS)
-	fmt.Printf("control-plane commit while all of it ran: p99 %s\n", short(stopProduct().ControlP99))
-	return nil
+	return measureBeside(ctx, high, product, scenarios[0].product, time.Duration(rounds)*d)
 }
 
 // measure runs one row and prints it. It returns how many requests the product served.

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
-	"slices"
 	"time"
 
 	"conclave/app/boot"
@@ -78,13 +77,16 @@ func product(ctx context.Context, dir, profile string) error {
 		return err
 	}
 	defer stopProfile()
-	beside := watchControl(ctx, running.Custodian.Store())
-	err = announce(ctx, serving{URL: running.URL, PID: os.Getpid(), ReadyMS: ready.Milliseconds(),
+	q, err := convene(ctx, running, signers, dir)
+	if err != nil {
+		return err
+	}
+	err = json.NewEncoder(os.Stdout).Encode(serving{URL: running.URL, PID: os.Getpid(), ReadyMS: ready.Milliseconds(),
 		Ciphertext: base64.StdEncoding.EncodeToString(sample.Ciphertext)})
 	if err != nil {
 		return err
 	}
-	return json.NewEncoder(os.Stdout).Encode(ending{ControlP99: beside()})
+	return obey(ctx, running.Custodian.Store(), q)
 }
 
 // startProfile begins a CPU profile, where a file is named, and returns how to end it.
@@ -103,48 +105,6 @@ func startProfile(file string) (stop func(), err error) {
 		pprof.StopCPUProfile()
 		_ = f.Close()
 	}, nil
-}
-
-// ending is what the product process tells the driver when it has had enough.
-type ending struct {
-	ControlP99 time.Duration `json:"control_p99_ns"`
-}
-
-// watchControl makes a small control-plane change every 25 ms, as a ceremony's steps do, and returns how long
-// one took at the 99th percentile, from asking to durable, once the returned function is called.
-func watchControl(ctx context.Context, s *store.Store) func() time.Duration {
-	ctx, stop := context.WithCancel(ctx)
-	done := make(chan []time.Duration)
-	go func() {
-		var took []time.Duration
-		tick := time.NewTicker(25 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				done <- took
-				return
-			case <-tick.C:
-			}
-			start := time.Now()
-			_, err := s.Control(ctx, func(tx *store.Tx) error {
-				return tx.Append(ledger.Entry{Type: "bench.control", Actor: identity.Principal{Kind: identity.Node, ID: "bench"},
-					Outcome: ledger.Done, Target: ledger.Target{Type: "node", ID: "bench"}})
-			})
-			if err == nil {
-				took = append(took, time.Since(start))
-			}
-		}
-	}()
-	return func() time.Duration {
-		stop()
-		took := <-done
-		slices.Sort(took)
-		if len(took) == 0 {
-			return 0
-		}
-		return took[len(took)*99/100]
-	}
 }
 
 func configuration(dir string) (*config.Config, error) {

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"conclave/app/boot"
+	"conclave/app/client"
+	"conclave/app/client/person"
+	"conclave/ceremony/keyfile"
+	"conclave/ceremony/statement"
+	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
+	"conclave/custodian/people"
+)
+
+// quorum is the people of the instance, each with their own client of the API, as at their own machines.
+type quorum struct {
+	people []*person.Person
+	made   int // ceremonies so far
+}
+
+// convene opens the people's clients and has them sign the form of duties.
+func convene(ctx context.Context, running *boot.Running, signers map[string]*keyfile.Signer, dir string) (*quorum, error) {
+	trust, err := ledger.LoadTrustFile(running.TrustFile)
+	if err != nil {
+		return nil, err
+	}
+	q := &quorum{}
+	for _, id := range []string{"bench-a", "bench-b", "bench-c"} {
+		c, err := client.New(client.Config{URL: running.URL, CAFile: running.CAFile, Signer: signers[id], Person: id, Instance: trust.Instance})
+		if err != nil {
+			return nil, err
+		}
+		seen := filepath.Join(dir, "seen", id)
+		if err := os.MkdirAll(seen, 0o700); err != nil {
+			return nil, err
+		}
+		p := &person.Person{API: c, Signer: signers[id], Trust: trust, StateDir: seen, Clock: clock.NewSystem()}
+		terms, err := p.Terms(ctx, people.Terms{})
+		if err != nil {
+			return nil, err
+		}
+		params, err := p.Acknowledge(terms)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := c.Propose(ctx, "acknowledgement.sign", params, ""); err != nil {
+			return nil, fmt.Errorf("%s signing the acknowledgement: %w", id, err)
+		}
+		q.people = append(q.people, p)
+	}
+	return q, nil
+}
+
+// approve runs governed ceremonies, one after the other, until d is over: one person proposes, two approve, and the second
+// approval executes. It returns how long each approval took its signer, from fetching the statement to the durable answer,
+// and each ceremony as a whole.
+func (q *quorum) approve(ctx context.Context, d time.Duration) (votes, whole []time.Duration, err error) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		start := time.Now()
+		asks, approvers := q.people[q.made%3], []*person.Person{q.people[(q.made+1)%3], q.people[(q.made+2)%3]}
+		proposed, err := asks.API.Propose(ctx, "template.create", template(q.made), "measured")
+		if err != nil {
+			return nil, nil, fmt.Errorf("proposing: %w", err)
+		}
+		q.made++
+		c := proposed.Ceremony
+		for _, p := range approvers {
+			began := time.Now()
+			if c, err = p.Vote(ctx, &c, statement.Approve, nil); err != nil {
+				return nil, nil, fmt.Errorf("approving: %w", err)
+			}
+			votes = append(votes, time.Since(began))
+		}
+		if c.State != "completed" {
+			return nil, nil, fmt.Errorf("ceremony %s is %s: %s", c.ID, c.State, c.Outcome)
+		}
+		whole = append(whole, time.Since(start))
+	}
+	return votes, whole, nil
+}
+
+// template is what a ceremony is about: bounds within which the owner of keys makes them alone.
+func template(n int) map[string]any {
+	return map[string]any{"id": fmt.Sprintf("bench-template-%04d", n), "label": "Benchmark", "classification": "internal", "max_impact": "low",
+		"jurisdictions": []string{"EU"}, "environment": "production", "keystores": []string{keystoreID}, "owners": []string{"bench-a"},
+		"name_prefix": fmt.Sprintf("t%04d-", n), "max_oup_days": 365, "max_rup_days": 730, "max_rotate_days": 365, "max_keys": 10}
+}
