@@ -20,6 +20,18 @@ type Problem struct {
 	Decision  string   `json:"decision,omitempty"` // open it with `conclave why`
 	Request   string   `json:"request,omitempty"`
 	Reasons   []Reason `json:"reasons,omitempty"` // development mode, and governed operations, only
+	// Deleted says which ledger entries are gone, where that is the problem.
+	Deleted *DeletedEntries `json:"deleted,omitempty"`
+}
+
+// CodeEntriesDeleted is the code of a problem whose Deleted says which ledger entries are gone.
+const CodeEntriesDeleted = "entries_deleted"
+
+// DeletedEntries are ledger entries that were deleted under retention, from ≤ seq < to.
+type DeletedEntries struct {
+	From     uint64 `json:"from"`
+	To       uint64 `json:"to"`
+	Ceremony string `json:"ceremony"` // that deleted them
 }
 
 // Reason is one reason of a policy decision.

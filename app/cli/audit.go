@@ -222,9 +222,13 @@ func ledgerVerify() *cobra.Command {
 			return err
 		}
 		return s.show(report, func(w io.Writer) {
-			facts(w, "verdict", report.Verdict(), "instance", report.Instance, "origin", report.Origin, "entries", number(report.Size),
+			all := []string{"verdict", report.Verdict(), "instance", report.Instance, "origin", report.Origin, "entries", number(report.Size),
 				"control entries", number(report.ControlCount), "authority epoch", number(report.Epoch), "root", report.Root,
-				"first entry", when(report.First), "last entry", when(report.Last), "contains checkpoints", fmt.Sprint(report.Contains))
+				"first entry", when(report.First), "last entry", when(report.Last), "contains checkpoints", fmt.Sprint(report.Contains)}
+			for _, d := range report.Deleted {
+				all = append(all, "deleted", fmt.Sprintf("entries %d to %d, by ceremony %s (entry %d)", d.From, d.To-1, d.Ceremony, d.Seq))
+			}
+			facts(w, all...)
 		})
 	})
 	return c
@@ -285,6 +289,7 @@ func ledgerExport() *cobra.Command {
 			s.say("Exporting %d entries to %s.", head.Size, args[0])
 			return ledger.ExportDir(s.ctx, args[0], ledger.Export{
 				Checkpoint: note, Origin: s.trust.Origin, LogKeys: s.trust.LogKeys, Entries: s.client.EntrySource(head.Size),
+				Remains: s.client.LogSource(),
 			})
 		}),
 	}

@@ -22,7 +22,7 @@ func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	return c.raw(ctx, call{method: http.MethodGet, path: "/v1/ledger/checkpoint", accept: "text/plain"}, maxAnswer)
 }
 
-// Tile returns one file of the C2SP tlog-tiles tree by its path under the log: "tile/0/x001/234.p/5".
+// Tile returns one file of the C2SP tlog-tiles tree by its path under the log: "tile/0/x001/234.p/5", or "kept/005".
 func (c *Client) Tile(ctx context.Context, path string) ([]byte, error) {
 	return c.raw(ctx, call{
 		method: http.MethodGet, path: "/v1/ledger/" + path, accept: "application/octet-stream",

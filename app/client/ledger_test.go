@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"io/fs"
 	"net/http"
 	"path/filepath"
 	"strconv"
@@ -193,6 +194,56 @@ func TestLedgerIsVerifiedAndExportedOnline(t *testing.T) {
 	}))
 	_, err = ledger.VerifyDir(t.Context(), dir, ledger.VerifyInput{Trust: log.trust})
 	require.NoError(t, err)
+}
+
+func TestLedgerWithDeletedEntriesIsVerifiedAndExportedOnline(t *testing.T) {
+	log := newLog(t, 1)
+	last, err := ledger.Decode(log.entries[299])
+	require.NoError(t, err)
+	last.Type, last.Ceremony, last.Detail = ledger.DeletionType, "01DELETED", []byte(`{"from":0,"to":256}`)
+	last.Target = ledger.Target{Type: ledger.SegmentTarget, ID: "seg-0"}
+	require.NoError(t, ledger.Validate(last))
+	log.entries[299] = ledger.AppendCanonical(nil, last)
+	log.shown.Store(300)
+	gone := api.DeletedEntries{From: 0, To: 256, Ceremony: "01DELETED"}
+	kept := 256
+	whole := log.handler(t)
+	c := serve(t, func(w http.ResponseWriter, q *http.Request) {
+		switch strings.TrimPrefix(q.URL.Path, "/v1/ledger/") {
+		case ledger.EntriesPath(0, ledger.TileWidth):
+			refuse(w, api.Problem{Status: http.StatusGone, Code: api.CodeEntriesDeleted, Deleted: &gone})
+		case ledger.KeptPath(0):
+			var b []byte
+			for _, e := range log.entries[:kept] {
+				b, _ = ledger.AppendBundle(b, e)
+			}
+			_, _ = w.Write(b)
+		default:
+			whole(w, q)
+		}
+	}, nil)
+	report, err := ledger.Verify(t.Context(), ledger.VerifyInput{Source: c.LogSource(), Trust: log.trust})
+	require.NoError(t, err)
+	require.Equal(t, []ledger.Deletion{{Seq: 299, Segment: "seg-0", Ceremony: "01DELETED", From: 0, To: 256}}, report.Deleted)
+
+	var refused *ledger.DeletedError
+	require.ErrorAs(t, c.EntrySource(300).ReadEntries(t.Context(), 0, 300, nil), &refused)
+	require.Equal(t, &ledger.DeletedError{From: 0, To: 256, By: "01DELETED"}, refused)
+	_, err = c.LogSource().ReadFile(t.Context(), ledger.EntriesPath(0, ledger.TileWidth))
+	require.ErrorIs(t, err, fs.ErrNotExist)
+
+	in := ledger.Export{Checkpoint: log.checkpoint(t, 300), Origin: log.trust.Origin, LogKeys: log.trust.LogKeys, Entries: c.EntrySource(300), Remains: c.LogSource()}
+	dir := filepath.Join(t.TempDir(), "copy")
+	require.NoError(t, ledger.ExportDir(t.Context(), dir, in))
+	_, err = ledger.VerifyDir(t.Context(), dir, ledger.VerifyInput{Trust: log.trust})
+	require.NoError(t, err)
+
+	// A service that says more than it may: a range that holds no group, or the record of a control entry less.
+	gone = api.DeletedEntries{From: 512, To: 768}
+	require.ErrorAs(t, ledger.ExportDir(t.Context(), filepath.Join(t.TempDir(), "copy"), in), &refused)
+	kept = 255
+	_, err = ledger.Verify(t.Context(), ledger.VerifyInput{Source: c.LogSource(), Trust: log.trust})
+	require.ErrorIs(t, err, ledger.ErrTruncated)
 }
 
 // collectorOf is a collector key as a node states it.

@@ -136,7 +136,7 @@ func AcceptRecovery(trust *ledger.TrustFile, stateDir string, r ledger.Recovery,
 }
 
 // LogSource reads the ledger over the API as the files of a tlog-tiles log, for ledger.Verify. Entry
-// bundles are given to auditors only.
+// bundles are given to auditors only; of a bundle that was deleted the error is a *ledger.DeletedError too.
 func (c *Client) LogSource() ledger.LogSource { return logSource{c} }
 
 type logSource struct{ client *Client }
@@ -151,13 +151,18 @@ func (s logSource) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	}
 	b, err := s.client.Tile(ctx, path)
 	var p *Problem
+	if errors.As(err, &p) && p.Deleted != nil {
+		gone := &ledger.DeletedError{From: p.Deleted.From, To: p.Deleted.To, By: p.Deleted.Ceremony}
+		return nil, fmt.Errorf("%s: %w: %w", path, fs.ErrNotExist, gone)
+	}
 	if errors.As(err, &p) && p.Status == http.StatusNotFound {
 		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}
 	return b, err
 }
 
-// EntrySource reads raw entries over the API from the bundles of a log of a size, for ledger.ExportDir.
+// EntrySource reads raw entries over the API from the bundles of a log of a size, for ledger.ExportDir. What remains of
+// deleted ones [Client.LogSource] reads.
 func (c *Client) EntrySource(size uint64) ledger.EntrySource { return entrySource{c, size} }
 
 type entrySource struct {

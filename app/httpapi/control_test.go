@@ -21,6 +21,7 @@ import (
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
+	"conclave/custodian/store/storetest"
 	"conclave/hsm"
 	"conclave/policies"
 )
@@ -220,6 +221,46 @@ func TestLedgerIsServedWithProofs(t *testing.T) {
 		a := e.audit(t, "/v1/ledger/tile/"+path)
 		require.Equal(t, http.StatusNotFound, a.status, path)
 	}
+}
+
+func TestControlEntriesOfAGroupAreServed(t *testing.T) {
+	e := newEdge(t, options{})
+	kept := "/v1/ledger/" + ledger.KeptPath(0)
+	require.Equal(t, http.StatusNotFound, e.audit(t, kept).status, "the group is not full")
+	for e.size() < 2*ledger.TileWidth {
+		entry := storetest.Entry("key.use.datakey")
+		_, err := e.Store.Append(t.Context(), &entry, e.Store.View().Epoch())
+		require.NoError(t, err)
+	}
+	got := e.audit(t, kept)
+	require.Equal(t, http.StatusOK, got.status, string(got.body))
+	tile := e.app(t, http.MethodGet, "/v1/ledger/"+ledger.TilePath(0, 0, ledger.TileWidth), "")
+	var want, found []uint64
+	for raw, err := range ledger.ReadBundle(e.audit(t, "/v1/ledger/"+ledger.EntriesPath(0, ledger.TileWidth)).body) {
+		require.NoError(t, err)
+		entry, err := ledger.Decode(raw)
+		require.NoError(t, err)
+		if entry.Link != nil {
+			want = append(want, entry.Seq)
+		}
+	}
+	for raw, err := range ledger.ReadBundle(got.body) {
+		require.NoError(t, err)
+		entry, err := ledger.Decode(raw)
+		require.NoError(t, err)
+		leaf := ledger.LeafHash(raw)
+		require.Equal(t, tile.body[entry.Seq*32:entry.Seq*32+32], leaf[:])
+		found = append(found, entry.Seq)
+	}
+	require.NotEmpty(t, want)
+	require.Equal(t, want, found)
+
+	require.Equal(t, http.StatusNotFound, e.audit(t, "/v1/ledger/"+ledger.KeptPath(1)).status, "no control entry in it")
+	for _, path := range []string{"000.p/3", "0", "x000/000", "999", "entries/000", ""} {
+		require.Equal(t, http.StatusNotFound, e.audit(t, "/v1/ledger/kept/"+path).status, path)
+	}
+	require.Equal(t, http.StatusUnauthorized, e.call(t, http.MethodGet, kept, "", "").status)
+	require.Equal(t, http.StatusForbidden, e.app(t, http.MethodGet, kept, "").status)
 }
 
 func TestEntriesAreFilteredAndPaged(t *testing.T) {

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"conclave/ceremony"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
+	"conclave/custodian/ledger"
 	"conclave/hsm/secret"
 )
 
@@ -54,13 +56,25 @@ func TestRefusedSharesAreNamed(t *testing.T) {
 	require.Equal(t, "share_stale", s.describe(stale, true).Code, "sealed to the collector key of a process that has ended")
 }
 
+// Entries that are gone are no fault and no secret: whoever may ask is told which, and by what.
+func TestDeletedEntriesAreSaidToBeGone(t *testing.T) {
+	s := &server{sentinels: sentinels()}
+	err := fmt.Errorf("reading ledger entries: %w", &ledger.DeletedError{From: 256, To: 512, By: "01DELETED"})
+	p := s.describe(err, false)
+	require.Equal(t, http.StatusGone, p.Status)
+	require.Equal(t, "entries_deleted", p.Code)
+	require.Equal(t, "ledger entries 256 to 511 were deleted under retention by ceremony 01DELETED", p.Detail)
+	require.Equal(t, &api.DeletedEntries{From: 256, To: 512, Ceremony: "01DELETED"}, p.Deleted)
+	require.False(t, p.Retryable)
+}
+
 // The document of the API names every code that errors known by identity are answered with.
 func TestOpenAPINamesEveryCode(t *testing.T) {
 	_, after, found := strings.Cut(string(openAPISource), "Stable. Of the request:")
 	require.True(t, found)
 	list, _, _ := strings.Cut(after, "A denial (403)")
 	words := strings.FieldsFunc(list, func(r rune) bool { return r != '_' && (r < 'a' || r > 'z') })
-	codes := []string{"internal", "integrity", "invalid_field", auth.CodeUnauthenticated, auth.CodeTokenExpired, auth.CodeTokenRevoked, auth.CodeRateLimited}
+	codes := []string{"internal", "integrity", "invalid_field", auth.CodeUnauthenticated, auth.CodeTokenExpired, auth.CodeTokenRevoked, auth.CodeRateLimited, api.CodeEntriesDeleted}
 	for _, s := range sentinels() {
 		codes = append(codes, s.code)
 	}

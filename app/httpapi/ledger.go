@@ -15,6 +15,7 @@ import (
 	"conclave/app/auth"
 	"conclave/custodian"
 	"conclave/custodian/ledger"
+	"conclave/custodian/store"
 )
 
 func (s *server) checkpoint(x *exchange) error {
@@ -213,6 +214,33 @@ func (x *exchange) bundle(t tilePath) error {
 	})
 	if err != nil {
 		return err
+	}
+	return x.immutable(out)
+}
+
+// kept serves the control entries of a full group as an entry bundle: they are what remains of one that was deleted.
+func (s *server) kept(x *exchange) error {
+	t, err := parseTilePath("/entries" + x.c.Param("path"))
+	if err != nil {
+		return err
+	}
+	if err := x.authorise(readLedger, "ledger", "kept/"+strconv.FormatUint(t.index, 10)); err != nil {
+		return err
+	}
+	from, to := t.index*ledger.TileWidth, (t.index+1)*ledger.TileWidth
+	if t.width != ledger.TileWidth || to > s.store.Tree().Size() {
+		return errNoRoute
+	}
+	var out []byte
+	err = s.store.ControlEntriesIn(x.ctx(), from, to, func(_ *ledger.Entry, raw []byte) (err error) {
+		out, err = ledger.AppendBundle(out, raw)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(out) == 0 {
+		return fmt.Errorf("control entries of group %d: %w", t.index, store.ErrNotFound)
 	}
 	return x.immutable(out)
 }

@@ -210,12 +210,16 @@ func describeTyped(err error, full bool) (api.Problem, bool) {
 		transition *key.TransitionError
 		failed     *ceremony.FailedError
 		spent      *ceremony.BudgetError
+		gone       *ledger.DeletedError
 	)
 	switch {
 	case errors.As(err, &denied):
 		return describeDenied(denied, full), true
 	case errors.As(err, &input):
 		return invalidField(input.Field, input.Problem, input.Allowed), true
+	case errors.As(err, &gone):
+		return api.Problem{Status: http.StatusGone, Code: api.CodeEntriesDeleted, Title: "Entries were deleted under retention",
+			Detail: clean(gone.Error()), Deleted: &api.DeletedEntries{From: gone.From, To: gone.To, Ceremony: gone.By}}, true
 	case errors.As(err, &field):
 		return invalidField(field.Field, field.Problem, field.Allowed), true
 	case errors.As(err, &refusal):

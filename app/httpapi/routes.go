@@ -139,6 +139,7 @@ func (s *server) routes() []route {
 		get("/v1/decisions/:id", s.decision),
 
 		get("/v1/ledger/entries", s.entries),
+		get("/v1/ledger/kept/*path", s.kept),
 		get("/v1/ledger/search", s.searchLedger),
 		get("/v1/ledger/proof/inclusion", s.inclusion),
 		{http.MethodPost, "/v1/reports", known, report, s.report},

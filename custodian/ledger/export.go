@@ -134,7 +134,7 @@ func (x *exporter) entries(ctx context.Context) error {
 			return err
 		}
 		if next := x.tree.Size(); next < gone.From {
-			if err := x.in.Entries.ReadEntries(ctx, next, gone.From, x.entry); err != nil {
+			if err := x.in.Entries.ReadEntries(ctx, next, min(gone.From, x.head.Size), x.entry); err != nil {
 				return err
 			}
 		}
