@@ -49,8 +49,12 @@ type Report struct {
 	GeneratedAt      time.Time        `json:"generated_at"`
 	Checkpoint       Checkpoint       `json:"checkpoint"`
 	Counts           map[string]int   `json:"counts"` // controls by verdict; every verdict is listed
-	Controls         []Judgement      `json:"controls"`
-	Entries          map[string]int   `json:"entries"` // the period's ledger entries by type
+	// Parts names the parts of the framework, by what the ids of their controls begin with.
+	Parts    map[string]string `json:"parts,omitempty"`
+	Controls []Judgement       `json:"controls"`
+	// Who says who the people and applications are whose ids stand in rows.
+	Who     control.Table  `json:"who"`
+	Entries map[string]int `json:"entries"` // the period's ledger entries by type
 	// Counted is how many uses of keys were taken from daily counts, because the period is long; their entries are
 	// among Entries as control.CountedByDay. 0: every entry was read.
 	Counted int `json:"counted"`
@@ -121,7 +125,7 @@ func (r *Report) Rows() []control.Ref {
 }
 
 func (r *Report) rows() []control.Row {
-	var out []control.Row
+	out := slices.Clone(r.Who.Rows)
 	for _, c := range r.Controls {
 		for _, t := range c.Result.Tables {
 			out = append(out, t.Rows...)
@@ -164,6 +168,7 @@ func Generate(ctx context.Context, src Source, req Request, now time.Time) (*Rep
 		Format: Format, Instance: ev.Instance, Framework: catalogue.Framework, FrameworkName: catalogue.Name,
 		CatalogueVersion: catalogue.Version, From: ev.From, To: ev.To, AsOf: ev.Now, GeneratedAt: now.UTC(),
 		Checkpoint: src.Checkpoint(), Counts: map[string]int{}, Entries: ev.Events.Counts(), Counted: ev.Events.Rolled(), Retention: retention(ev),
+		Parts: catalogue.Parts, Who: *judge.WhoIsWho(ev),
 	}
 	for _, v := range control.Verdicts() {
 		r.Counts[string(v)] = 0

@@ -24,7 +24,9 @@ type Catalogue struct {
 	Version   string `yaml:"version" json:"version"` // of this data, a date
 	Scope     Scope  `yaml:"scope" json:"scope"`     // which keys it is about
 	// Words are the verdicts as the framework's assessors say them, by verdict, and [Compensated].
-	Words    map[string]string `yaml:"words" json:"words"`
+	Words map[string]string `yaml:"words" json:"words"`
+	// Parts names the parts of the framework, by what the ids of their controls begin with.
+	Parts    map[string]string `yaml:"parts" json:"parts,omitempty"`
 	Controls []Control         `yaml:"controls" json:"controls"`
 }
 

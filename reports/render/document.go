@@ -19,7 +19,9 @@ type document struct {
 	sections          []section
 	glossary          []term
 	footer            string
+	running           string   // at the top of every page but the first
 	intro             []string // paragraphs of a register
+	sign              string   // the command that signs a review of a register; "" where none is due
 }
 
 // section is one control, or one part of a register.
@@ -31,31 +33,112 @@ type section struct {
 	demands    string
 	summary    string
 	question   string
+	answer     string // the command that puts an answer on record
 	notes      [][2]string
 	tables     []control.Table
+	empty      string // said where there is no table
+}
+
+// anchor names a section within the document.
+func (x *section) anchor() string {
+	if x.id != "" {
+		return x.id
+	}
+	return "section " + x.title
+}
+
+// doing is one part of what is to be done about a report.
+type doing struct {
+	Verdict             control.Verdict
+	Title, What, Column string
+	Lines               []doingLine
+}
+
+type doingLine struct{ ID, Text string }
+
+// toDo gathers what a report leaves to people: what to put right, what to show, and what to answer.
+func toDo(sections []section) []doing {
+	out := []doing{
+		{Verdict: control.Violated, Title: "To be put right", Column: "why", What: "At least one row breaks the rule. The rows on the control's page say which, and how."},
+		{Verdict: control.NoEvidence, Title: "Not shown", Column: "why", What: "There was nothing to look at in the period: neither good nor bad is shown."},
+		{Verdict: control.NeedsHuman, Title: "Questions to be answered by a person", Column: "question", What: "No program can judge these, or not all of them. The page of each has the rows that help."},
+	}
+	for i := range sections {
+		x := &sections[i]
+		for j := range out {
+			if out[j].Verdict != x.verdict {
+				continue
+			}
+			text := x.summary
+			if x.verdict == control.NeedsHuman {
+				text = x.question
+			}
+			if x.attested {
+				text = "Answered on people's word: " + x.conclusion + ". " + text
+			}
+			out[j].Lines = append(out[j].Lines, doingLine{x.id, x.title + ": " + text})
+		}
+	}
+	return out
 }
 
 func documentOf(r *reports.Report) *document {
 	d := &document{
 		over: "Evidence report", title: r.FrameworkName, development: r.Development(), made: r.GeneratedAt.UTC().Format(rfc3339),
 		lede:  fmt.Sprintf("%s, %s to %s", r.Instance.Name, day(r.From), day(r.To)),
-		facts: facts(r.Instance, r.From, r.To, r.AsOf, r.GeneratedAt, r.Checkpoint), counts: bars(r.Counts), groups: groupsOf(r.Controls), glossary: glossary(),
-		footer: fmt.Sprintf("%s %s · instance %s · checkpoint of %d entries", r.Framework, r.CatalogueVersion, r.Instance.ID[:min(16, len(r.Instance.ID))], r.Checkpoint.Size),
+		facts: facts(r.Instance, r.From, r.To, r.AsOf, r.GeneratedAt, r.Checkpoint), counts: bars(r.Counts), groups: groupsOf(r.Controls, r.Parts), glossary: glossary(),
+		running: fmt.Sprintf("%s · %s · %s to %s", r.Instance.Name, r.Framework, day(r.From), day(r.To)),
+		footer:  fmt.Sprintf("%s %s · instance %s · checkpoint of %d entries", r.Framework, r.CatalogueVersion, r.Instance.ID[:min(16, len(r.Instance.ID))], r.Checkpoint.Size),
 	}
 	d.facts = append(d.facts, [2]string{"Policy bundle", r.Instance.PolicyDigest}, [2]string{"Catalogue", r.Framework + ", version " + r.CatalogueVersion})
+	d.facts = append(d.facts, [2]string{"What it covers", scopeOf()})
 	for _, c := range r.Controls {
 		d.sections = append(d.sections, section{id: c.ID, title: c.Title, verdict: c.Result.Verdict, conclusion: c.Conclusion, attested: c.Attested, demands: c.WhatItDemands,
-			summary: c.Result.Summary, question: c.Result.Question, tables: c.Result.Tables, notes: [][2]string{
-				{"Rule", c.PassRule + "."}, {"How it is judged here", c.Judged}, {"Note", c.Note}, {"Looks at", c.Evidence.Query + "."}, {"Would fail", strings.Join(c.FailExamples, "; ") + "."},
-				{"Status", "Applies when " + c.AppliesWhen + ". " + c.Status + ". Keep: " + c.Retention + ". Requirement " + verification(c.Verification) + "."}}})
+			summary: prose(c.Result.Summary), question: prose(c.Result.Question), answer: answerCommand(r.Framework, c), tables: c.Result.Tables, notes: notesOf(c.Control)})
 	}
+	d.sections = append(d.sections, section{title: "Who is who", demands: "The people and applications whose ids stand in the rows of this report.", tables: []control.Table{r.Who}})
 	types := control.Table{Title: "Entries by type", Columns: []control.Column{{Name: "type", Type: control.ID}, {Name: "entries", Type: control.Integer}}}
 	for _, e := range entryTypes(r.Entries) {
 		types.Rows = append(types.Rows, control.Row{Cells: []string{e.Name, fmt.Sprint(e.Count)}, State: control.Info})
 		types.Total++
 	}
-	d.sections = append(d.sections, section{title: "The period's ledger entries", tables: []control.Table{types}})
+	entries := section{title: "The period's ledger entries", demands: countedText(r), empty: "The period has no entries."}
+	if types.Total > 0 {
+		entries.tables = []control.Table{types}
+	}
+	d.sections = append(d.sections, entries)
 	return d
+}
+
+// notesOf say by which rule a control is judged, and how the rule is known.
+func notesOf(c control.Control) [][2]string {
+	return [][2]string{
+		{"Rule", c.PassRule + "."}, {"How it is judged here", c.Judged}, {"Note", c.Note}, {"Looks at", c.Evidence.Query + "."}, {"Would fail, e.g.", strings.Join(c.FailExamples, "; ") + "."},
+		{"Applies when", c.AppliesWhen + "; " + c.Status + "."}, {"Our source", verification(c.Verification) + ". Keep the evidence: " + c.Retention + "."},
+	}
+}
+
+// answerCommand puts an answer to a control's question on record; "" where there is none.
+func answerCommand(framework string, c reports.Judgement) string {
+	if c.Result.Question == "" {
+		return ""
+	}
+	return fmt.Sprintf(`conclave audit attest --kind answer --control %s:%s --outcome met (or not-met, not-applicable) --says "…" --reference "where it is filed" --days 365`, framework, c.ID)
+}
+
+// scopeOf says what a report sees, and what it does not.
+func scopeOf() string {
+	return "What this service did and has on record, as this instance's ledger proves it. It does not see hosts, networks, applications, paper, or what people do beside it: " +
+		"where a control is about those, a person is asked."
+}
+
+// countedText says what of a long period was taken from daily counts.
+func countedText(r *reports.Report) string {
+	if r.Counted == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The period is long: %d uses of keys were taken from daily counts, which are derived from the ledger and can be made anew from it; the entries themselves are one line below. "+
+		"Where a key's end or suspension fell into a day, its uses of that day were read one by one.", r.Counted)
 }
 
 // forPaper writes out what a font does not show, so that nothing is left out unseen. Of characters that look the same in the

@@ -17,8 +17,14 @@ type group struct {
 // groupHigh is the height of one line of the chart, in the units of its SVG.
 const groupHigh = 34
 
+// Where bars begin in the chart, and how wide the longest is, in the units of its SVG: the names stand before them.
+const (
+	chartFrom  = 340
+	chartWidth = barWidth - chartFrom
+)
+
 // groupsOf gathers controls by the part that they belong to, in the order in which parts first occur.
-func groupsOf(controls []reports.Judgement) []group {
+func groupsOf(controls []reports.Judgement, parts map[string]string) []group {
 	var names []string
 	counts := map[string]map[string]int{}
 	for _, c := range controls {
@@ -35,15 +41,15 @@ func groupsOf(controls []reports.Judgement) []group {
 	}
 	out := make([]group, len(names))
 	for i, name := range names {
-		out[i] = group{Name: name, Bars: bars(counts[name]), Y: i * groupHigh, Mid: i*groupHigh + groupHigh/2 + 4}
+		out[i] = group{Name: strings.TrimSpace(name + " " + parts[name]), Bars: bars(counts[name]), Y: i * groupHigh, Mid: i*groupHigh + groupHigh/2 + 4}
 		// A line is as long as its part has controls.
 		for j := range out[i].Bars {
 			b := &out[i].Bars[j]
-			scale := func(n int) int { return n * sum(counts[name]) / most * 8 / 10 }
+			scale := func(n int) int { return n * sum(counts[name]) * chartWidth / (most * barWidth) }
 			end := scale(b.X + b.Width)
 			b.X = scale(b.X)
 			b.Width = end - b.X
-			b.X += barWidth / 5
+			b.X += chartFrom
 			b.Mid = b.X + b.Width/2
 		}
 	}

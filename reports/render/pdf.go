@@ -17,7 +17,7 @@ import (
 	"conclave/reports/control"
 )
 
-// PDF writes a report as PDF, landscape A4, a page a control. It shows at most pdfRows rows of a table; the JSON report
+// PDF writes a report as PDF, landscape A4: a cover, what needs attention, contents, and a page a control. It shows at most pdfRows rows of a table; the JSON report
 // and the spreadsheet have all that the report keeps.
 func PDF(w io.Writer, r *reports.Report) error {
 	visible, err := makeVisible(r)
@@ -33,8 +33,9 @@ const pdfRows = 60
 // Measures of the page, mm and points.
 const (
 	pageMargin = 15.0
+	pageTop    = 18.0
 	footRoom   = 14.0
-	tableSize  = 7.0
+	tableSize  = 7.4
 	textSize   = 9.5
 )
 
@@ -46,6 +47,9 @@ type sheet struct {
 	wide  float64 // between the margins
 	high  float64
 	links map[string]int
+	// running is the section that a new page goes on with.
+	running     string
+	known, here *found
 }
 
 type colour struct{ r, g, b int }
@@ -80,6 +84,8 @@ func stateColour(s control.State) colour {
 var (
 	inkColour  = colour{27, 36, 48}
 	softColour = colour{84, 96, 110}
+	lineColour = colour{217, 222, 229}
+	washColour = colour{245, 247, 249}
 )
 
 // writePDF draws. The library names fonts by their SHA-1, which serves no security; under fips140=only, where that ends
@@ -89,7 +95,7 @@ func writePDF(w io.Writer, d *document) error {
 	if err != nil {
 		return err
 	}
-	fips140.WithoutEnforcement(func() { err = draw(w, d, forPaper(glyph)) })
+	fips140.WithoutEnforcement(func() { err = draw(w, d, glyph) })
 	return err
 }
 
@@ -109,7 +115,23 @@ func glyphs() (func(rune) int, error) {
 	}, nil
 }
 
-func draw(w io.Writer, d *document, clean func(string) string) error {
+// draw draws twice: the first time finds on which page everything comes to stand, for the contents.
+func draw(w io.Writer, d *document, glyph func(rune) int) error {
+	first, err := drawOnce(io.Discard, d, forPaper(glyph), &found{pages: map[string]int{}})
+	if err != nil {
+		return err
+	}
+	_, err = drawOnce(w, d, forPaper(glyph), first)
+	return err
+}
+
+// found is where everything stands.
+type found struct {
+	pages map[string]int // by anchor
+	count int
+}
+
+func drawOnce(w io.Writer, d *document, clean func(string) string, known *found) (*found, error) {
 	pdf := fpdf.New("L", "mm", "A4", "")
 	// The library writes into the font that it is given: each document gets its own.
 	pdf.AddUTF8FontFromBytes("sans", "", bytes.Clone(goregular.TTF))
@@ -117,40 +139,73 @@ func draw(w io.Writer, d *document, clean func(string) string) error {
 	pdf.AddUTF8FontFromBytes("mono", "", bytes.Clone(gomono.TTF))
 	made, err := time.Parse(rfc3339, d.made)
 	if err != nil {
-		return fmt.Errorf("reading when it was made: %w", err)
+		return nil, fmt.Errorf("reading when it was made: %w", err)
 	}
 	pdf.SetCreationDate(made)
 	pdf.SetModificationDate(made)
 	pdf.SetCatalogSort(true)
 	pdf.SetProducer("conclave", false)
 	pdf.SetTitle(clean(d.title+", "+d.lede), true)
-	pdf.SetMargins(pageMargin, pageMargin, pageMargin)
+	pdf.SetLang("en")
+	pdf.SetMargins(pageMargin, pageTop, pageMargin)
+	pdf.SetCellMargin(0) // widths are those of the text
 	pdf.SetAutoPageBreak(true, footRoom)
 	width, height := pdf.GetPageSize()
-	s := &sheet{Fpdf: pdf, doc: d, clean: clean, wide: width - 2*pageMargin, high: height, links: map[string]int{}}
+	s := &sheet{Fpdf: pdf, doc: d, clean: clean, wide: width - 2*pageMargin, high: height, links: map[string]int{}, known: known, here: &found{pages: map[string]int{}}}
+	pdf.SetHeaderFunc(s.top)
 	pdf.SetFooterFunc(s.foot)
-	pdf.AliasNbPages("")
 	s.cover()
-	s.glance()
+	s.attention()
+	s.contents()
+	s.reading()
 	for i := range d.sections {
 		s.section(&d.sections[i])
 	}
 	s.words()
+	s.here.count = pdf.PageNo()
 	if err := pdf.Output(w); err != nil {
-		return fmt.Errorf("writing PDF: %w", err)
+		return nil, fmt.Errorf("writing PDF: %w", err)
 	}
-	return nil
+	return s.here, nil
+}
+
+// anchor begins something that the contents name.
+func (s *sheet) anchor(name, title string) {
+	s.SetLink(s.link(name), 0, -1)
+	s.here.pages[name] = s.PageNo()
+	s.Bookmark(s.clean(title), 0, -1)
+}
+
+// link leads to what has an anchor.
+func (s *sheet) link(name string) int {
+	if _, ok := s.links[name]; !ok {
+		s.links[name] = s.AddLink()
+	}
+	return s.links[name]
+}
+
+// pageOf is the page of an anchor in words: nothing while it is not known.
+func (s *sheet) pageOf(name string) string {
+	if n := s.known.pages[name]; n > 0 {
+		return fmt.Sprint(n)
+	}
+	return ""
 }
 
 func (s *sheet) ink(c colour)  { s.SetTextColor(c.r, c.g, c.b) }
 func (s *sheet) fill(c colour) { s.SetFillColor(c.r, c.g, c.b) }
+func (s *sheet) line(c colour) { s.SetDrawColor(c.r, c.g, c.b) }
 
 func (s *sheet) foot() {
 	s.SetY(-10)
 	s.SetFont("sans", "", 7)
 	s.ink(softColour)
 	s.CellFormat(s.wide-30, 4, s.clean(s.doc.footer), "", 0, "L", false, 0, "")
-	s.CellFormat(30, 4, fmt.Sprintf("%d / {nb}", s.PageNo()), "", 0, "R", false, 0, "")
+	s.CellFormat(30, 4, fmt.Sprintf("page %d of %d", s.PageNo(), s.known.count), "", 0, "R", false, 0, "")
+}
+
+// top is the head of each page: what it is a page of, and what goes on from the page before.
+func (s *sheet) top() {
 	if s.doc.development {
 		s.SetXY(pageMargin, 5)
 		s.SetFont("sans", "B", 8)
@@ -158,6 +213,18 @@ func (s *sheet) foot() {
 		s.SetDrawColor(90, 67, 0)
 		s.CellFormat(s.wide, 5.5, "DEVELOPMENT INSTANCE: demo people, lowered floor. Nothing here is evidence about a real system.", "1", 0, "C", false, 0, "")
 	}
+	if s.PageNo() > 1 {
+		s.SetXY(pageMargin, 11.5)
+		s.SetFont("sans", "", 7)
+		s.ink(softColour)
+		goes := ""
+		if s.running != "" {
+			goes = s.running + " (continued)"
+		}
+		s.CellFormat(s.wide/2, 4, s.fit(s.clean(goes), s.wide/2-2), "", 0, "L", false, 0, "")
+		s.CellFormat(s.wide/2, 4, s.fit(s.clean(s.doc.running), s.wide/2-2), "", 0, "R", false, 0, "")
+	}
+	s.SetXY(pageMargin, pageTop)
 }
 
 // para writes a paragraph over the whole width.
@@ -171,170 +238,3 @@ func (s *sheet) para(style string, points float64, c colour, text string) {
 }
 
 func (s *sheet) gap(mm float64) { s.SetY(s.GetY() + mm) }
-
-func (s *sheet) cover() {
-	d := s.doc
-	s.AddPage()
-	s.SetY(38)
-	s.para("", 10, softColour, d.over)
-	s.gap(1)
-	s.para("B", 25, inkColour, d.title)
-	s.gap(1)
-	s.para("", 14, softColour, d.lede)
-	s.gap(7)
-	s.bars()
-	for _, f := range d.facts {
-		if f[1] == "" {
-			continue
-		}
-		s.SetFont("sans", "", textSize)
-		s.ink(softColour)
-		s.CellFormat(42, 5.6, s.clean(f[0]), "", 0, "L", false, 0, "")
-		s.ink(inkColour)
-		s.MultiCell(s.wide-42, 5.6, s.clean(f[1]), "", "L", false)
-	}
-	s.gap(4)
-	for _, text := range d.intro {
-		s.para("", textSize, inkColour, text)
-		s.gap(1.5)
-	}
-	s.gap(3)
-	s.para("", 8.5, softColour, "This document by itself proves nothing: anybody can write one. The evidence bundle that belongs to it carries every ledger entry that is cited here "+
-		"(#number), with its proof, and a signature over all of it: conclave verify evidence.zip --trust trust.json checks it without the service.")
-}
-
-// bars draws how many controls have which verdict.
-func (s *sheet) bars() {
-	if len(s.doc.counts) == 0 {
-		return
-	}
-	x, y, high := pageMargin, s.GetY(), 11.0
-	for _, b := range s.doc.counts {
-		if b.Count == 0 {
-			continue
-		}
-		w := s.wide * float64(b.Width) / barWidth
-		s.fill(colourOf(b.Verdict))
-		s.Rect(x, y, w, high, "F")
-		s.SetFont("sans", "B", 10)
-		s.SetTextColor(255, 255, 255)
-		s.SetXY(x, y)
-		if s.GetStringWidth(fmt.Sprint(b.Count)) < w {
-			s.CellFormat(w, high, fmt.Sprint(b.Count), "", 0, "C", false, 0, "")
-		}
-		x += w
-	}
-	s.SetXY(pageMargin, y+high+3)
-	for _, b := range s.doc.counts {
-		c := colourOf(b.Verdict)
-		s.fill(c)
-		s.Rect(s.GetX(), s.GetY()+1.2, 3, 3, "F")
-		s.SetX(s.GetX() + 4)
-		s.SetFont("sans", "B", textSize)
-		s.ink(c)
-		text := fmt.Sprintf("%d %s", b.Count, b.Verdict)
-		s.CellFormat(s.GetStringWidth(text)+8, 5.6, text, "", 0, "L", false, 0, "")
-	}
-	s.SetXY(pageMargin, y+high+14)
-}
-
-// glance lists all controls with their verdict, conclusion and page.
-func (s *sheet) glance() {
-	if len(s.doc.counts) == 0 {
-		return
-	}
-	s.AddPage()
-	s.para("B", 15, inkColour, "At a glance")
-	s.gap(2)
-	s.SetDrawColor(217, 222, 229)
-	for _, x := range s.doc.sections {
-		if x.id == "" {
-			continue
-		}
-		link := s.AddLink()
-		s.links[x.id] = link
-		s.SetFont("mono", "", 8)
-		s.ink(inkColour)
-		s.CellFormat(46, 5, s.fit(s.clean(x.id), 45), "B", 0, "L", false, link, "")
-		s.SetFont("sans", "", 8.5)
-		s.CellFormat(s.wide-46-36-80, 5, s.fit(s.clean(x.title), s.wide-46-36-82), "B", 0, "L", false, link, "")
-		s.SetFont("sans", "B", 8.5)
-		s.ink(colourOf(x.verdict))
-		s.CellFormat(36, 5, string(x.verdict), "B", 0, "L", false, 0, "")
-		s.SetFont("sans", "", 8.5)
-		s.ink(softColour)
-		s.CellFormat(80, 5, s.fit(s.clean(concluded(x)), 79), "B", 1, "L", false, 0, "")
-	}
-}
-
-// concluded is a section's conclusion, and whether it rests on people's word.
-func concluded(x section) string {
-	if x.attested {
-		return x.conclusion + " (on people's word)"
-	}
-	return x.conclusion
-}
-
-// fit cuts a text to a width with the font that is set.
-func (s *sheet) fit(text string, wide float64) string {
-	if s.GetStringWidth(text) <= wide {
-		return text
-	}
-	runes := []rune(text)
-	for len(runes) > 1 && s.GetStringWidth(string(runes)+"…") > wide {
-		runes = runes[:len(runes)-1]
-	}
-	return string(runes) + "…"
-}
-
-func (s *sheet) section(x *section) {
-	s.AddPage()
-	if link, ok := s.links[x.id]; ok {
-		s.SetLink(link, 0, -1)
-	}
-	s.Bookmark(s.clean(x.id+" "+x.title), 0, -1)
-	if x.id != "" {
-		s.SetFont("mono", "", 11)
-		s.ink(softColour)
-		s.CellFormat(s.wide, 5.5, s.clean(x.id), "", 1, "L", false, 0, "")
-	}
-	s.para("B", 15, inkColour, x.title)
-	if x.verdict != "" {
-		s.gap(1)
-		s.para("B", 10.5, colourOf(x.verdict), fmt.Sprintf("%s  ·  %s", x.verdict, concluded(*x)))
-	}
-	s.gap(1.5)
-	s.para("", textSize, inkColour, x.demands)
-	s.gap(1)
-	s.para("B", textSize, inkColour, x.summary)
-	if x.question != "" {
-		s.gap(2)
-		s.SetFillColor(229, 239, 250)
-		s.SetFont("sans", "", textSize)
-		s.ink(inkColour)
-		s.MultiCell(s.wide, 5, s.clean("A person answers: "+x.question), "", "L", true)
-	}
-	for i := range x.tables {
-		s.table(&x.tables[i])
-	}
-	s.gap(3)
-	for _, n := range x.notes {
-		if n[1] != "" && n[1] != "." {
-			s.para("", 8, softColour, n[0]+": "+n[1])
-		}
-	}
-}
-
-func (s *sheet) words() {
-	if len(s.doc.glossary) == 0 {
-		return
-	}
-	s.AddPage()
-	s.para("B", 15, inkColour, "Words")
-	s.gap(2)
-	for _, t := range s.doc.glossary {
-		s.para("B", textSize, inkColour, t.Word)
-		s.para("", textSize, inkColour, t.Meaning)
-		s.gap(1)
-	}
-}

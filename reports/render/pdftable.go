@@ -8,24 +8,47 @@ import (
 	"conclave/reports/control"
 )
 
-// table draws a table: cells are wrapped, the head is repeated on each page, what matters comes first.
+// Measures of a table's lines, mm.
+const (
+	lineHigh = 3.4
+	cellGap  = 3.0 // between columns
+	mostWord = 46.0
+	mostWide = 95.0
+)
+
+// columns are the columns of a table as it is drawn.
+type columns struct {
+	names   []string
+	widths  []float64
+	numeric []bool
+	total   float64
+}
+
+// table draws a table: cells are wrapped between words, the head is repeated on each page, what matters comes first.
 func (s *sheet) table(t *control.Table) {
 	s.gap(3)
-	if s.GetY() > s.high-footRoom-25 {
-		s.AddPage()
-	}
+	s.keep(25)
 	s.para("B", textSize, inkColour, fmt.Sprintf("%s (%d)", t.Title, t.Total))
-	// Where nothing was judged, what was found of each row is not worth a column.
+	if t.Total == 0 {
+		s.para("", 8.5, softColour, "None.")
+		return
+	}
+	// Where nothing was judged, what was found of each row is not worth a column; nor are proofs where no row has one.
 	judged := slices.ContainsFunc(t.Rows, func(r control.Row) bool { return r.State != control.Info })
-	var names []string
-	var numeric []bool
+	proven := slices.ContainsFunc(t.Rows, func(r control.Row) bool { return len(r.Ledger) > 0 })
+	c := &columns{}
+	add := func(name string, numeric bool) {
+		c.names, c.numeric = append(c.names, s.clean(name)), append(c.numeric, numeric)
+	}
 	if judged {
-		names, numeric = append(names, "found"), append(numeric, false)
+		add("found", false)
 	}
-	for _, c := range t.Columns {
-		names, numeric = append(names, c.Name), append(numeric, c.Type == control.Integer)
+	for _, col := range t.Columns {
+		add(heading(col), col.Type == control.Integer)
 	}
-	names, numeric = append(names, "ledger"), append(numeric, false)
+	if proven {
+		add("ledger", false)
+	}
 	shown := t.Rows[:min(len(t.Rows), pdfRows)]
 	lines := make([][]string, len(shown))
 	for i, r := range shown {
@@ -36,12 +59,15 @@ func (s *sheet) table(t *control.Table) {
 		for j, text := range r.Cells {
 			line = append(line, s.clean(cell(t.Columns[j], text)))
 		}
-		lines[i] = append(line, s.clean(sequences(r.Ledger)))
+		if proven {
+			line = append(line, s.clean(sequences(r.Ledger)))
+		}
+		lines[i] = line
 	}
-	widths := s.widths(names, lines)
-	s.head(names, widths, numeric)
+	s.widths(c, lines)
+	s.head(c)
 	for i, line := range lines {
-		s.row(line, widths, numeric, shown[i], func() { s.head(names, widths, numeric) })
+		s.row(c, line, shown[i])
 	}
 	if more := t.Total - len(shown); more > 0 {
 		s.para("", 8, softColour, fmt.Sprintf("%d more rows were looked at and counted. The spreadsheet and the JSON report list up to five hundred of each kind.", more))
@@ -64,100 +90,120 @@ func sequences(all []uint64) string {
 	return text
 }
 
-// widths shares the page's width among columns by what stands in them.
-func (s *sheet) widths(names []string, lines [][]string) []float64 {
-	const least, most = 11.0, 62.0
-	s.SetFont("sans", "", tableSize)
-	out, total := make([]float64, len(names)), 0.0
-	for i, name := range names {
-		wide := s.GetStringWidth(longestWord(name)) + 3
+// widths gives each column what its text needs, where that is more than the page has at least its longest word, and the
+// rest shared among those that want more. Times are not broken.
+func (s *sheet) widths(c *columns, lines [][]string) {
+	least, wish := make([]float64, len(c.names)), make([]float64, len(c.names))
+	leastSum, wishSum := 0.0, 0.0
+	for i, name := range c.names {
+		s.SetFont("sans", "B", tableSize)
+		least[i] = s.longestWord(name)
+		wish[i] = max(least[i], min(s.GetStringWidth(name), 24))
+		s.SetFont("sans", "", tableSize)
 		for _, line := range lines {
-			wide = max(wide, min(s.GetStringWidth(line[i])+3, most))
+			least[i] = max(least[i], min(s.longestWord(line[i]), mostWord))
+			wish[i] = max(wish[i], min(s.GetStringWidth(line[i]), mostWide))
 		}
-		out[i] = max(least, min(wide, most))
-		total += out[i]
+		if strings.HasSuffix(name, "(UTC)") {
+			least[i] = wish[i]
+		}
+		least[i], wish[i] = least[i]+cellGap, max(wish[i], least[i])+cellGap+0.5
+		leastSum, wishSum = leastSum+least[i], wishSum+wish[i]
 	}
-	for i := range out {
-		out[i] *= s.wide / total
+	c.widths, c.total = wish, min(wishSum, s.wide)
+	if wishSum <= s.wide {
+		return
 	}
-	return out
+	share := 0.0
+	if wishSum > leastSum {
+		share = max(0, s.wide-leastSum) / (wishSum - leastSum)
+	}
+	scale := min(1, s.wide/leastSum)
+	for i := range c.widths {
+		c.widths[i] = (least[i] + (wish[i]-least[i])*share) * scale
+	}
 }
 
-func longestWord(text string) string {
-	longest := ""
+// longestWord is how wide the widest word of a text is.
+func (s *sheet) longestWord(text string) float64 {
+	wide := 0.0
 	for _, w := range strings.Fields(text) {
-		if len(w) > len(longest) {
-			longest = w
-		}
+		wide = max(wide, s.GetStringWidth(w))
 	}
-	return longest
+	return wide
 }
 
-func (s *sheet) head(names []string, widths []float64, numeric []bool) {
+func (s *sheet) head(c *columns) {
 	s.SetFont("sans", "B", tableSize)
 	s.ink(softColour)
 	s.SetDrawColor(200, 206, 214)
-	s.cells(names, widths, numeric, "B")
+	s.cells(c, c.names, true)
 }
 
-// cells writes one line of cells and returns how high it was.
-func (s *sheet) cells(texts []string, widths []float64, numeric []bool, border string) {
-	const lineHigh = 3.3
+// cells writes one line of cells.
+func (s *sheet) cells(c *columns, texts []string, ruled bool) {
 	wrapped, most := make([][]string, len(texts)), 1
 	for i, text := range texts {
-		wrapped[i] = s.SplitText(text, widths[i]-1.5)
+		wrapped[i] = s.SplitText(text, c.widths[i]-cellGap+0.6)
 		most = max(most, len(wrapped[i]))
 	}
 	x, y := pageMargin, s.GetY()
 	for i, lines := range wrapped {
 		align := "L"
-		if numeric[i] {
+		if c.numeric[i] {
 			align = "R"
 		}
 		for j, text := range lines {
 			s.SetXY(x, y+0.6+float64(j)*lineHigh)
-			s.CellFormat(widths[i]-1, lineHigh, text, "", 0, align, false, 0, "")
+			s.CellFormat(c.widths[i]-cellGap+1, lineHigh, text, "", 0, align, false, 0, "")
 		}
-		x += widths[i]
+		x += c.widths[i]
 	}
 	bottom := y + float64(most)*lineHigh + 1.2
-	if border != "" {
-		s.Line(pageMargin, bottom, pageMargin+s.wide, bottom)
+	if ruled {
+		s.Line(pageMargin, bottom, pageMargin+c.total, bottom)
 	}
 	s.SetXY(pageMargin, bottom)
 }
 
-func (s *sheet) row(line []string, widths []float64, numeric []bool, r control.Row, again func()) {
+// row writes one row, and under it what is wrong with it or to be known of it.
+func (s *sheet) row(c *columns, line []string, r control.Row) {
 	s.SetFont("sans", "", tableSize)
 	most := 1
 	for i, text := range line {
-		most = max(most, len(s.SplitText(text, widths[i]-1.5)))
+		most = max(most, len(s.SplitText(text, c.widths[i]-cellGap+0.6)))
 	}
-	need := float64(most)*3.3 + 1.2
-	if r.Why != "" {
-		need += 4
+	why := prose(r.Why)
+	indent := pageMargin + c.widths[0]
+	whyWide := max(c.total, 120) - c.widths[0]
+	s.SetFont("sans", "B", tableSize)
+	whyLines := 0
+	if why != "" {
+		whyLines = len(s.SplitText(s.clean(why), whyWide-2))
 	}
-	if s.GetY()+need > s.high-footRoom-1 && need < s.high-2*pageMargin-footRoom {
+	need := float64(most+whyLines)*lineHigh + 1.2
+	if s.GetY()+need > s.high-footRoom-1 && need < s.high-pageTop-footRoom-20 {
 		s.AddPage()
-		again()
-		s.SetFont("sans", "", tableSize)
+		s.head(c)
 	}
+	if r.State == control.Violating {
+		s.SetFillColor(253, 235, 224)
+		s.Rect(pageMargin, s.GetY(), c.total, need, "F")
+	}
+	s.SetFont("sans", "", tableSize)
 	s.SetDrawColor(225, 229, 234)
-	s.ink(stateColour(r.State))
-	if r.State != control.Violating {
-		s.ink(inkColour)
+	s.ink(inkColour)
+	if r.State == control.Violating {
+		s.ink(stateColour(r.State))
 	}
-	border := "B"
-	if r.Why != "" {
-		border = ""
-	}
-	s.cells(line, widths, numeric, border)
-	if r.Why == "" {
+	s.cells(c, line, why == "")
+	if why == "" {
 		return
 	}
-	s.SetX(pageMargin + widths[0])
+	s.SetX(indent)
 	s.SetFont("sans", "B", tableSize)
 	s.ink(stateColour(r.State))
-	s.MultiCell(s.wide-widths[0], 3.4, s.clean(r.Why), "", "L", false)
-	s.Line(pageMargin, s.GetY(), pageMargin+s.wide, s.GetY())
+	s.MultiCell(whyWide, lineHigh, s.clean(why), "", "L", false)
+	s.Line(pageMargin, s.GetY(), pageMargin+c.total, s.GetY())
+	s.SetX(pageMargin)
 }

@@ -50,8 +50,9 @@ func RegisterHTML(w io.Writer, r *reports.Register) error {
 		Style     template.CSS
 		StyleHash template.HTMLAttr
 		Facts     [][2]string
+		Sign      string
 	}{shown, template.CSS(style), template.HTMLAttr(fmt.Sprintf(`content="default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'"`, //nolint:gosec // embedded at build time
-		base64.StdEncoding.EncodeToString(digest[:]))), registerFacts(shown)}
+		base64.StdEncoding.EncodeToString(digest[:]))), registerFacts(shown), signCommand(shown)}
 	if err := t.Execute(w, view); err != nil {
 		return fmt.Errorf("rendering register: %w", err)
 	}
@@ -83,10 +84,10 @@ func throughDocument(w io.Writer, r *reports.Register, write func(io.Writer, *do
 		return err
 	}
 	d := &document{over: "Register", title: shown.Title, lede: fmt.Sprintf("%s, as of %s", shown.Instance.Name, moment(shown.AsOf)), facts: registerFacts(shown), development: shown.Development(),
-		made: shown.GeneratedAt.UTC().Format(rfc3339), intro: shown.Intro,
+		made: shown.GeneratedAt.UTC().Format(rfc3339), intro: shown.Intro, sign: signCommand(shown), running: shown.Instance.Name + " · " + shown.Title,
 		footer: fmt.Sprintf("%s · instance %s · checkpoint of %d entries · digest %s", shown.Register, shown.Instance.ID[:min(16, len(shown.Instance.ID))], shown.Checkpoint.Size, shown.Digest[:min(16, len(shown.Digest))])}
 	for _, p := range shown.Parts {
-		x := section{title: p.Title, tables: p.Tables}
+		x := section{title: p.Title, tables: p.Tables, empty: "None."}
 		for i, text := range p.Text {
 			if i > 0 {
 				x.demands += "\n"
@@ -109,4 +110,12 @@ func visibleRegister(r *reports.Register) (*reports.Register, error) {
 		return nil, fmt.Errorf("preparing register for the page: %w", err)
 	}
 	return out, nil
+}
+
+// signCommand puts a signed review of the register on record; "" where none is due.
+func signCommand(r *reports.Register) string {
+	if r.Review == "" {
+		return ""
+	}
+	return fmt.Sprintf(`%s --sha256 %s --says "what you went over and found"`, r.Review, r.Digest)
 }

@@ -65,6 +65,10 @@ type view struct {
 	Total     int
 	Types     []entryType
 	Glossary  []term
+	Reading   []term
+	ToDo      []doing
+	// Scope says what the report sees, and CountedText what of a long period was counted by day.
+	Scope, CountedText string
 }
 
 func newView(r *reports.Report) *view {
@@ -75,10 +79,10 @@ func newView(r *reports.Report) *view {
 		StyleHash: template.HTMLAttr(fmt.Sprintf(`content="default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'"`,
 			base64.StdEncoding.EncodeToString(digest[:]))),
 		Bars:     bars(r.Counts),
-		Groups:   groupsOf(r.Controls),
+		Groups:   groupsOf(r.Controls, r.Parts),
 		Total:    len(r.Controls),
 		Types:    entryTypes(r.Entries),
-		Glossary: glossary(),
+		Glossary: glossary(), Reading: howToRead(), ToDo: toDo(documentOf(r).sections), Scope: scopeOf(), CountedText: countedText(r),
 	}
 }
 

@@ -192,3 +192,37 @@ func TestFormulasAreHarmless(t *testing.T) {
 		}
 	}
 }
+
+// A newcomer finds what to do first: what is wrong and what is asked, how to answer, who is who, in which zone times are.
+func TestPageSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	r := fixture.New(t, custodian.Production, func(h *fixture.History) { h.People[1].Acknowledgement.ExpiresAt = fixture.Days(10) }).Report(t)
+	text := html.UnescapeString(page(t, r))
+	_, todo, found := strings.Cut(text, `<h2 id="todo">`)
+	require.True(t, found)
+	todo, _, _ = strings.Cut(todo, "</section>")
+	for _, c := range r.Controls {
+		switch c.Result.Verdict {
+		case control.Violated, control.NoEvidence:
+			require.Contains(t, todo, c.Title+": "+c.Result.Summary)
+		case control.NeedsHuman:
+			require.Contains(t, todo, c.Title+": "+c.Result.Question)
+			require.Contains(t, text, "--control "+r.Framework+":"+c.ID+" --outcome")
+		}
+	}
+	require.Contains(t, text, "(UTC)")
+	require.Contains(t, text, r.Who.Rows[0].Cells[1])
+	for part, name := range r.Parts {
+		require.Contains(t, text, part+" "+name)
+	}
+}
+
+// The register of access says how its review is signed, with the digest of what was gone over.
+func TestRegisterSaysHowItIsSigned(t *testing.T) {
+	t.Parallel()
+	r, err := reports.MakeRegister(t.Context(), fixture.New(t, custodian.Production).Source(t), reports.RegisterAccess, fixture.Start(), fixture.Now(), fixture.Now(), nil)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, render.RegisterHTML(&out, r))
+	require.Contains(t, html.UnescapeString(out.String()), "conclave audit attest --kind review --control pci-dss-4.0.1:7.2.4 --days 183 --sha256 "+r.Digest)
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,7 +28,12 @@ func functions() template.FuncMap {
 		"numeric":    func(t control.ColumnType) bool { return t == control.Integer },
 		"column":     func(t control.Table, i int) control.Column { return t.Columns[i] },
 		"short":      short,
-		"known":      verification,
+		"heading":    heading,
+		"prose":      prose,
+		"answer":     answerCommand,
+		"words":      func(kind string) string { return strings.ReplaceAll(kind, "_", " ") },
+		"hash":       func(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" },
+		"notes":      notesOf,
 		"digest":     func(s string) string { return s[:min(16, len(s))] },
 	}
 }
@@ -70,6 +76,20 @@ func facts(i control.Instance, from, to, asOf, made time.Time, c reports.Checkpo
 	}
 }
 
+// instants finds times as programs write them, within a sentence.
+var instants = regexp.MustCompile(`\b(\d{4}-\d{2}-\d{2})T(\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?Z`)
+
+// prose writes the times within a sentence for reading.
+func prose(text string) string { return instants.ReplaceAllString(text, "$1 $2 UTC") }
+
+// heading is a column's name as its table shows it: times are all in one zone, and it is said once.
+func heading(c control.Column) string {
+	if c.Type == control.Instant {
+		return c.Name + " (UTC)"
+	}
+	return c.Name
+}
+
 func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
 // cell writes a cell for reading: times without the letters of RFC 3339, nothing as a dash.
@@ -81,6 +101,9 @@ func cell(c control.Column, text string) string {
 		if t, err := time.Parse(time.RFC3339, text); err == nil {
 			return t.UTC().Format("2006-01-02 15:04")
 		}
+	}
+	if c.Type == control.Text {
+		return prose(text)
 	}
 	return text
 }
@@ -104,11 +127,11 @@ func short(all []uint64) seqs {
 func verification(v control.Verification) string {
 	switch v.Level {
 	case "text-checked":
-		return "checked against the text: " + v.Source
+		return "the requirement's text was read: " + v.Source
 	case "secondary":
-		return "from a secondary source: " + v.Source
+		return "the requirement is known from a secondary source: " + v.Source
 	}
-	return "from memory: " + v.Source
+	return "the requirement is known from memory and was not held against its text: " + v.Source
 }
 
 type entryType struct {
@@ -163,18 +186,44 @@ func invisible(r rune) bool {
 // term is one line of the glossary.
 type term struct{ Word, Meaning string }
 
+// howToRead says what the verdicts of a report, and what is found of rows, mean.
+func howToRead() []term {
+	return []term{
+		{"satisfied", "Every row that was looked at meets the rule, and there was at least one."},
+		{"violated", "At least one row breaks the rule. Under the row stands how."},
+		{"needs a human", "No program can judge it, or not all of it. The box asks the question; the rows below it help to answer."},
+		{"no evidence", "There was nothing to look at, so nothing is shown: neither good nor bad."},
+		{"not applicable", "There is evidence that the matter does not arise here."},
+		{"Assessor's word", "The verdict in the words of the framework's assessors, with what people signed about the control taken in. Each control lists who signed what, and until when it counts. The verdict stays the program's."},
+		{"Rows", "What was looked at, one line each. Found: ok meets the rule; violating breaks it; attention is for a person to judge; info is context and decides nothing."},
+		{"Ledger, #number", "The ledger entries that prove the row. The evidence bundle holds each with its proof: entries/<number>.json and proofs/<number>.tlog-proof. Nothing (—) stands where a row is counted from many entries, or where what it says is that something is missing."},
+		{"Times", "All are UTC. Events are those of the period; state is that of the checkpoint, judged as of the instant on the cover."},
+		{"Requirements", "They are in our own words; the standard's text is what counts. Each control says by which source its requirement is known."},
+	}
+}
+
 func glossary() []term {
 	return []term{
-		{"Account data", "What PCI DSS protects. Here: keys that are classified cardholder-data or list pci-dss among their frameworks."},
+		{"Account data", "What PCI DSS protects (PAN: the card number). Here: keys that are classified cardholder-data or list pci-dss among their frameworks."},
 		{"Activation secret", "What a keystore needs before it works. It is stored nowhere; custodians hold it in shares."},
 		{"Authority row", "A database row that gives somebody power, or a key its meaning. Its hash stands in the ledger entry that wrote it."},
 		{"Ceremony", "One governed operation, from proposal to completion, with everybody's signature."},
 		{"Check value", "A few bytes computed with a key that tell it from others and reveal nothing of it (CMAC, ANSI X9.24-1)."},
 		{"Checkpoint", "The ledger's signed size and Merkle root. Whoever has it can tell whether anything before it was changed."},
+		{"Classes of operations", "Governed: the requester and at least two others. Attended: custodians bring shares. Protective: one person restricts at once, others review and release. Direct: one person about what is theirs. Some rest on an earlier decision: by date, schedule or template."},
 		{"Custodian", "A named person who holds at most one share of a set and has accepted the duty in writing."},
+		{"Data key (DEK)", "A key made for an application and wrapped by a key of this service, which keeps no copy of it."},
+		{"ePHI", "Electronic protected health information, what HIPAA protects. Here: keys that are classified ephi or list hipaa among their frameworks."},
+		{"Genesis", "The file with which the instance began, signed by everybody named in it. Its SHA-256 is the instance's id and entry 0 of the ledger."},
+		{"Grant", "What one application may do with one key, until when."},
+		{"Key version", "Key material with its check value, usage period and state; written key/number. Rotation makes the next version of the same key."},
 		{"Keystore", "A place where keys live: software, a hardware module, a cloud service."},
-		{"Protect, process", "Protect: encrypt, wrap. Process: decrypt, unwrap. A retired key may process and never protect."},
+		{"Ledger", "The record of every decision and effect, numbered from 0, that shows any later change (RFC 6962)."},
+		{"Policy bundle", "The rules that decide who may do what, named by their digest and changed by ceremony only."},
+		{"Protect, process", "Protect: encrypt, wrap, sign. Process: decrypt, unwrap, verify. A retired key may process and never protect."},
+		{"Quorum", "The people that policy demands for one operation."},
 		{"Share, epoch", "One part of an activation secret; m of n open it. A new epoch replaces all shares of a set at once."},
+		{"Trust file", "What an instance's ledger and bundles are checked against, handed out at genesis by a trusted way."},
 		{"Usage period", "Originator usage period of a key version: how long it may protect (NIST SP 800-57 Part 1)."},
 	}
 }

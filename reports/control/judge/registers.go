@@ -52,6 +52,22 @@ func CustodianRegister(ev *control.Evidence) *control.Table {
 	return t
 }
 
+// WhoIsWho says who the people and applications are whose ids stand in rows: everybody that the register ever had.
+func WhoIsWho(ev *control.Evidence) *control.Table {
+	t := table("People and applications", "id|id", "name", "kind", "roles, or who owns it", "team", "status")
+	for _, p := range ev.People {
+		if !p.Value.AddedAt.After(ev.Now) {
+			t.Note(control.Info, "", control.Proves(p.Ref), p.Value.ID, p.Value.Name, "person", words(p.Value.Roles), p.Value.Team, string(p.Value.Status))
+		}
+	}
+	for _, a := range ev.Applications {
+		if !a.Value.EnrolledAt.After(ev.Now) {
+			t.Note(control.Info, "", control.Proves(a.Ref), a.Value.ID, a.Value.Name, "application", "owned by "+a.Value.Owner, "", a.Value.Status)
+		}
+	}
+	return t
+}
+
 // accessRegister lists all access in force: people by their roles, applications by their grants.
 func accessRegister(ev *control.Evidence) *control.Table {
 	t := table("All access in force", "who|id", "kind", "may", "on|id", "since|time", "until|time", "uses in the period|integer", "decided by|id")
