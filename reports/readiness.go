@@ -196,7 +196,7 @@ func dueOfPeople(ev *control.Evidence, add func(at time.Time, what, about, owner
 	}
 	for _, a := range ev.Activities {
 		if active[a.Value.Person] {
-			add(people.InactiveOn(&a.Value), "counts as inactive and is suspended", "person "+a.Value.Person, a.Value.Person)
+			add(people.InactiveOn(&a.Value), "not seen for 90 days by then: is suspended, unless too few would be left to act", "person "+a.Value.Person, a.Value.Person)
 		}
 	}
 	for _, d := range ev.Duties {

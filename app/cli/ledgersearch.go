@@ -82,7 +82,7 @@ func (s *session) searchLedger(q client.LedgerQuery, limit int) (found []api.Pro
 		}
 	}
 	if proven {
-		s.say("Each of %d entries is proven to be in the ledger of the trust file.", len(found))
+		s.say("Entries found, each proven to be in the ledger of the trust file: %d.", len(found))
 	} else {
 		s.say("Not proven: no trust file.")
 	}

@@ -182,7 +182,7 @@ func (s *sheet) keep(mm float64) {
 
 // contents lists all controls with their verdict, conclusion and page, and what else there is.
 func (s *sheet) contents() {
-	if len(s.doc.sections) < 2 {
+	if len(s.doc.sections) < 4 {
 		return
 	}
 	judged := len(s.doc.counts) > 0

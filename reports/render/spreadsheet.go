@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -159,14 +160,14 @@ func writeXLSX(w io.Writer, d *document) (err error) {
 	if err := f.SetDocProps(&excelize.DocProperties{Title: d.title, Creator: "conclave", Created: made, Modified: made}); err != nil {
 		return fmt.Errorf("naming workbook: %w", err)
 	}
-	bold, err := f.NewStyle(&excelize.Style{Font: &excelize.Font{Bold: true}})
+	style, err := sheetStyles(f)
 	if err != nil {
 		return fmt.Errorf("styling workbook: %w", err)
 	}
 	if err := f.SetSheetName("Sheet1", "Summary"); err != nil {
 		return fmt.Errorf("naming sheet: %w", err)
 	}
-	if err := fillSheet(f, "Summary", d.summary(), bold); err != nil {
+	if err := fillSheet(f, "Summary", d.summary(), style); err != nil {
 		return err
 	}
 	used := map[string]bool{"summary": true}
@@ -183,7 +184,7 @@ func writeXLSX(w io.Writer, d *document) (err error) {
 			lines = append(lines, []string{}, []string{t.Title})
 			lines = append(lines, rowsOf(t)...)
 		}
-		if err := fillSheet(f, name, lines, bold); err != nil {
+		if err := fillSheet(f, name, lines, style); err != nil {
 			return err
 		}
 	}
@@ -245,16 +246,19 @@ func sheetName(x section, i int, used map[string]bool) string {
 }
 
 // fillSheet streams lines into a sheet, so that a workbook takes no more memory than its largest row.
-func fillSheet(f *excelize.File, name string, lines [][]string, bold int) error {
+func fillSheet(f *excelize.File, name string, lines [][]string, style styles) error {
+	if err := forPrint(f, name); err != nil {
+		return fmt.Errorf("laying out sheet %s: %w", name, err)
+	}
 	out, err := f.NewStreamWriter(name)
 	if err != nil {
 		return fmt.Errorf("opening sheet %s: %w", name, err)
 	}
-	if err := out.SetColWidth(1, 1, 18); err != nil {
-		return fmt.Errorf("sizing sheet %s: %w", name, err)
-	}
-	if err := out.SetColWidth(2, 12, 26); err != nil {
-		return fmt.Errorf("sizing sheet %s: %w", name, err)
+	widths := sheetWidths(lines)
+	for i, wide := range widths {
+		if err := out.SetColWidth(i+1, i+1, wide); err != nil {
+			return fmt.Errorf("sizing sheet %s: %w", name, err)
+		}
 	}
 	for i, line := range lines {
 		cells := make([]any, len(line))
@@ -263,16 +267,13 @@ func fillSheet(f *excelize.File, name string, lines [][]string, bold int) error 
 			if n, err := wholeNumber(text); err == nil {
 				value = n
 			}
-			cells[j] = value
-			if i == 0 || len(line) > 1 && (line[0] == "found" || line[0] == "control") {
-				cells[j] = excelize.Cell{StyleID: bold, Value: value}
-			}
+			cells[j] = excelize.Cell{StyleID: style.of(i, line), Value: value}
 		}
 		at, err := excelize.CoordinatesToCellName(1, i+1)
 		if err != nil {
 			return fmt.Errorf("writing sheet %s: %w", name, err)
 		}
-		if err := out.SetRow(at, cells); err != nil {
+		if err := out.SetRow(at, cells, excelize.RowOpts{Height: lineHeight(line, widths)}); err != nil {
 			return fmt.Errorf("writing sheet %s: %w", name, err)
 		}
 	}
@@ -280,6 +281,94 @@ func fillSheet(f *excelize.File, name string, lines [][]string, bold int) error 
 		return fmt.Errorf("writing sheet %s: %w", name, err)
 	}
 	return nil
+}
+
+// styles are those of a workbook's cells.
+type styles struct{ title, head, text int }
+
+// of is the style of a line's cells.
+func (s styles) of(i int, line []string) int {
+	switch {
+	case headLine(line):
+		return s.head
+	case i == 0:
+		return s.title
+	}
+	return s.text
+}
+
+// lineHeight is how high a line is whose texts are wrapped to the columns' widths, in points: not every program finds that
+// by itself.
+func lineHeight(line []string, widths []float64) float64 {
+	const each, most = 13.5, 400
+	lines := 1.0
+	for j, text := range line {
+		if j < len(widths) {
+			lines = max(lines, math.Ceil(float64(len([]rune(text)))*1.1/widths[j]))
+		}
+	}
+	return min(lines*each+2, most)
+}
+
+func sheetStyles(f *excelize.File) (styles, error) {
+	head, err := f.NewStyle(&excelize.Style{Font: &excelize.Font{Bold: true}, Alignment: &excelize.Alignment{WrapText: true, Vertical: "top"},
+		Border: []excelize.Border{{Type: "bottom", Color: "C8CED6", Style: 1}}})
+	if err != nil {
+		return styles{}, err
+	}
+	text, err := f.NewStyle(&excelize.Style{Alignment: &excelize.Alignment{WrapText: true, Vertical: "top"}})
+	if err != nil {
+		return styles{}, err
+	}
+	title, err := f.NewStyle(&excelize.Style{Font: &excelize.Font{Bold: true, Size: 14}})
+	return styles{title, head, text}, err
+}
+
+// headLine says that a line names the columns below it.
+func headLine(line []string) bool {
+	return len(line) > 1 && (line[0] == "found" || line[0] == "control")
+}
+
+// forPrint has a sheet printed in landscape, as wide as one page.
+func forPrint(f *excelize.File, name string) error {
+	fit, wide, high, landscape := true, 1, 0, "landscape"
+	if err := f.SetSheetProps(name, &excelize.SheetPropsOptions{FitToPage: &fit}); err != nil {
+		return err
+	}
+	return f.SetPageLayout(name, &excelize.PageLayoutOptions{Orientation: &landscape, FitToWidth: &wide, FitToHeight: &high})
+}
+
+// tabularLines says of each line whether it is of a table: a head, and what follows it up to an empty line.
+func tabularLines(lines [][]string) []bool {
+	out, within := make([]bool, len(lines)), false
+	for i, line := range lines {
+		within = headLine(line) || within && len(line) > 0
+		out[i] = within
+	}
+	return out
+}
+
+// sheetWidths are the columns' widths, in characters, after what stands in the tables: longer texts are wrapped.
+func sheetWidths(lines [][]string) []float64 {
+	const least, most = 10, 52
+	var out []float64
+	for n, tabular := range tabularLines(lines) {
+		if !tabular {
+			continue
+		}
+		line := lines[n]
+		for i, text := range line {
+			if i == len(out) {
+				out = append(out, least)
+			}
+			out[i] = max(out[i], min(float64(len([]rune(text))+2), most))
+		}
+	}
+	for len(out) < 2 {
+		out = append(out, least)
+	}
+	out[0], out[1] = max(out[0], 18), max(out[1], 44) // what stands above the tables
+	return out
 }
 
 // wholeNumber reads a number that a spreadsheet keeps exactly (15 digits), without leading zeros: check values are text.
