@@ -33,6 +33,7 @@ const (
 	KindMonitored   store.Kind = "monitored"    // framework, as the daily run found it
 	KindWatched     store.Kind = "watched"      // what the rules found
 	KindLogDay      store.Kind = "log_day"      // day, as 2026-03-02
+	KindSearchIndex store.Kind = "search_index" // that it is to be made anew
 	KindClock       store.Kind = "clock"        // oversight.ClockRow
 	KindInvitation  store.Kind = "invitation"   // invitation id
 	KindActivity    store.Kind = "activity"     // person id
@@ -106,6 +107,7 @@ func Schema() store.Schema {
 		KindBreakGlass:  store.JSON[oversight.BreakGlass](true),
 		// A day that is reviewed is over: it is kept on the store's shelf.
 		KindLogDay:      store.WithArchive(store.JSON[oversight.LogDay](false), oversight.ReviewedDay),
+		KindSearchIndex: store.JSON[oversight.SearchIndex](false),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		KindInvitation:  store.JSON[people.Invitation](false),
 		KindActivity:    store.JSON[people.Activity](false),

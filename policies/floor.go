@@ -47,7 +47,7 @@ func allowedClasses(operation string) []Class {
 	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start", "wrappingkey.create":
 		return []Class{Direct, Governed}
 	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "backup.drill", "review.sign", "finding.open", "finding.alter", "finding.close",
-		"invitation.open", "invitation.withdraw", "duty.close", "attestation.sign", "attestation.withdraw", "log.review",
+		"invitation.open", "invitation.withdraw", "duty.close", "attestation.sign", "attestation.withdraw", "log.review", "index.rebuild",
 		"custody.record", "custody.countersign", "key.import-confirm", "key.import-reject", "wrappingkey.withdraw":
 		return []Class{Direct}
 	default:

@@ -26,6 +26,7 @@ const (
 	followEvery  = 5 * time.Second  // how far counts, index and rules may be behind
 	dailyEvery   = 10 * time.Minute // looks whether a day is over
 	logDaysEvery = time.Minute      // the summary of a day comes that late
+	indexEvery   = time.Minute      // between two looks at some blocks of the index for searches
 	repliesKept  = 24 * time.Hour   // how long an Idempotency-Key is remembered
 	alertBacklog = 256
 	jobsLease    = "jobs"
@@ -55,6 +56,7 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, backupEvery, "journal", s.engine.Journal) })
 		group.Go(func() { s.every(ctx, renewEvery, "effects", s.engine.Renew) })
 		group.Go(func() { s.every(ctx, logDaysEvery, "log-days", s.logDays.Run) })
+		group.Go(func() { s.every(ctx, indexEvery, "index", s.index.Run) })
 		group.Go(func() { s.every(ctx, dailyEvery, "daily", s.daily.Run) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })

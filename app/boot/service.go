@@ -58,6 +58,7 @@ type service struct {
 	pass     *follow.Pass
 	daily    *monitor.Daily
 	logDays  *monitor.Days
+	index    *monitor.Index
 	alerts   chan store.Violation
 
 	reportJobs *reportJobs // while it serves
@@ -165,6 +166,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return reports.FromStore(ctx, s.store, s.logKey.VerifierKey)
 	}
 	s.daily = monitor.NewDaily(s.store, s.cfg.Node.ID, s.door.Mark, s.clock, evidence)
+	s.index = monitor.NewIndex(s.store, s.cfg.Node.ID, s.door.Mark, s.log)
 	s.logDays = monitor.NewDays(s.store, s.cfg.Node.ID, s.door.Mark, evidence)
 	s.bundles, err = bundles.New(bundles.Config{Custodian: s.door, Sandbox: sandbox(program), Clock: s.clock, Logger: s.log})
 	return err
@@ -302,7 +304,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.index.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

@@ -192,7 +192,7 @@ func newFile(path string, fill func(*os.File) error) error {
 }
 
 func ledgerCommand() *cobra.Command {
-	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerSearch(), ledgerAcceptRecovery())
+	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerSearch(), ledgerRebuildIndex(), ledgerAcceptRecovery())
 }
 
 func ledgerVerify() *cobra.Command {

@@ -88,3 +88,16 @@ func (s *session) searchLedger(q client.LedgerQuery, limit int) (found []api.Pro
 	}
 	return found, false, nil
 }
+
+func ledgerRebuildIndex() *cobra.Command {
+	c := &cobra.Command{
+		Use: "rebuild-index", Short: "Have the index for searches made anew from the ledger", Args: exactly(),
+		Long: "Asks for the index to be made anew, which is recorded. It begins within a minute; until it is done searches look at every\n" +
+			"entry. The service holds the index against the ledger all the time and does this by itself where something is missing.",
+	}
+	reason := c.Flags().String("reason", "", "why")
+	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		return s.propose("index.rebuild", map[string]any{}, *reason)
+	})
+	return must(c, "reason")
+}

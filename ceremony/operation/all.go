@@ -85,6 +85,7 @@ func All() []Operation {
 		policyRecover{},
 		retentionChange{},
 		logReview{},
+		indexRebuild{},
 		reviewSign{},
 		roleChange{},
 		shareDestroyed{},

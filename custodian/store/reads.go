@@ -40,17 +40,38 @@ func (s *Store) EntryAt(ctx context.Context, seq uint64) ([]byte, *ledger.Entry,
 	return raw, e, nil
 }
 
-// FirstAt finds the first entry that is not before an instant, by halving: entry times never go back. It is the number of
-// entries where there is none.
+// FirstAt finds the first entry that is not before an instant: entry times never go back. It is the number of entries where
+// there is none. It looks from the end back in doubling steps and then halves, so that what is recent is found without a
+// look at what is old, and may be gone.
 func (s *Store) FirstAt(ctx context.Context, at time.Time) (uint64, error) {
-	low, high := uint64(0), s.View().head.Size
-	for low < high {
-		middle := low + (high-low)/2
-		_, e, err := s.EntryAt(ctx, middle)
+	size := s.View().head.Size
+	before := func(seq uint64) (bool, error) {
+		_, e, err := s.EntryAt(ctx, seq)
+		if err != nil {
+			return false, err
+		}
+		return e.At.Before(at), nil
+	}
+	low, high := uint64(0), size
+	for step := uint64(1); high > 0; step *= 2 {
+		probe := size - min(size, step)
+		old, err := before(probe)
 		if err != nil {
 			return 0, err
 		}
-		if e.At.Before(at) {
+		if old {
+			low = probe + 1
+			break
+		}
+		high = probe
+	}
+	for low < high {
+		middle := low + (high-low)/2
+		old, err := before(middle)
+		if err != nil {
+			return 0, err
+		}
+		if old {
 			low = middle + 1
 		} else {
 			high = middle
