@@ -36,6 +36,8 @@ type watchers struct {
 	clients []*witness.Client
 	stamper *timestamp.Authority
 
+	problems map[string]error // what failed last and is not due again, by witness and for the time-stamp; of the one job
+
 	mu       sync.Mutex
 	due      map[string]time.Duration // monotonic, by witness and for the time-stamp
 	accused  map[string]string        // refusal recorded last, by witness
@@ -46,7 +48,7 @@ const dueStamp = "time-stamp"
 
 // newWatchers reads the witness file and the certificates of the time-stamping authority.
 func (s *service) newWatchers() (*watchers, error) {
-	w := &watchers{due: map[string]time.Duration{}, accused: map[string]string{}, refusals: map[string]uint64{}}
+	w := &watchers{problems: map[string]error{}, due: map[string]time.Duration{}, accused: map[string]string{}, refusals: map[string]uint64{}}
 	c := s.cfg.Witness
 	if c.File != "" {
 		config, err := clientTLS(c.CA, "", "")
@@ -118,9 +120,10 @@ func (s *service) haveWitnessed(ctx context.Context) error {
 	size := view.Head().Size
 	var errs []error
 	for _, c := range s.watchers.clients {
-		if s.watchers.take(c.Key.String(), witnessPeriod, s.clock.Elapsed()) {
-			errs = append(errs, s.submit(ctx, c, note, size))
+		if key := c.Key.String(); s.watchers.take(key, witnessPeriod, s.clock.Elapsed()) {
+			s.watchers.problems[key] = s.submit(ctx, c, note, size)
 		}
+		errs = append(errs, s.watchers.problems[c.Key.String()])
 	}
 	if s.watchers.stamper != nil && s.watchers.take(dueStamp, stampPeriod, s.clock.Elapsed()) {
 		token, _, err := s.watchers.stamper.Stamp(ctx, note)
@@ -130,9 +133,9 @@ func (s *service) haveWitnessed(ctx context.Context) error {
 		if err != nil {
 			s.watchers.retry(dueStamp, s.clock.Elapsed())
 		}
-		errs = append(errs, err)
+		s.watchers.problems[dueStamp] = err
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.watchers.problems[dueStamp])...)
 }
 
 // take says whether something is due, and notes that it is done.

@@ -58,6 +58,7 @@ type Exporter struct {
 	log    *slog.Logger
 
 	notBefore time.Duration // monotonic: after a failure
+	problem   error         // that failure
 	pause     time.Duration
 
 	mu    sync.Mutex
@@ -80,13 +81,13 @@ func (x *Exporter) State() State {
 func (x *Exporter) Close() error { return x.target.Close() }
 
 // Run delivers what is there, if this replica has the lease, until nothing is left or ctx ends. After a failure it waits
-// longer each time, up to a minute, before it tries the same records again.
+// longer each time, up to a minute, before it tries the same records again; meanwhile it returns that failure.
 func (x *Exporter) Run(ctx context.Context) error {
 	if err := x.observe(ctx); err != nil {
 		return err
 	}
 	if x.clock.Elapsed() < x.notBefore {
-		return nil
+		return x.problem
 	}
 	for ctx.Err() == nil {
 		ours, err := x.store.Lease(ctx, "export/"+x.target.Name(), x.src.Node, leaseFor)
@@ -95,8 +96,9 @@ func (x *Exporter) Run(ctx context.Context) error {
 		}
 		more, err := x.deliver(ctx)
 		if err != nil {
+			x.problem = fmt.Errorf("delivering to %s: %w", x.target.Name(), err)
 			x.failed()
-			return fmt.Errorf("delivering to %s: %w", x.target.Name(), err)
+			return x.problem
 		}
 		x.pause, x.notBefore = 0, 0
 		if !more {
