@@ -27,13 +27,15 @@ import (
 	"conclave/policies"
 )
 
-// Config wires an Engine. All fields are required but Copier and Logger.
+// Config wires an Engine. All fields are required but Controls, Copier and Logger.
 type Config struct {
 	Custodian    *custodian.Service
 	Operations   []operation.Operation
 	Drivers      operation.Drivers
 	NodeSigner   dsse.Signer // the enrolled node's key
 	ChallengeKey []byte      // 32 bytes, the same on every replica
+	// Controls knows the controls that people sign statements about; nil where none can be signed.
+	Controls operation.Controls
 	// Copier writes backups; nil where this process writes none.
 	Copier *operation.Copier
 	// Allowance of each person for ceremonies that do not restrict; zero for the service's own.
@@ -103,7 +105,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		door: cfg.Custodian, store: cfg.Custodian.Store(),
-		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier},
+		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier, Controls: cfg.Controls},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool), stalled: make(map[string]string),

@@ -64,6 +64,11 @@ type (
 		ClosedBy string     `json:"closed_by,omitempty"`
 		Evidence string     `json:"evidence,omitempty"`
 	}
+	// Control is one that reports judge.
+	Control struct {
+		Name  string `json:"name"` // framework:id
+		Title string `json:"title"`
+	}
 	// Attestation is what people signed about controls, for a time.
 	Attestation struct {
 		ID          string     `json:"id"`

@@ -17,9 +17,19 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/reports"
+	"conclave/reports/control"
 	"conclave/reports/render"
 	"conclave/reports/workspace"
 )
+
+// controlTitle gives the title of a control of the catalogues that reports are made by.
+func controlTitle(name string) (string, error) {
+	c, err := control.Find(name)
+	if err != nil {
+		return "", err
+	}
+	return c.Title, nil
+}
 
 // assessor answers the auditor's workspace from the newest checkpoint.
 type assessor struct{ *service }

@@ -142,7 +142,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return err
 	}
 	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: s.driver,
-		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Copier: copier, Clock: s.clock, Logger: s.log})
+		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Controls: controlTitle, Copier: copier, Clock: s.clock, Logger: s.log})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 func auditCommand() *cobra.Command {
 	withdraw := proposal{use: "withdraw ATTESTATION", short: "End a signed statement at once; it stays on record", name: "attestation.withdraw", member: "attestation", reasonMember: "reason"}
 	return parent("audit", "Evidence: populations, samples, dossiers, and what people sign about controls",
-		append(workspaceCommands(), statementsCommand(), attestCommand(), decideCommand(), withdraw.command(), auditLogDays(), auditReviewLog())...)
+		append(workspaceCommands(), controlsCommand(), statementsCommand(), attestCommand(), decideCommand(), withdraw.command(), auditLogDays(), auditReviewLog())...)
 }
 
 func statementsCommand() *cobra.Command {
@@ -31,6 +32,14 @@ func statementsCommand() *cobra.Command {
 			return []string{a.ID, a.Kind, orDash(strings.Join(a.Controls, ", ")), orDash(a.Outcome), a.Signer, when(a.SignedAt), when(a.ExpiresAt), inForce, a.Statement}
 		})
 	c.Use = "statements"
+	return c
+}
+
+func controlsCommand() *cobra.Command {
+	c := register("List the controls that reports judge and that statements are about",
+		func(c *client.Client, ctx context.Context) ([]api.Control, error) { return c.Controls(ctx, "") },
+		[]string{"CONTROL", "TITLE"}, func(c api.Control) []string { return []string{c.Name, c.Title} })
+	c.Use = "controls"
 	return c
 }
 
@@ -93,9 +102,30 @@ func attestation(c *cobra.Command, operation, kind, kinds string) *cobra.Command
 			}
 			s.say("SHA-256 of %s: %s.", *file, params["sha256"])
 		}
-		return s.propose(operation, params, *reason)
+		if err := s.connectPerson(); err != nil {
+			return err
+		}
+		if err := s.checkControls(params); err != nil {
+			return err
+		}
+		return s.proposeAloud(operation, params, *reason)
 	})
 	return must(c, kind, "says", "days", "reason")
+}
+
+// checkControls has the service look up each control, whose catalogues are those that count, before anything is signed.
+func (s *session) checkControls(params map[string]any) error {
+	names, _ := params["controls"].([]string)
+	for _, name := range names {
+		found, err := s.client.Controls(s.ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			s.say("About %s: %s.", c.Name, c.Title)
+		}
+	}
+	return nil
 }
 
 func digestFile(path string) (string, error) {

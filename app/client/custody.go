@@ -141,6 +141,18 @@ func (c *Client) Attestations(ctx context.Context) ([]api.Attestation, error) {
 	return items[api.Attestation](ctx, c, "/v1/attestations")
 }
 
+// Controls returns the controls that statements are about; with a name, that one, which the service refuses where its
+// catalogues do not have it.
+func (c *Client) Controls(ctx context.Context, name string) ([]api.Control, error) {
+	query := url.Values{}
+	if name != "" {
+		query.Set("name", name)
+	}
+	out := new(api.Page[api.Control])
+	err := c.do(ctx, call{method: http.MethodGet, path: "/v1/controls", query: query}, out)
+	return out.Items, err
+}
+
 // BreakGlass returns emergency access, open and ended.
 func (c *Client) BreakGlass(ctx context.Context) ([]api.BreakGlass, error) {
 	return items[api.BreakGlass](ctx, c, "/v1/breakglass")

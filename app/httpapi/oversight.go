@@ -11,6 +11,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
+	catalogues "conclave/reports/control"
 )
 
 func (s *server) listHolds(x *exchange) error {
@@ -155,6 +156,41 @@ func (s *server) listAttestations(x *exchange) error {
 			SHA256: a.SHA256, CoversFrom: a.CoversFrom, CoversTo: a.CoversTo, Signer: a.Signer, SignedAt: a.SignedAt, ExpiresAt: a.ExpiresAt, Ceremony: a.Ceremony,
 			WithdrawnAt: a.WithdrawnAt, WithdrawnBy: a.WithdrawnBy, InForce: a.InForce(s.clock.Now())}, true
 	})
+}
+
+// listControls lists the controls that reports judge and that people sign statements about; with a name, that one, or the
+// nearest where there is none.
+func (s *server) listControls(x *exchange) error {
+	q, err := x.query("name")
+	if err != nil {
+		return err
+	}
+	if err := x.authorise(readOversight, "attestation", ""); err != nil {
+		return err
+	}
+	out := api.Page[api.Control]{Items: []api.Control{}}
+	if name := q.Get("name"); name != "" {
+		c, err := catalogues.Find(name)
+		if err != nil {
+			return &custodian.InputError{Field: "query.name", Problem: err.Error(), Allowed: "a control of a catalogue of this service"}
+		}
+		out.Items = append(out.Items, api.Control{Name: name, Title: c.Title})
+		return x.json(http.StatusOK, out)
+	}
+	frameworks, err := catalogues.Frameworks()
+	if err != nil {
+		return err
+	}
+	for _, f := range frameworks {
+		catalogue, err := catalogues.Load(f)
+		if err != nil {
+			return err
+		}
+		for _, c := range catalogue.Controls {
+			out.Items = append(out.Items, api.Control{Name: f + ":" + c.ID, Title: c.Title})
+		}
+	}
+	return x.json(http.StatusOK, out)
 }
 
 func (s *server) listBreakGlass(x *exchange) error {

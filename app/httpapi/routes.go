@@ -86,6 +86,7 @@ func (s *server) routes() []route {
 		get("/v1/findings", s.listFindings),
 		get("/v1/exceptions", s.listExceptions),
 		get("/v1/attestations", s.listAttestations),
+		get("/v1/controls", s.listControls),
 		get("/v1/log-days", s.listLogDays),
 		get("/v1/breakglass", s.listBreakGlass),
 		get("/v1/templates", s.listTemplates),

@@ -2,10 +2,13 @@ package operation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
 	"conclave/custodian/key"
@@ -27,6 +30,7 @@ type attestationParams struct {
 	CoversFrom *time.Time                `json:"covers_from"`
 	CoversTo   *time.Time                `json:"covers_to"`
 	Days       int                       `json:"days"`
+	Titles     []string                  `json:"titles"` // of the controls, in their order: what the signers were shown
 }
 
 // attest is what attestation.sign and attestation.decide have in common: people say something about controls, for a
@@ -38,6 +42,10 @@ type attest struct{ kinds []oversight.AttestationKind }
 type attestationSign struct{}
 
 func (attestationSign) Name() string { return "attestation.sign" }
+
+func (o attestationSign) Pin(_ context.Context, env Env, view *store.View, in Input) ([]byte, error) {
+	return attest{oversight.AttestedAlone()}.pin(env, view, in)
+}
 
 func (o attestationSign) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
 	return attest{oversight.AttestedAlone()}.prepare(view, in)
@@ -53,6 +61,10 @@ type attestationDecide struct{}
 
 func (attestationDecide) Name() string { return "attestation.decide" }
 
+func (o attestationDecide) Pin(_ context.Context, env Env, view *store.View, in Input) ([]byte, error) {
+	return attest{oversight.AttestedTogether()}.pin(env, view, in)
+}
+
 func (o attestationDecide) Prepare(ctx context.Context, env Env, view *store.View, in Input) (Plan, error) {
 	return attest{oversight.AttestedTogether()}.prepare(view, in)
 }
@@ -61,25 +73,62 @@ func (o attestationDecide) Execute(_ context.Context, env Env, tx *store.Tx, in 
 	return attest{oversight.AttestedTogether()}.execute(env, tx, in, o.Name())
 }
 
-func (t attest) read(view *store.View, in Input) (*oversight.Attestation, error) {
-	p, err := decode[attestationParams](in)
+// pin refuses a control that the catalogues do not have, and writes the titles of the others into what is signed: those of
+// the catalogue in use when it is proposed. They are not asked again, so that a replica whose program has other catalogues
+// carries out what people signed.
+func (t attest) pin(env Env, view *store.View, in Input) ([]byte, error) {
+	a, _, err := t.read(view, in)
 	if err != nil {
 		return nil, err
+	}
+	params := map[string]any{}
+	if err := json.Unmarshal(in.Params, &params); err != nil {
+		return nil, fmt.Errorf("reading params: %w", err)
+	}
+	titles := make([]string, len(a.Controls))
+	for i, name := range a.Controls {
+		if env.Controls == nil {
+			return nil, errNoCatalogues
+		}
+		if titles[i], err = env.Controls(name); err != nil {
+			return nil, &custodian.InputError{Field: fmt.Sprintf("controls[%d]", i), Problem: err.Error(), Allowed: "a control of a catalogue of this service"}
+		}
+	}
+	params["titles"] = titles
+	return custodian.Detail(params), nil
+}
+
+var errNoCatalogues = errors.New("this process knows no catalogue of controls")
+
+// read makes the statement that the parameters ask for, and says what it is about: its controls by name and title.
+func (t attest) read(view *store.View, in Input) (a *oversight.Attestation, about []string, err error) {
+	p, err := decode[attestationParams](in)
+	if err != nil {
+		return nil, nil, err
 	}
 	if p.ID == "" {
 		p.ID = idFrom("at", in.Ceremony)
 	}
 	if err := key.First([]error{key.CheckOneOf("kind", p.Kind, t.kinds...), key.CheckRange("days", p.Days, 1, oversight.MaxAttestationDays, "days")}); err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	if p.Titles != nil && len(p.Titles) != len(p.Controls) {
+		return nil, nil, &custodian.InputError{Field: "titles", Problem: fmt.Sprintf("%d of %d controls", len(p.Titles), len(p.Controls)), Allowed: "none: they are filled in"}
+	}
+	for i, name := range p.Controls {
+		if p.Titles != nil {
+			name += " (" + clean(p.Titles[i]) + ")"
+		}
+		about = append(about, name)
 	}
 	at := in.Now.UTC().Truncate(time.Microsecond)
-	a := &oversight.Attestation{ID: p.ID, Kind: p.Kind, Controls: p.Controls, Outcome: p.Outcome, Statement: p.Statement, Reference: p.Reference, SHA256: p.SHA256,
+	a = &oversight.Attestation{ID: p.ID, Kind: p.Kind, Controls: p.Controls, Outcome: p.Outcome, Statement: p.Statement, Reference: p.Reference, SHA256: p.SHA256,
 		CoversFrom: p.CoversFrom, CoversTo: p.CoversTo, Signer: in.Requester.ID, SignedAt: at, ExpiresAt: at.Add(time.Duration(p.Days) * key.Day), Ceremony: in.Ceremony}
-	return a, key.First([]error{a.Validate(), vacant(view, custodian.KindAttestation, "id", a.ID, "attestation")})
+	return a, about, key.First([]error{a.Validate(), vacant(view, custodian.KindAttestation, "id", a.ID, "attestation")})
 }
 
-func attestationPlan(a *oversight.Attestation, revision uint64, title string, lines ...Line) Plan {
-	lines = append([]Line{{Label: "kind", After: string(a.Kind)}, {Label: "about", After: strings.Join(a.Controls, ", ")}, {Label: "says", After: a.Statement}}, lines...)
+func attestationPlan(a *oversight.Attestation, about []string, revision uint64, title string, lines ...Line) Plan {
+	lines = append([]Line{{Label: "kind", After: string(a.Kind)}, {Label: "about", After: strings.Join(about, ", ")}, {Label: "says", After: a.Statement}}, lines...)
 	for _, optional := range []Line{{Label: "outcome", After: string(a.Outcome)}, {Label: "rests on", After: a.Reference}, {Label: "sha256", After: a.SHA256}} {
 		if optional.After != "" {
 			lines = append(lines, optional)
@@ -90,21 +139,21 @@ func attestationPlan(a *oversight.Attestation, revision uint64, title string, li
 }
 
 func (t attest) prepare(view *store.View, in Input) (Plan, error) {
-	a, err := t.read(view, in)
+	a, about, err := t.read(view, in)
 	if err != nil {
 		return Plan{}, err
 	}
-	about := strings.Join(a.Controls, ", ")
-	if about == "" {
-		about = a.Reference
+	matter := strings.Join(a.Controls, ", ")
+	if matter == "" {
+		matter = a.Reference
 	}
-	return attestationPlan(a, 0, shorten(fmt.Sprintf("Sign a statement (%s) about %s", a.Kind, about)),
+	return attestationPlan(a, about, 0, shorten(fmt.Sprintf("Sign a statement (%s) about %s", a.Kind, matter)),
 		Line{Label: "counts for", After: fmt.Sprintf("%d days", int(a.ExpiresAt.Sub(a.SignedAt)/key.Day))}), nil
 }
 
 func (t attest) execute(env Env, tx *store.Tx, in Input, name string) (Result, error) {
 	in.Now = tx.Now()
-	x, err := t.read(tx.View(), in)
+	x, _, err := t.read(tx.View(), in)
 	if err != nil {
 		return Result{}, err
 	}
@@ -151,7 +200,7 @@ func (o attestationWithdraw) Prepare(_ context.Context, _ Env, view *store.View,
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := attestationPlan(a, row.Revision, "Withdraw statement "+a.ID, Line{Label: "reason", After: reason})
+	plan := attestationPlan(a, a.Controls, row.Revision, "Withdraw statement "+a.ID, Line{Label: "reason", After: reason})
 	if !a.InForce(in.Now) {
 		plan.Deny = append(plan.Deny, refusal("not_in_force", "statement "+a.ID+" has ended", "nothing to do"))
 	}

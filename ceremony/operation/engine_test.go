@@ -2,6 +2,7 @@ package operation_test
 
 import (
 	"crypto/rand"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,9 +40,17 @@ func newEngineRigWith(t *testing.T, drivers operation.Drivers) *engineRig {
 	challengeKey := make([]byte, 32)
 	rand.Read(challengeKey)
 	r.engine, err = ceremony.New(ceremony.Config{Custodian: r.Service, Operations: operation.All(), Drivers: drivers,
-		NodeSigner: nodeKey, ChallengeKey: challengeKey, Clock: r.Clock})
+		NodeSigner: nodeKey, ChallengeKey: challengeKey, Controls: knownControls, Clock: r.Clock})
 	require.NoError(t, err)
 	return r
+}
+
+// knownControls is a catalogue of one control.
+func knownControls(name string) (string, error) {
+	if name != "pci-dss-4.0.1:10.6.2" {
+		return "", fmt.Errorf("control %q is unknown", name)
+	}
+	return "Title of 10.6.2", nil
 }
 
 func (r *engineRig) propose(t *testing.T, who, name string, params map[string]any) *ceremony.Ceremony {

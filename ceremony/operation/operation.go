@@ -78,6 +78,7 @@ type Env struct {
 	Challenges *Challenger      // proofs of possession of a share
 	Drivers    Drivers          // makes keystores that are registered later
 	Copier     *Copier          // writes backups; nil where this process writes none
+	Controls   Controls         // the catalogues that statements about controls are held against
 	// Decided names the ceremony of an operation on a target that people have decided and that waits to be executed, as of
 	// the view that is judged under; "" for none. nil: not asked.
 	Decided func(operation string, target Target) string
@@ -85,6 +86,10 @@ type Env struct {
 
 // Drivers makes the driver of a keystore's governed record; the composition root knows which there are.
 type Drivers func(record *key.Keystore) (hsm.Keystore, error)
+
+// Controls gives the title of a control by its name, "framework:id"; its error says in words what is unknown, and what
+// there is. The composition root knows the catalogues.
+type Controls func(name string) (title string, err error)
 
 // Operation is one governed operation.
 type Operation interface {

@@ -3,6 +3,7 @@ package operation_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -436,7 +437,15 @@ func TestStatementsAboutControls(t *testing.T) {
 		_, err := r.prepare(t, "attestation.sign", r.input(t, human("demo-cleo"), p))
 		require.Equal(t, field, fieldOf(t, err))
 	}
-	require.Equal(t, ceremony.Completed, r.propose(t, "demo-cleo", "attestation.sign", word).State, "one person's word")
+	word["controls"] = []string{"pci-dss-4.0.1:10.6.9"}
+	_, _, err := r.engine.Propose(t.Context(), human("demo-cleo"), ceremony.Proposal{Operation: "attestation.sign", Params: canonical(t, word), Reason: "a slip"})
+	require.Equal(t, "controls[0]", fieldOf(t, err))
+	require.ErrorContains(t, err, "10.6.9")
+	word["controls"] = []string{"pci-dss-4.0.1:10.6.2"}
+	signed := r.propose(t, "demo-cleo", "attestation.sign", word)
+	require.Equal(t, ceremony.Completed, signed.State, "one person's word")
+	require.Contains(t, string(signed.Params), "Title of 10.6.2", "the title is signed too")
+	require.Contains(t, fmt.Sprint(signed.Lines), "pci-dss-4.0.1:10.6.2 (Title of 10.6.2)")
 	a := row[oversight.Attestation](t, r.rig, custodian.KindAttestation, "a-clock")
 	require.Equal(t, "demo-cleo", a.Signer)
 	require.True(t, a.InForce(r.Clock.Now()))
