@@ -64,9 +64,6 @@ type Part struct {
 // Development says that the register is of an instance made for trying out.
 func (r *Register) Development() bool { return r.Instance.Development() }
 
-// maxBinder bounds the ceremonies of one binder, the first ones.
-const maxBinder = 2_000
-
 // MakeRegister lists. Bad requests are a [*custodian.InputError] that names the field.
 func MakeRegister(ctx context.Context, src Source, name string, from, to, now time.Time, progress Progress) (*Register, error) {
 	if !slices.Contains(Registers(), name) {
@@ -102,13 +99,31 @@ func MakeRegister(ctx context.Context, src Source, name string, from, to, now ti
 		r.Review = "conclave audit attest --kind review --control pci-dss-4.0.1:7.2.4 --days 183"
 		r.part("Access", nil, judge.AccessRegister(ev), judge.TokenRegister(ev))
 	case RegisterCeremonies:
-		r.binder(ev)
+		if err := r.binder(ctx, src, ev); err != nil {
+			return nil, err
+		}
 	case RegisterDeclared:
 		r.Title = "Declared, not proven"
 		r.Intro = []string{"Keys that live elsewhere, paper forms and history from before this instance, as people declared them. Nothing here can be proven by this service; it is on record who said so, when, and until when it counts."}
 		r.part("Declarations", nil, judge.Declared(ev))
 	}
+	r.doubt(ev.Damaged)
 	return r, r.seal()
+}
+
+// maxNamed is how many damaged rows a register names.
+const maxNamed = 20
+
+// doubt says which rows are missing in the lists, because they contradict the ledger.
+func (r *Register) doubt(damaged []control.Ref) {
+	if len(damaged) == 0 {
+		return
+	}
+	var names []string
+	for _, ref := range damaged[:min(maxNamed, len(damaged))] {
+		names = append(names, ref.Kind+" "+ref.ID)
+	}
+	r.Intro = append(r.Intro, fmt.Sprintf("Rows in the database that contradict the ledger, and were left out here: %d (%s). What they say is not known until they are restored from the ledger.", len(damaged), strings.Join(names, ", ")))
 }
 
 func (r *Register) part(title string, text []string, tables ...*control.Table) {
@@ -179,76 +194,4 @@ func (r *Register) architecture(ev *control.Evidence) {
 	r.part("Which application uses which key", nil, judge.AccessRegister(ev))
 	r.part("Algorithms and protocols", nil, judge.CryptoInventory(ev))
 	r.part("Keys that live elsewhere, as declared", nil, judge.Declared(ev))
-}
-
-// binder lists each ceremony that ended in the period.
-func (r *Register) binder(ev *control.Evidence) {
-	r.Title = "Ceremony binder"
-	var in []control.Record[control.Ceremony]
-	for _, c := range ev.Ceremonies {
-		if c.Value.EndedAt != nil && ev.InPeriod(*c.Value.EndedAt) {
-			in = append(in, c)
-		}
-	}
-	slices.SortStableFunc(in, func(a, b control.Record[control.Ceremony]) int { return a.Value.EndedAt.Compare(*b.Value.EndedAt) })
-	r.Intro = []string{fmt.Sprintf("Every ceremony that ended in the period, oldest first: %d. Each signature covers the exact statement that names what is done, to what, under which policy; it is kept in the ceremony's row, and the evidence bundle carries it.", len(in))}
-	if len(in) > maxBinder {
-		r.Intro = append(r.Intro, fmt.Sprintf("Here are the first %d. Ask for a shorter period for the rest.", maxBinder))
-		in = in[:maxBinder]
-	}
-	for _, c := range in {
-		r.part(c.Value.ID+": "+c.Value.Title, ceremonyText(c.Value), ceremonyTables(c)...)
-	}
-}
-
-func ceremonyText(c control.Ceremony) []string {
-	class := map[string]string{"G": "governed", "S": "attended by share holders", "P": "protective: one person, at once, reviewed", "A": "rests on an earlier decision", "D": "direct: one person"}[c.Class]
-	by := c.Requester.Kind + " " + c.Requester.ID
-	if c.Requester.CalledBy != "" {
-		by += ", called by " + c.Requester.CalledBy
-	}
-	out := []string{fmt.Sprintf("%s, %s. Asked by %s at %s; ended %s: %s.", c.Operation, class, by, control.Time(c.ProposedAt), control.Time(*c.EndedAt), c.State)}
-	if c.Reason != "" {
-		out = append(out, "Reason: "+c.Reason)
-	}
-	if c.Outcome != "" {
-		out = append(out, "Outcome: "+c.Outcome)
-	}
-	if c.Cites != "" {
-		out = append(out, "Rests on ceremony "+c.Cites+".")
-	}
-	if c.Administrator != "" {
-		out = append(out, "Led by its script by "+c.Administrator+".")
-	}
-	for _, d := range c.Deviations {
-		out = append(out, "Deviation: "+d)
-	}
-	return out
-}
-
-func ceremonyTables(c control.Record[control.Ceremony]) []*control.Table {
-	what := control.NewTable("What was decided", control.Column{Name: "matter", Type: control.Text}, control.Column{Name: "before", Type: control.Text}, control.Column{Name: "after", Type: control.Text})
-	proof := control.Proves(c.Ref)
-	for _, l := range c.Value.Lines {
-		what.Note(control.Info, "", proof, l.Label, l.Before, l.After)
-	}
-	who := control.NewTable("Who signed", control.Column{Name: "person", Type: control.ID}, control.Column{Name: "did", Type: control.Text}, control.Column{Name: "at", Type: control.Instant},
-		control.Column{Name: "with key", Type: control.ID}, control.Column{Name: "counted when it ran", Type: control.Text})
-	for _, v := range c.Value.Votes {
-		counted := ""
-		if slices.Contains(c.Value.Approvers, v.Person) {
-			counted = "yes"
-		}
-		who.Note(control.Info, "", proof, v.Person, v.Decision, control.Time(v.At), v.Credential, counted)
-	}
-	for _, s := range c.Value.Shares {
-		who.Note(control.Info, "", proof, s.Person, fmt.Sprintf("brought share %d of %s", s.Index, c.Value.ShareSet), control.Time(s.At), "", "yes")
-	}
-	var out []*control.Table
-	for _, t := range []*control.Table{what, who} {
-		if t.Total > 0 {
-			out = append(out, t)
-		}
-	}
-	return out
 }
