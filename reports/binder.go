@@ -44,7 +44,8 @@ type bound struct {
 	papers  papers
 	run     *control.Record[scriptRun]
 	effects []effect
-	more    int // effects beyond maxEffects
+	more    int    // effects beyond maxEffects
+	last    uint64 // entry of the last effect
 }
 
 // effect is a ledger entry that a ceremony made.
@@ -75,7 +76,7 @@ func (r *Register) binder(ctx context.Context, src Source, ev *control.Evidence)
 		return err
 	}
 	for _, b := range list {
-		r.part(b.Value.ID+": "+b.Value.Title, ceremonyText(b.Value), b.tables(ev)...)
+		r.part(b.Value.ID+": "+b.Value.Title, b.text(), b.tables(ev)...)
 	}
 	return nil
 }
@@ -104,8 +105,11 @@ func fillBinder(ctx context.Context, src Source, list []*bound) error {
 	}
 	err = src.ControlEntries(ctx, src.Checkpoint().Size, func(e *ledger.Entry, _ []byte) error {
 		b := of[e.Ceremony]
+		if b == nil {
+			return ctx.Err()
+		}
+		b.last = e.Seq
 		switch {
-		case b == nil:
 		case len(b.effects) == maxEffects:
 			b.more++
 		default:
@@ -135,13 +139,17 @@ func effectOf(e *ledger.Entry) effect {
 	return x
 }
 
-func ceremonyText(c control.Ceremony) []string {
+func (b *bound) text() []string {
+	c := b.Value
 	class := map[string]string{"G": "governed", "S": "attended by share holders", "P": "protective: one person, at once, reviewed", "A": "rests on an earlier decision", "D": "direct: one person"}[c.Class]
 	by := c.Requester.Kind + " " + c.Requester.ID
 	if c.Requester.CalledBy != "" {
 		by += ", called by " + c.Requester.CalledBy
 	}
-	out := []string{fmt.Sprintf("%s, %s. Asked by %s at %s; ended %s: %s. Ledger entries %d to %d.", c.Operation, class, by, control.Time(c.ProposedAt), control.Time(*c.EndedAt), c.State, c.FirstSeq, c.LastSeq)}
+	out := []string{fmt.Sprintf("%s, %s. Asked by %s at %s; ended %s: %s.", c.Operation, class, by, control.Time(c.ProposedAt), control.Time(*c.EndedAt), c.State)}
+	if len(b.effects) > 0 {
+		out = append(out, fmt.Sprintf("Ledger entries #%d to #%d.", b.effects[0].seq, b.last))
+	}
 	if c.Reason != "" {
 		out = append(out, "Reason: "+c.Reason)
 	}
@@ -230,7 +238,7 @@ func (b *bound) demanded() *control.Table {
 		seconds int64
 	}{{"cooling off", q.CoolingOffSeconds}, {"waiting period", q.WaitSeconds}, {"to be finished within", q.ExpirySeconds}, {"reviewed within", q.ReviewSeconds}} {
 		if wait.seconds > 0 {
-			say(wait.matter, (time.Duration(wait.seconds) * time.Second).String())
+			say(wait.matter, span(time.Duration(wait.seconds)*time.Second))
 		}
 	}
 	for _, reason := range q.Reasons {
@@ -240,6 +248,14 @@ func (b *bound) demanded() *control.Table {
 		say("policy bundle", b.papers.PolicyDigest)
 	}
 	return t
+}
+
+// span is a time in words: in days where it is whole days.
+func span(d time.Duration) string {
+	if days := d / (24 * time.Hour); days > 0 && d%(24*time.Hour) == 0 {
+		return fmt.Sprintf("%d days", days)
+	}
+	return d.String()
 }
 
 // signatures are who signed, and the statement that they signed.
@@ -359,7 +375,7 @@ func (b *bound) outcome() *control.Table {
 		t.Note(control.Info, "", control.Proof{Ledger: []uint64{e.seq}}, control.Int(e.seq), control.Time(e.at), e.kind, e.by, e.target, outcome, e.changed)
 	}
 	if b.more > 0 {
-		t.Note(control.Info, "", control.Proves(b.Ref), "", "", fmt.Sprintf("%d further entries, up to #%d", b.more, b.Value.LastSeq), "", "", "", "")
+		t.Note(control.Info, "", control.Proves(b.Ref), "", "", fmt.Sprintf("%d further entries, up to #%d", b.more, b.last), "", "", "", "")
 	}
 	if result := string(b.papers.Result); result != "" && result != "null" {
 		t.Note(control.Info, "", control.Proves(b.Ref), "", "", "the result", "", "", quoted(result), "")

@@ -56,19 +56,27 @@ func (r reporter) make(ctx context.Context, req api.ReportRequest, format string
 
 // write writes a report in a format.
 func (r reporter) write(ctx context.Context, source reports.Source, report *reports.Report, format string, w io.Writer) error {
+	if format == httpapi.FormatBundle {
+		return bundle.Build(ctx, w, source, report, bundle.Identity{Node: r.cfg.Node.ID, Key: r.node.pinned, Signer: r.node.signer})
+	}
+	return forms[*reports.Report]{render.HTML, render.PDF, render.XLSX, render.CSV, render.JSON}.write(w, report, format)
+}
+
+// forms write one kind of document, in each format.
+type forms[T any] struct{ html, pdf, xlsx, csv, json func(io.Writer, T) error }
+
+func (f forms[T]) write(w io.Writer, document T, format string) error {
 	switch format {
 	case httpapi.FormatHTML:
-		return render.HTML(w, report)
+		return f.html(w, document)
 	case httpapi.FormatPDF:
-		return render.PDF(w, report)
+		return f.pdf(w, document)
 	case httpapi.FormatXLSX:
-		return render.XLSX(w, report)
+		return f.xlsx(w, document)
 	case httpapi.FormatCSV:
-		return render.CSV(w, report)
-	case httpapi.FormatBundle:
-		return bundle.Build(ctx, w, source, report, bundle.Identity{Node: r.cfg.Node.ID, Key: r.node.pinned, Signer: r.node.signer})
+		return f.csv(w, document)
 	default:
-		return render.JSON(w, report)
+		return f.json(w, document)
 	}
 }
 
@@ -81,18 +89,7 @@ func (r reporter) register(ctx context.Context, source reports.Source, req api.R
 	if err := r.recordReport(ctx, list.Register, format, list.From, list.To, list.Checkpoint); err != nil {
 		return err
 	}
-	switch format {
-	case httpapi.FormatHTML:
-		return render.RegisterHTML(w, list)
-	case httpapi.FormatPDF:
-		return render.RegisterPDF(w, list)
-	case httpapi.FormatXLSX:
-		return render.RegisterXLSX(w, list)
-	case httpapi.FormatCSV:
-		return render.RegisterCSV(w, list)
-	default:
-		return render.RegisterJSON(w, list)
-	}
+	return forms[*reports.Register]{render.RegisterHTML, render.RegisterPDF, render.RegisterXLSX, render.RegisterCSV, render.RegisterJSON}.write(w, list, format)
 }
 
 // recordReport records that evidence was taken out, before it is given.

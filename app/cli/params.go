@@ -116,7 +116,7 @@ func (p *params) collect() (map[string]any, error) {
 // parseTime reads a day (its first instant in UTC) or an instant.
 func parseTime(flag, text string) (time.Time, error) {
 	for _, form := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(form, text); err == nil {
+		if t, err := time.Parse(form, text); err == nil && !t.IsZero() { // year 1 is how the service is told of none
 			return t.UTC(), nil
 		}
 	}
