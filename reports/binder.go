@@ -177,7 +177,7 @@ func columns(names ...string) []control.Column {
 			out[i].Type = control.Instant
 		case "entry", "step":
 			out[i].Type = control.Integer
-		case "person", "with key":
+		case "person", "with key", "SHA-256 of what was signed": // broken at any character, where it is wide
 			out[i].Type = control.ID
 		}
 	}
