@@ -12,6 +12,7 @@ import (
 	"conclave/custodian/backup"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
+	"conclave/custodian/location"
 	"conclave/custodian/store"
 )
 
@@ -92,7 +93,7 @@ func underWay(view *store.View, s operation.Scheduled) bool {
 func (e *Engine) deleteExpired(ctx context.Context, copying bool) error {
 	var errs []error
 	for _, c := range operation.Copies(e.store.View(), "", backup.CopyExpired) {
-		if _, _, object := backup.Object(c.File); !e.env.Copier.Reaches(e.door.Node(), c) || object && !copying {
+		if _, _, object := location.Object(c.File); !e.env.Copier.Reaches(e.door.Node(), c) || object && !copying {
 			continue // written on another node, which has the directory; or another's turn
 		}
 		gone, err := e.env.Copier.RemoveCopy(ctx, c, e.oldest(c))
@@ -135,11 +136,11 @@ func (e *Engine) oldest(c *backup.Copy) bool {
 	return true
 }
 
-// journal writes what happened on the control plane since the newest copies into the journals beside them. A segment
+// journal writes what happened on the control plane since the newest copies into the journals beside them. A part
 // goes on until the next copy begins one, so that the two newest may have to be written. Of a ledger that was left behind
 // nothing happens any more.
 func (e *Engine) journal(ctx context.Context) error {
-	nodes, err := custodian.NodeKeys(e.store.View(), true) // any of them may have begun a segment
+	nodes, err := custodian.NodeKeys(e.store.View(), true) // any of them may have begun a part
 	if err != nil {
 		return err
 	}
@@ -157,18 +158,18 @@ func (e *Engine) journal(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// segment is where the journal of a copy goes on: apart from what was left behind, where a recovery went on from the copy.
-func segment(view *store.View, c *backup.Copy) string {
+// journalPart is where the journal of a copy goes on: apart from what was left behind, where a recovery went on from the copy.
+func journalPart(view *store.View, c *backup.Copy) string {
 	if last, recovered := operation.LastRecovery(view); recovered && c.Size <= last.Size {
 		return backup.JournalFile(c.File, last.ID)
 	}
 	return backup.JournalFile(c.File, "")
 }
 
-// writeJournal brings one segment up to a control entry's number, or to the end of the ledger.
+// writeJournal brings one part up to a control entry's number, or to the end of the ledger.
 func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64, nodes []ledger.NodeKey) error {
 	view, note := e.store.Published()
-	place := segment(view, c)
+	place := journalPart(view, c)
 	path := e.env.Copier.JournalPath(place)
 	j := e.copies.journals[path]
 	if j == nil {
@@ -199,7 +200,7 @@ func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64,
 
 // publishJournal brings the object of a journal up to its file, now and then. What the object lacks meanwhile is in the file.
 func (e *Engine) publishJournal(ctx context.Context, place string, next uint64) error {
-	if _, _, object := backup.Object(place); !object {
+	if _, _, object := location.Object(place); !object {
 		return nil
 	}
 	last, now := e.copies.published[place], e.clock.Elapsed()

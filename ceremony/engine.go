@@ -22,12 +22,13 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 	"conclave/hsm/secret"
 	"conclave/policies"
 )
 
-// Config wires an Engine. All fields are required but Controls, Copier and Logger.
+// Config wires an Engine. All fields are required but Controls, Copier, Archives and Logger.
 type Config struct {
 	Custodian    *custodian.Service
 	Operations   []operation.Operation
@@ -38,6 +39,8 @@ type Config struct {
 	Controls operation.Controls
 	// Copier writes backups; nil where this process writes none.
 	Copier *operation.Copier
+	// Archives is the object store of ledger archives; nil where this process is configured for none.
+	Archives segment.Objects
 	// Allowance of each person for ceremonies that do not restrict; zero for the service's own.
 	Allowance Allowance
 	Clock     clock.Clock
@@ -105,7 +108,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		door: cfg.Custodian, store: cfg.Custodian.Store(),
-		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier, Controls: cfg.Controls},
+		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier, Archives: cfg.Archives, Controls: cfg.Controls},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool), stalled: make(map[string]string),

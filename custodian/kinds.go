@@ -6,6 +6,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 )
 
@@ -34,6 +35,7 @@ const (
 	KindWatched     store.Kind = "watched"      // what the rules found
 	KindLogDay      store.Kind = "log_day"      // day, as 2026-03-02
 	KindSearchIndex store.Kind = "search_index" // that it is to be made anew
+	KindSegment     store.Kind = "segment"      // segment.ID: entries that were moved out of the database
 	KindClock       store.Kind = "clock"        // oversight.ClockRow
 	KindInvitation  store.Kind = "invitation"   // invitation id
 	KindActivity    store.Kind = "activity"     // person id
@@ -108,6 +110,7 @@ func Schema() store.Schema {
 		// A day that is reviewed is over: it is kept on the store's shelf.
 		KindLogDay:      store.WithArchive(store.JSON[oversight.LogDay](false), oversight.ReviewedDay),
 		KindSearchIndex: store.JSON[oversight.SearchIndex](false),
+		KindSegment:     store.JSON[segment.Segment](false),
 		KindClock:       store.JSON[oversight.ClockConfirmation](false),
 		KindInvitation:  store.JSON[people.Invitation](false),
 		KindActivity:    store.JSON[people.Activity](false),

@@ -26,7 +26,7 @@ func rowKinds() []string {
 		string(custodian.KindException), string(custodian.KindDrift), string(custodian.KindBreakGlass), string(custodian.KindRetention), string(custodian.KindBackup), kindCeremony,
 		string(custodian.KindToken), string(custodian.KindActivity), string(custodian.KindDuty), string(custodian.KindAsset), string(custodian.KindShareForm),
 		string(custodian.KindCustody), string(custodian.KindDrill), string(custodian.KindBackupSchedule), string(custodian.KindPolicy), string(custodian.KindAttestation),
-		string(custodian.KindLogDay),
+		string(custodian.KindLogDay), string(custodian.KindSegment),
 	}
 }
 
@@ -59,7 +59,7 @@ func collect(ctx context.Context, src Source, from, to time.Time, o reading) (*c
 		into(src, custodian.KindToken, &ev.Tokens), into(src, custodian.KindActivity, &ev.Activities), into(src, custodian.KindDuty, &ev.Duties),
 		into(src, custodian.KindAsset, &ev.Assets), into(src, custodian.KindShareForm, &ev.ShareForms), into(src, custodian.KindCustody, &ev.Custody),
 		into(src, custodian.KindDrill, &ev.Drills), into(src, custodian.KindBackupSchedule, &ev.Schedules), into(src, custodian.KindPolicy, &ev.Policies),
-		into(src, custodian.KindAttestation, &ev.Attestations), into(src, custodian.KindLogDay, &ev.LogDays), src.Err()); err != nil {
+		into(src, custodian.KindAttestation, &ev.Attestations), into(src, custodian.KindLogDay, &ev.LogDays), into(src, custodian.KindSegment, &ev.Segments), src.Err()); err != nil {
 		return nil, err
 	}
 	ev.Events = control.NewEvents(ev.Versions)

@@ -14,6 +14,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
+	"conclave/custodian/segment"
 	"conclave/hsm"
 	"conclave/reports"
 	"conclave/reports/control"
@@ -100,6 +101,7 @@ func broken(h *history) {
 	h.Leave(2, key.Destroyed, fixture.Days(20), false)
 	h.AddKey("pan", "production", key.CardholderData, "3333333333")
 	h.Versions[3].Spec, h.Keys[3].Spec = hsm.HMACSHA256, hsm.HMACSHA256
+	h.Segments = []segment.Segment{{ID: segment.ID(0, 256), To: 256, FirstAt: fixture.Days(1), LastAt: fixture.Days(2), ArchivedAt: fixture.Days(8), ArchivedBy: "cer-none", Status: segment.Kept}}
 	event := func(kind string, who identity.Principal, outcome ledger.Outcome) fixture.Event {
 		return fixture.Event{At: fixture.Days(7), Type: kind, Actor: who, Target: ledger.Target{Type: "thing", ID: "thing"}, Outcome: outcome}
 	}
@@ -135,7 +137,7 @@ func faults() map[string]struct{ control, good, why, empty string } {
 		"backups":             {pci + "10.3.3", hum, "its newest copy is too old", "no keys"},
 		"reviewed":            {pci + "10.4.1", sat, "none within the last 2 days", "no people"},
 		"findings":            {pci + "10.4.3", non, "open past its date", "no people"},
-		"retention":           {pci + "10.5.1", sat, "", "nothing"},
+		"retention":           {pci + "10.5.1", sat, "archived within the 92 days that stay at hand", "nothing"},
 		"clock":               {n53 + "AU-8", sat, "no ceremony stands behind it", "no entries"},
 		"failures":            {pci + "10.7.2", hum, "not settled", "no entries"},
 		"monitored":           {pci + "10.4.1.1", sat, "the record was not gone over", "no entries"},

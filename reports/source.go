@@ -70,20 +70,20 @@ func Range(ctx context.Context, src Source, from, to time.Time) (first, end uint
 	return first, end, nil
 }
 
-// firstAt finds the first entry that is not before an instant, by halving: entry times never go back.
+// firstAt finds the first entry that is not before an instant.
 func firstAt(ctx context.Context, src Source, at time.Time) (uint64, error) {
-	low, high := uint64(0), src.Checkpoint().Size
-	for low < high {
-		middle := low + (high-low)/2
-		e, _, err := src.Entry(ctx, middle)
-		if err != nil {
-			return 0, err
-		}
-		if e.At.Before(at) {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low, nil
+	return ledger.FirstAt(ctx, ledger.Timed{
+		Entry: func(ctx context.Context, seq uint64) (*ledger.Entry, error) {
+			e, _, err := src.Entry(ctx, seq)
+			return e, err
+		},
+		Control: func(ctx context.Context, from, to uint64, fn func(*ledger.Entry) error) error {
+			return src.ControlEntries(ctx, to, func(e *ledger.Entry, _ []byte) error {
+				if e.Seq < from {
+					return nil
+				}
+				return fn(e)
+			})
+		},
+	}, at, src.Checkpoint().Size)
 }

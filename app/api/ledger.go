@@ -1,6 +1,9 @@
 package api
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // LedgerSearch is one page of a search in the ledger. It may hold fewer entries than asked for, even none, and yet
 // have a next one: what one answer looks at is bounded.
@@ -16,4 +19,24 @@ type ProvenEntry struct {
 	Seq       uint64          `json:"seq"`
 	Entry     json.RawMessage `json:"entry"`     // its exact bytes
 	Inclusion []string        `json:"inclusion"` // base64 hashes, RFC 6962 section 2.1.1
+}
+
+// Segment is a run of entries, from ≤ seq < to, that was moved out of the database into a file.
+type Segment struct {
+	ID         string     `json:"id"`
+	From       uint64     `json:"from"`
+	To         uint64     `json:"to"`
+	FirstAt    time.Time  `json:"first_at"`
+	LastAt     time.Time  `json:"last_at"`
+	Control    uint64     `json:"control_entries"` // of the control plane, which stay in the database
+	Directory  string     `json:"directory"`
+	File       string     `json:"file"`
+	Bytes      int64      `json:"bytes"`
+	SHA256     string     `json:"sha256"`
+	Node       string     `json:"node"` // that wrote it
+	ArchivedAt time.Time  `json:"archived_at"`
+	ArchivedBy string     `json:"archived_by"` // ceremony id
+	Status     string     `json:"status"`      // kept or deleted
+	DeletedAt  *time.Time `json:"deleted_at,omitempty"`
+	DeletedBy  string     `json:"deleted_by,omitempty"`
 }

@@ -12,6 +12,7 @@ import (
 	"conclave/ceremony/operation"
 	"conclave/custodian/backup"
 	"conclave/custodian/ledger"
+	"conclave/custodian/segment"
 	"conclave/hsm/secret"
 )
 
@@ -19,19 +20,31 @@ import (
 func (s *service) copier() (*operation.Copier, error) {
 	c := &operation.Copier{Keys: func() (*backup.Keys, error) { return readKeyFiles(s.cfg) }, Signer: s.node.signer, NodeKey: s.node.pinned,
 		LogKeys: []string{s.logKey.VerifierKey}, Program: s.version, Journals: s.cfg.JournalDir()}
-	if s.cfg.S3.Region == "" {
+	if s.objects == nil {
 		return c, nil
 	}
 	if err := os.Mkdir(s.cfg.JournalDir(), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("making the directory of journals: %w", err)
 	}
-	objects, err := objectstore.New(objectstore.Config{Endpoint: s.cfg.S3.Endpoint, Region: s.cfg.S3.Region, CredentialsFile: s.cfg.S3.CredentialsFile,
-		CAFile: s.cfg.S3.CAFile, PathStyle: s.cfg.S3.PathStyle})
-	if err != nil {
-		return nil, err
-	}
-	c.Objects = objects
+	c.Objects = s.objects
 	return c, nil
+}
+
+// openObjects is the object store of this configuration; nil where there is none.
+func openObjects(cfg *config.Config) (*objectstore.Store, error) {
+	if cfg.S3.Region == "" {
+		return nil, nil
+	}
+	return objectstore.New(objectstore.Config{Endpoint: cfg.S3.Endpoint, Region: cfg.S3.Region, CredentialsFile: cfg.S3.CredentialsFile,
+		CAFile: cfg.S3.CAFile, PathStyle: cfg.S3.PathStyle})
+}
+
+// archives is the object store of ledger archives; nil where there is none.
+func archives(objects *objectstore.Store) segment.Objects {
+	if objects == nil {
+		return nil
+	}
+	return objects
 }
 
 // keyFiles are the node's key files, in the places where a backup keeps each.

@@ -152,11 +152,11 @@ func saveTrust(cfg *config.Config, keys *nodeKeys, instance custodian.Instance, 
 	return nil
 }
 
-// storeConfig is the store of this configuration, without anybody to alert.
+// storeConfig is the store of this configuration, without anybody to alert and without an object store to read archives in.
 func storeConfig(cfg *config.Config, logKey *ledger.LogKey, clk clock.Clock, logger *slog.Logger) store.Config {
 	return store.Config{
 		Driver: cfg.Database.Driver, DSN: cfg.DSN(), Schema: ceremony.Schema(custodian.Schema()), LogKey: logKey,
-		HighWaterPath: cfg.HighWaterFile(), Clock: clk, Logger: logger, Node: cfg.Node.ID,
+		HighWaterPath: cfg.HighWaterFile(), Clock: clk, Logger: logger, Node: cfg.Node.ID, Segments: custodian.NewSegmentSource(nil),
 	}
 }
 

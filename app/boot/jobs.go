@@ -58,6 +58,7 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, logDaysEvery, "log-days", s.logDays.Run) })
 		group.Go(func() { s.every(ctx, indexEvery, "index", s.index.Run) })
 		group.Go(func() { s.every(ctx, dailyEvery, "daily", s.daily.Run) })
+		group.Go(func() { s.every(ctx, archiveEvery, "archive", s.dropArchived) })
 	}
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	group.Go(func() { s.every(ctx, followEvery, "follow", s.pass.Run) })

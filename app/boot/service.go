@@ -14,6 +14,7 @@ import (
 
 	"conclave/app/config"
 	"conclave/app/monitor"
+	"conclave/app/objectstore"
 	"conclave/app/siem"
 	"conclave/ceremony"
 	"conclave/ceremony/bundles"
@@ -48,6 +49,9 @@ type service struct {
 	logKey   *ledger.LogKey
 	node     *nodeKey
 	store    *store.Store
+	segments *custodian.SegmentSource
+	objects  *objectstore.Store // nil where none is configured
+	archive  archiver           // the job's own
 	door     *custodian.Service
 	engine   *ceremony.Engine
 	bundles  *bundles.Keeper
@@ -84,11 +88,16 @@ func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logge
 	}
 	defer keys.wipe()
 	s := &service{cfg: cfg, clock: clk, log: logger, version: version, logKey: keys.log, node: keys.node,
-		modules: pkcs11.NewModules(), alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request)}
+		modules: pkcs11.NewModules(), alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request), archive: archiver{checked: make(map[string]bool)}}
 	// Compiling policy and replaying the ledger take the most of a start, so they run side by side.
 	compiled := compilePolicies(ctx)
 	sc := storeConfig(cfg, keys.log, clk, logger)
-	sc.Alert, sc.Permit = s.alert, s.permit
+	if s.objects, err = openObjects(cfg); err != nil {
+		<-compiled
+		return nil, err
+	}
+	s.segments = custodian.NewSegmentSource(archives(s.objects))
+	sc.Alert, sc.Permit, sc.Segments = s.alert, s.permit, s.segments
 	s.store, err = store.Open(ctx, sc)
 	bundle := <-compiled
 	if err != nil {
@@ -142,7 +151,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return err
 	}
 	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: s.driver,
-		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Controls: controlTitle, Copier: copier, Clock: s.clock, Logger: s.log})
+		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Controls: controlTitle, Copier: copier, Archives: archives(s.objects), Clock: s.clock, Logger: s.log})
 	if err != nil {
 		return err
 	}
@@ -304,7 +313,7 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.index.Release(ctx), s.wipeKeystores(ctx), s.store.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.index.Release(ctx), s.wipeKeystores(ctx), s.store.Close(), s.segments.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

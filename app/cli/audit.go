@@ -192,7 +192,8 @@ func newFile(path string, fill func(*os.File) error) error {
 }
 
 func ledgerCommand() *cobra.Command {
-	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerSearch(), ledgerRebuildIndex(), ledgerAcceptRecovery())
+	return parent("ledger", "Read, export and verify the ledger", ledgerVerify(), ledgerExport(), ledgerCheckpoint(), ledgerEntries(), ledgerSearch(), ledgerRebuildIndex(), ledgerAcceptRecovery(),
+		ledgerSegments(), ledgerArchive(), ledgerDeleteArchived(), ledgerVerifySegment())
 }
 
 func ledgerVerify() *cobra.Command {

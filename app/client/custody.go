@@ -121,6 +121,11 @@ func (c *Client) Retention(ctx context.Context) ([]api.Retention, error) {
 	return items[api.Retention](ctx, c, "/v1/retention")
 }
 
+// Segments returns the runs of ledger entries that were moved out of the database.
+func (c *Client) Segments(ctx context.Context) ([]api.Segment, error) {
+	return items[api.Segment](ctx, c, "/v1/ledger/segments")
+}
+
 // Reviews returns what was, or must be, reviewed by somebody who took no part.
 func (c *Client) Reviews(ctx context.Context) ([]api.Review, error) {
 	return items[api.Review](ctx, c, "/v1/reviews")

@@ -19,6 +19,7 @@ import (
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 	"conclave/hsm"
 	"conclave/policies"
@@ -101,6 +102,8 @@ func sentinels() []sentinel {
 		{store.ErrRollback, unavailable, "integrity", "Ledger was rolled back", false},
 		{store.ErrFork, unavailable, "integrity", "Ledger was forked", false},
 		{ledger.ErrTileMissing, unavailable, "integrity", "Part of the ledger is missing", false},
+		{segment.ErrUnreachable, unavailable, "archive_unavailable", "Archived entries can not be read from this node", false},
+		{segment.ErrAltered, unavailable, "integrity", "An archived segment is not what was recorded", false},
 		{store.ErrUnavailable, unavailable, "storage_unavailable", "Storage is unavailable", false},
 		{store.ErrClosed, unavailable, "storage_unavailable", "The node is shutting down", false},
 		{store.ErrEpochChanged, unavailable, "storage_unavailable", "Authority changed meanwhile", false},
@@ -113,7 +116,7 @@ func sentinels() []sentinel {
 // retryable codes are those that time alone may cure.
 func retryable(code string) bool {
 	switch code {
-	case custodian.CodeKeystoreInactive, custodian.CodeKeystoreUnavailable, custodian.CodeBusy, "storage_unavailable", "rate_limited":
+	case custodian.CodeKeystoreInactive, custodian.CodeKeystoreUnavailable, custodian.CodeBusy, "archive_unavailable", "storage_unavailable", "rate_limited":
 		return true
 	}
 	return false

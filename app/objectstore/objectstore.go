@@ -170,6 +170,43 @@ func (b *body) Close() error {
 	return b.ReadCloser.Close()
 }
 
+// Size implements segment.Objects.
+func (s *Store) Size(ctx context.Context, bucket, name string) (int64, error) {
+	out, err := within(ctx, callTimeout, func(ctx context.Context) (*s3.HeadObjectOutput, error) {
+		return s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &name})
+	})
+	if err != nil {
+		return 0, named(err, "looking for object", name)
+	}
+	return aws.ToInt64(out.ContentLength), nil
+}
+
+// ReadAt implements segment.Objects.
+func (s *Store) ReadAt(ctx context.Context, bucket, name string, p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	span := fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1)
+	n, err := within(ctx, partTimeout, func(ctx context.Context) (int, error) {
+		out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &name, Range: &span})
+		if err != nil {
+			return 0, err
+		}
+		defer out.Body.Close()
+		if got := aws.ToString(out.ContentRange); !strings.HasPrefix(got, fmt.Sprintf("bytes %d-", off)) { // a store that does not know ranges gives the whole
+			return 0, fmt.Errorf("asked for %s, was given %.40q", span, got)
+		}
+		return io.ReadFull(out.Body, p)
+	})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return n, named(err, "reading object", name)
+	}
+	return n, err
+}
+
 // List implements operation.Objects.
 func (s *Store) List(ctx context.Context, bucket, prefix string) ([]string, error) {
 	var out []string

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -18,6 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"conclave/custodian/segment"
 )
 
 const bucket = "demo-backups"
@@ -165,4 +169,49 @@ func TestRefusesWhatIsNotTrusted(t *testing.T) {
 	s, err = New(cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.Create(t.Context(), bucket, "x", writes(nil)))
+}
+
+// Parts of an object are read by their place, and a whole archive of segments through them.
+func TestReadsParts(t *testing.T) {
+	s, _ := fixture(t)
+	ctx, content := t.Context(), random(1<<20)
+	_, err := s.Size(ctx, bucket, "a/segment")
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	_, err = s.ReadAt(ctx, bucket, "a/segment", make([]byte, 10), 0)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	archive := segment.Archive{Directory: "s3://" + bucket + "/a", Objects: s}
+	require.False(t, archive.Marked(ctx))
+	require.NoError(t, archive.Mark(ctx, "demo"))
+	require.NoError(t, archive.Mark(ctx, "demo"))
+	require.True(t, archive.Marked(ctx))
+	require.NoError(t, archive.Create(ctx, "segment", writes(content)))
+	require.ErrorIs(t, archive.Create(ctx, "segment", writes(content)), fs.ErrExist)
+	size, err := s.Size(ctx, bucket, "a/segment")
+	require.NoError(t, err)
+	require.EqualValues(t, len(content), size)
+	for _, part := range [][2]int{{0, 1}, {0, len(content)}, {1000, 70_000}, {len(content) - 1, 1}} {
+		p := make([]byte, part[1])
+		n, err := s.ReadAt(ctx, bucket, "a/segment", p, int64(part[0]))
+		require.NoError(t, err)
+		require.Equal(t, part[1], n)
+		require.True(t, bytes.Equal(content[part[0]:part[0]+part[1]], p))
+	}
+	n, err := s.ReadAt(ctx, bucket, "a/segment", make([]byte, 10), size-5)
+	require.ErrorIs(t, err, io.EOF)
+	require.Equal(t, 5, n)
+	sum, length, err := archive.Sum(ctx, "segment")
+	require.NoError(t, err)
+	want := sha256.Sum256(content)
+	require.Equal(t, hex.EncodeToString(want[:]), sum)
+	require.Equal(t, size, length)
+	_, _, err = archive.Open(ctx, "segment")
+	require.ErrorIs(t, err, segment.ErrFormat, "these bytes are no segment")
+	_, _, err = archive.Open(ctx, "other")
+	require.ErrorIs(t, err, segment.ErrUnreachable)
+	gone, err := archive.Remove(ctx, "segment")
+	require.NoError(t, err)
+	require.True(t, gone)
+	gone, err = archive.Remove(ctx, "segment")
+	require.NoError(t, err)
+	require.False(t, gone)
 }

@@ -132,7 +132,10 @@ func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
 		return true, x.restored(ctx, from, size)
 	}
 	records, err := x.read(ctx, from, min(size, from+batchRecords), batchBytes)
-	if err != nil || len(records) == 0 {
+	if gone := new(ledger.DeletedError); errors.As(err, &gone) && len(records) == 0 {
+		return true, x.deleted(ctx, from, gone)
+	}
+	if len(records) == 0 {
 		return false, errors.Join(err, x.observe(ctx))
 	}
 	before, err := x.again(ctx, from)
@@ -157,6 +160,15 @@ func (x *Exporter) restored(ctx context.Context, from, size uint64) error {
 	}
 	x.log.Warn("export goes on behind a restore", "target", x.target.Name(), "lost_from", size, "lost_to", from-1)
 	_, err := x.store.MoveExport(ctx, x.target.Name(), from, size)
+	return err
+}
+
+// deleted tells the target of entries that were deleted before it was to have them: one that is new, or was away for years.
+func (x *Exporter) deleted(ctx context.Context, from uint64, gone *ledger.DeletedError) error {
+	if err := x.send(ctx, []Record{{Gap: gone.Error(), At: x.clock.Now(), Seq: from}}); err != nil {
+		return err
+	}
+	_, err := x.store.MoveExport(ctx, x.target.Name(), from, gone.To)
 	return err
 }
 
@@ -189,10 +201,10 @@ func (x *Exporter) read(ctx context.Context, from, to uint64, most int) ([]Recor
 		out = append(out, Record{Entry: e, Raw: append([]byte(nil), raw...)})
 		return nil
 	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return nil, err
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	return out, nil
+	return out, err
 }
 
 // observe notes how far the target is, whichever replica delivers to it.
@@ -205,10 +217,13 @@ func (x *Exporter) observe(ctx context.Context) error {
 	var oldest time.Time
 	if next < size {
 		_, e, err := x.store.EntryAt(ctx, next)
-		if err != nil {
+		switch gone := new(ledger.DeletedError); {
+		case errors.As(err, &gone): // the target is told next
+		case err != nil:
 			return err
+		default:
+			oldest = e.At
 		}
-		oldest = e.At
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -31,10 +31,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/app/siem"
+	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/custodiantest"
 	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 	"conclave/custodian/store/storetest"
 )
@@ -399,6 +402,27 @@ func TestRestoreIsNamed(t *testing.T) {
 	require.Contains(t, string(raw), "the ledger was restored to 1 entries; entries 1 to 7, delivered before, are lost")
 	w.write(t, 1)
 	require.NoError(t, x.Run(t.Context()))
+	require.Equal(t, w.size(), x.State().Next)
+}
+
+// A target that is new where old entries were deleted is told which, and given the rest.
+func TestDeletedEntriesAreNamed(t *testing.T) {
+	c := custodiantest.New(t, custodiantest.Options{})
+	w := &world{Store: c.Store, clock: c.Clock}
+	w.write(t, 600)
+	deleted := c.Clock.Now()
+	c.Put(t, custodian.KindSegment, segment.ID(0, 256), segment.Segment{ID: segment.ID(0, 256), To: 256, Status: segment.Deleted, DeletedAt: &deleted, DeletedBy: "c-1"})
+	for next := uint64(0); next < 256; {
+		var err error
+		next, err = c.Store.DropArchived(t.Context(), next, 256, 100)
+		require.NoError(t, err)
+	}
+	path := filepath.Join(t.TempDir(), "events.jsonl")
+	x := w.exporter(siem.NewFile(path, source("node-1")), "node-1")
+	require.NoError(t, x.Run(t.Context()))
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Contains(t, string(raw), "ledger entries 0 to 255 were deleted under retention by ceremony c-1")
 	require.Equal(t, w.size(), x.State().Next)
 }
 

@@ -53,7 +53,7 @@ func (t *trial) gather(ctx context.Context, r *Report) (map[decision]*group, err
 	}
 	r.ToSeq = size
 	read := uint64(0)
-	err := t.k.door.Store().Entries(ctx, r.FromSeq, size, func(e *ledger.Entry, raw []byte) error {
+	err := t.k.door.Store().Present(ctx, r.FromSeq, size, func(e *ledger.Entry, raw []byte) error {
 		if read++; read%breathEvery == 0 {
 			if err := ctx.Err(); err != nil {
 				return err

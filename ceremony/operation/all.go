@@ -78,6 +78,8 @@ func All() []Operation {
 		keystoreRegister{},
 		keystoreRetire{},
 		keystoreZeroise{},
+		ledgerArchive{},
+		ledgerDeleteArchived{},
 		nodeEnrol{},
 		nodeRevoke{},
 		ownershipTransfer{},

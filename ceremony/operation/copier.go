@@ -18,6 +18,7 @@ import (
 	"conclave/custodian/backup"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
+	"conclave/custodian/location"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -70,7 +71,7 @@ func (c *copying) partial() string {
 
 // find looks for the whole file of this backup; "" where there is none.
 func (c *copying) find(ctx context.Context) (string, error) {
-	if _, _, object := backup.Object(c.schedule.Directory); object {
+	if _, _, object := location.Object(c.schedule.Directory); object {
 		return c.findObject(ctx)
 	}
 	found, err := os.ReadDir(c.schedule.Directory)
@@ -90,7 +91,7 @@ const lockName = ".conclave-backup.lock"
 
 // lock keeps a second writer out of the directory until unlock.
 func (c *copying) lock() (unlock func() error, err error) {
-	if _, _, object := backup.Object(c.schedule.Directory); object { // there the name alone keeps a second one out
+	if _, _, object := location.Object(c.schedule.Directory); object { // there the name alone keeps a second one out
 		return func() error { return nil }, nil
 	}
 	f, err := os.OpenFile(filepath.Join(c.schedule.Directory, lockName), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
@@ -105,7 +106,7 @@ func (c *copying) lock() (unlock func() error, err error) {
 
 // make writes the backup beside its name, reads it back and verifies it, and only then gives it its name.
 func (c *copying) make(ctx context.Context) (_ *backup.Copy, err error) {
-	if _, _, object := backup.Object(c.schedule.Directory); object {
+	if _, _, object := location.Object(c.schedule.Directory); object {
 		return c.makeObject(ctx)
 	}
 	unlock, err := c.lock()
@@ -259,7 +260,7 @@ func syncDir(dir string) error {
 // RemoveCopy deletes a backup's file, and with it its journals where no older copy needs them. It refuses what is not a
 // backup of this name. gone is false where there was no file, which alone says nothing: see [Copier.Writes].
 func (k *Copier) RemoveCopy(ctx context.Context, c *backup.Copy, journals bool) (gone bool, err error) {
-	if _, _, object := backup.Object(c.File); object {
+	if _, _, object := location.Object(c.File); object {
 		return k.removeObject(ctx, c, journals)
 	}
 	f, err := os.Open(c.File)
@@ -295,7 +296,7 @@ func (k *Copier) Writes(ctx context.Context, view *store.View, node string, c *b
 			return false
 		}
 	}
-	if _, _, object := backup.Object(c.File); object {
+	if _, _, object := location.Object(c.File); object {
 		return k.marked(ctx, c.File)
 	}
 	_, err := os.Lstat(filepath.Join(filepath.Dir(c.File), lockName))
@@ -304,7 +305,7 @@ func (k *Copier) Writes(ctx context.Context, view *store.View, node string, c *b
 
 // Reaches says whether this node can look after a copy's file: one that it wrote, or one in the object store.
 func (k *Copier) Reaches(node string, c *backup.Copy) bool {
-	if _, _, object := backup.Object(c.File); object {
+	if _, _, object := location.Object(c.File); object {
 		return k != nil && k.Objects != nil
 	}
 	return c.Node == node
@@ -330,11 +331,15 @@ func isBackup(r io.Reader) bool {
 
 // noObjects refuses a place in an object store that this process can not reach.
 func noObjects(env Env, place string) []policies.Reason {
-	if _, _, object := backup.Object(place); !object || env.Copier != nil && env.Copier.Objects != nil {
+	if _, _, object := location.Object(place); !object || env.Copier != nil && env.Copier.Objects != nil {
 		return nil
 	}
-	return []policies.Reason{refusal("no_object_store", "this process is configured for no object store, and copies go to "+place,
-		"configure it (s3.region and the settings beside it) on every node, or ask another node")}
+	return []policies.Reason{noObjectStore(place)}
+}
+
+func noObjectStore(place string) policies.Reason {
+	return refusal("no_object_store", "this process is configured for no object store, and "+place+" is in one",
+		"configure it (s3.region and the settings beside it) on every node, or ask another node")
 }
 
 // unable refuses what needs a process that writes backups to a place.

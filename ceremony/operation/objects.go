@@ -12,9 +12,10 @@ import (
 	"strings"
 
 	"conclave/custodian/backup"
+	"conclave/custodian/location"
 )
 
-// Objects is an object store. Buckets and keys are those of [backup.Object]. Safe for concurrent use.
+// Objects is an object store. Buckets and keys are those of [location.Object]. Safe for concurrent use.
 type Objects interface {
 	// Create streams what write gives to a new object, in bounded memory: it is there whole or not at all, and never in
 	// place of another, by the store's own doing (fs.ErrExist).
@@ -36,7 +37,7 @@ var errNoObjects = errors.New("this process is configured for no object store (s
 
 // object is the object of a place, with the store that has it.
 func (k *Copier) object(place string) (store Objects, bucket, name string, err error) {
-	bucket, name, _ = backup.Object(place)
+	bucket, name, _ = location.Object(place)
 	if k == nil || k.Objects == nil {
 		return nil, "", "", fmt.Errorf("%s: %w", place, errNoObjects)
 	}
@@ -45,7 +46,7 @@ func (k *Copier) object(place string) (store Objects, bucket, name string, err e
 
 // open reads a file or an object.
 func (k *Copier) open(ctx context.Context, place string) (io.ReadCloser, error) {
-	if _, _, object := backup.Object(place); !object {
+	if _, _, object := location.Object(place); !object {
 		return os.Open(place)
 	}
 	objects, bucket, name, err := k.object(place)
@@ -56,7 +57,7 @@ func (k *Copier) open(ctx context.Context, place string) (io.ReadCloser, error) 
 }
 
 func (k *Copier) remove(ctx context.Context, place string) error {
-	if _, _, object := backup.Object(place); !object {
+	if _, _, object := location.Object(place); !object {
 		return remove(place)
 	}
 	objects, bucket, name, err := k.object(place)
@@ -97,7 +98,7 @@ func (c *copying) findObject(ctx context.Context) (string, error) {
 	}
 	for _, name := range found {
 		if strings.HasSuffix(name, c.suffix()) {
-			return backup.Within(c.schedule.Directory, path.Base(name)), nil
+			return location.Within(c.schedule.Directory, path.Base(name)), nil
 		}
 	}
 	return "", nil
@@ -127,8 +128,8 @@ func (c *copying) makeObject(ctx context.Context) (*backup.Copy, error) {
 		return nil, fmt.Errorf("marking the place of the backups: %w", err)
 	}
 	named := backup.Manifest{ID: c.id, Schedule: c.schedule.ID, CreatedAt: c.in.Now}
-	final := backup.Within(c.schedule.Directory, named.FileName())
-	_, name, _ := backup.Object(final)
+	final := location.Within(c.schedule.Directory, named.FileName())
+	_, name, _ := location.Object(final)
 	err = objects.Create(ctx, bucket, name, func(w io.Writer) error { return c.stream(ctx, w) })
 	if errors.Is(err, fs.ErrExist) { // what stands there was finished by somebody: it is judged, not taken away
 		return c.describe(ctx, final)
@@ -145,7 +146,7 @@ func (c *copying) makeObject(ctx context.Context) (*backup.Copy, error) {
 
 // discard takes away what was begun of this backup and not finished.
 func (c *copying) discard(ctx context.Context) error {
-	if _, _, object := backup.Object(c.schedule.Directory); !object {
+	if _, _, object := location.Object(c.schedule.Directory); !object {
 		return remove(c.partial())
 	}
 	objects, bucket, prefix, err := c.copier.object(c.schedule.Directory)
@@ -193,7 +194,7 @@ func (k *Copier) removeObject(ctx context.Context, c *backup.Copy, journals bool
 // JournalPath is the file in which the journal of a copy is written: its place itself, or the file that an object in its
 // place is made from.
 func (k *Copier) JournalPath(place string) string {
-	if _, name, object := backup.Object(place); object {
+	if _, name, object := location.Object(place); object {
 		return filepath.Join(k.Journals, path.Base(name))
 	}
 	return place
@@ -201,7 +202,7 @@ func (k *Copier) JournalPath(place string) string {
 
 // PublishJournal brings the object of a journal up to its file. A journal that is a file where it stands is left alone.
 func (k *Copier) PublishJournal(ctx context.Context, place string) error {
-	if _, _, object := backup.Object(place); !object {
+	if _, _, object := location.Object(place); !object {
 		return nil
 	}
 	objects, bucket, name, err := k.object(place)

@@ -10,6 +10,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 	"conclave/hsm"
 	"conclave/hsm/secret"
@@ -79,6 +80,7 @@ type Env struct {
 	Drivers    Drivers          // makes keystores that are registered later
 	Copier     *Copier          // writes backups; nil where this process writes none
 	Controls   Controls         // the catalogues that statements about controls are held against
+	Archives   segment.Objects  // object store of ledger archives; nil where this process is configured for none
 	// Decided names the ceremony of an operation on a target that people have decided and that waits to be executed, as of
 	// the view that is judged under; "" for none. nil: not asked.
 	Decided func(operation string, target Target) string

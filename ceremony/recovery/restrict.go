@@ -9,6 +9,7 @@ import (
 	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
+	"conclave/custodian/location"
 	"conclave/custodian/oversight"
 	"conclave/custodian/store"
 )
@@ -80,7 +81,7 @@ func (r *run) restored(tx *store.Tx) (change, error) {
 	if err != nil {
 		return change{}, fmt.Errorf("reading the schedule of the backup: %w", err)
 	}
-	c := &backup.Copy{ID: m.ID, Schedule: m.Schedule, File: backup.Within(s.Directory, m.FileName()), Bytes: sum.Bytes, SHA256: sum.SHA256,
+	c := &backup.Copy{ID: m.ID, Schedule: m.Schedule, File: location.Within(s.Directory, m.FileName()), Bytes: sum.Bytes, SHA256: sum.SHA256,
 		Size: r.Session.Head.Size, Root: r.Session.Head.Root.String(), Rows: sum.Rows, ShareSet: m.ShareSet, Epoch: m.Epoch, Threshold: m.Threshold,
 		Control: r.Session.Head.ControlCount, ControlLast: r.Session.Head.ControlLast, KeyID: m.KeyID, Sets: sum.Sets, Node: m.Node,
 		StartedAt: m.CreatedAt, At: later(m.CreatedAt, tx.View().Time()), Status: backup.CopyPresent}

@@ -84,7 +84,7 @@ func NewWriter(dst io.Writer, m Manifest, keys *Keys, signer dsse.Signer) (*Writ
 // Record writes one exported record.
 func (w *Writer) Record(r store.Record) error {
 	switch r.Type {
-	case store.RecordBatch:
+	case store.RecordBatch, store.RecordLeaves:
 		w.entries += r.Count
 	case store.RecordRow:
 		w.rows++

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 
+	"golang.org/x/mod/sumdb/tlog"
+
 	"conclave/custodian/store"
 	"conclave/hsm/secret"
 )
@@ -123,6 +125,8 @@ func encodeRecord(r store.Record) []byte {
 			return append(b, 1)
 		}
 		return append(b, 0)
+	case store.RecordLeaves:
+		return binary.BigEndian.AppendUint64(b, r.First)
 	case store.RecordCheckpoint:
 		b = binary.BigEndian.AppendUint64(b, r.Size)
 		return binary.BigEndian.AppendUint64(b, uint64(r.At))
@@ -145,6 +149,11 @@ func decodeRecord(kind byte, b []byte) (store.Record, error) {
 			return r, short
 		}
 		r.First, r.Count, r.Control, b = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), b[16] == 1, b[17:]
+	case store.RecordLeaves:
+		if len(b) < 8 || (len(b)-8)%tlog.HashSize != 0 {
+			return r, short
+		}
+		r.First, r.Count, b = binary.BigEndian.Uint64(b), uint64(len(b)-8)/tlog.HashSize, b[8:]
 	case store.RecordCheckpoint:
 		if len(b) < 16 {
 			return r, short

@@ -9,6 +9,7 @@ import (
 
 	"conclave/custodian/jwk"
 	"conclave/custodian/key"
+	"conclave/custodian/location"
 	"conclave/custodian/people"
 )
 
@@ -23,7 +24,6 @@ const (
 	MinInterval = 1 // minutes
 	MaxInterval = 90 * 24 * 60
 	MaxKeep     = 1000
-	maxPath     = 1024
 )
 
 // Schedule says where copies go, how often, how many stay, and which key they are encrypted to. Row kind
@@ -53,7 +53,7 @@ func (s *Schedule) Retention() time.Duration { return time.Duration(s.Keep) * s.
 func (s *Schedule) Validate() error {
 	checks := []error{
 		key.CheckID("id", s.ID),
-		checkDirectory(s.Directory),
+		location.Check("directory", s.Directory),
 		key.CheckRange("every_minutes", s.EveryMinutes, MinInterval, MaxInterval, "minutes"),
 		key.CheckRange("keep", s.Keep, 1, MaxKeep, "copies"),
 		key.CheckID("share_set", s.ShareSet),

@@ -51,6 +51,7 @@ type Options struct {
 type Custodian struct {
 	*custodian.Service
 	Store      *store.Store
+	Segments   *custodian.SegmentSource
 	Config     store.Config
 	Policies   *policies.Engine
 	Soft       *soft.Keystore
@@ -101,7 +102,7 @@ func New(t testing.TB, opts Options) *Custodian {
 	}
 	engine, err := embedded()
 	require.NoError(t, err)
-	c := &Custodian{Policies: engine, Clock: NewClock(), AuditKey: make([]byte, 32)}
+	c := &Custodian{Policies: engine, Segments: custodian.NewSegmentSource(nil), Clock: NewClock(), AuditKey: make([]byte, 32)}
 	rand.Read(c.AuditKey)
 	digest := sha256.Sum256([]byte("demo genesis " + rand.Text()))
 	c.Instance = custodian.Instance{ID: hex.EncodeToString(digest[:]), Name: "demo", Mode: opts.Mode,
@@ -118,7 +119,7 @@ func New(t testing.TB, opts Options) *Custodian {
 		schema[kind] = spec
 	}
 	c.Config = store.Config{Driver: store.SQLite, DSN: filepath.Join(dir, "conclave.db"), Schema: schema, LogKey: logKey,
-		HighWaterPath: filepath.Join(dir, "checkpoint"), Clock: c.Clock, Node: NodeID}
+		HighWaterPath: filepath.Join(dir, "checkpoint"), Clock: c.Clock, Node: NodeID, Segments: c.Segments}
 	require.NoError(t, store.Initialise(ctx, c.Config, func(tx *store.Tx) error {
 		if err := tx.Put(custodian.KindInstance, custodian.InstanceRow, c.Instance); err != nil {
 			return err

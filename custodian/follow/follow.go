@@ -170,7 +170,7 @@ func step(ctx context.Context, s *store.Store, w Watcher) (uint64, error) {
 // read takes the entries of one step to all who take part.
 func read(ctx context.Context, s *store.Store, d store.Derived, w Watcher) error {
 	counter, indexer := usage.NewCounter(), search.NewIndexer()
-	err := s.Entries(ctx, d.From, d.To, func(e *ledger.Entry, _ []byte) error {
+	err := s.Present(ctx, d.From, d.To, func(e *ledger.Entry, _ []byte) error {
 		if d.Counted {
 			counter.Add(e)
 		}

@@ -185,7 +185,7 @@ func (f *finder) block(ctx context.Context, from, to uint64) (full bool, err err
 		return false, nil
 	}
 	var matches []Found
-	err = f.s.Entries(ctx, from, to, func(e *ledger.Entry, raw []byte) error {
+	err = f.s.Present(ctx, from, to, func(e *ledger.Entry, raw []byte) error {
 		if f.q.matches(e) {
 			matches = append(matches, Found{Entry: e, Raw: slices.Clone(raw)})
 		}

@@ -12,10 +12,12 @@ import (
 // RecordType says what a Record holds.
 type RecordType byte
 
-// An export consists of one head, then batches, checkpoints and rows, in this order.
+// An export consists of one head, then batches (with the hashes of what was archived in the place of these), checkpoints
+// and rows, in this order.
 const (
 	RecordHead       RecordType = 'H' // Body: the signed checkpoint that everything else belongs to
 	RecordBatch      RecordType = 'B' // Body: entries, C2SP bundle framing
+	RecordLeaves     RecordType = 'L' // Body: RFC 6962 leaf hashes of entries that were archived
 	RecordCheckpoint RecordType = 'C' // Body: an earlier signed checkpoint
 	RecordRow        RecordType = 'R' // Body: canonical JSON of an authority row
 )
@@ -24,8 +26,8 @@ const (
 // whoever restores computes them anew from the entries.
 type Record struct {
 	Type     RecordType
-	First    uint64 // batch: Seq of its first entry
-	Count    uint64 // batch: number of entries
+	First    uint64 // batch, leaves: Seq of its first entry
+	Count    uint64 // batch, leaves: number of entries
 	Control  bool   // batch: of the control plane
 	Size     uint64 // checkpoint
 	At       int64  // checkpoint: microseconds since 1970 UTC
@@ -62,7 +64,7 @@ func (s *Store) Export(ctx context.Context, fn func(Record) error) error {
 	if err != nil {
 		return err
 	}
-	x := &export{tx: tx, head: head, tree: ledger.NewTree(), projection: newProjection(), fn: fn}
+	x := &export{store: s, tx: tx, head: head, tree: ledger.NewTree(), projection: newProjection(), fn: fn}
 	if err := fn(Record{Type: RecordHead, Body: stored.note}); err != nil {
 		return err
 	}
@@ -75,6 +77,7 @@ func (s *Store) Export(ctx context.Context, fn func(Record) error) error {
 }
 
 type export struct {
+	store      *Store
 	tx         *sql.Tx
 	head       ledger.Head
 	tree       *ledger.Tree
@@ -84,8 +87,11 @@ type export struct {
 
 func (x *export) batches(ctx context.Context) error {
 	err := reader{x.tx}.batches(ctx, 0, x.head.Size, false, func(b *storedBatch) error {
+		if err := x.leaves(ctx, b.first); err != nil {
+			return err
+		}
 		if b.first != x.tree.Size() {
-			return fmt.Errorf("%w: entry %d is missing", ErrEdited, x.tree.Size())
+			return fmt.Errorf("%w: entry %d stands twice", ErrEdited, b.first)
 		}
 		err := b.entries(func(seq uint64, raw []byte) error {
 			x.tree.Append(ledger.LeafHash(raw))

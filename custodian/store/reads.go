@@ -1,9 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -11,7 +12,7 @@ import (
 )
 
 // EntryAt returns one committed entry, its stored bytes and what they say, proven to be in the signed tree.
-// ErrNotFound beyond the end; [ErrEdited] when the stored bytes are not what was recorded.
+// ErrNotFound beyond the end; [ErrEdited] when the stored bytes are not what was recorded; [*ledger.DeletedError].
 func (s *Store) EntryAt(ctx context.Context, seq uint64) ([]byte, *ledger.Entry, error) {
 	snap := s.snap.Load()
 	if seq >= snap.view.head.Size {
@@ -19,7 +20,7 @@ func (s *Store) EntryAt(ctx context.Context, seq uint64) ([]byte, *ledger.Entry,
 	}
 	r := reader{s.db.read}
 	var raw []byte
-	err := r.contiguous(ctx, seq, seq+1, func(_ uint64, b []byte) error {
+	err := s.walk(ctx, seq, seq+1, func(_ uint64, b []byte) error {
 		raw = b
 		return nil
 	})
@@ -40,48 +41,9 @@ func (s *Store) EntryAt(ctx context.Context, seq uint64) ([]byte, *ledger.Entry,
 	return raw, e, nil
 }
 
-// FirstAt finds the first entry that is not before an instant: entry times never go back. It is the number of entries where
-// there is none. It looks from the end back in doubling steps and then halves, so that what is recent is found without a
-// look at what is old, and may be gone.
-func (s *Store) FirstAt(ctx context.Context, at time.Time) (uint64, error) {
-	size := s.View().head.Size
-	before := func(seq uint64) (bool, error) {
-		_, e, err := s.EntryAt(ctx, seq)
-		if err != nil {
-			return false, err
-		}
-		return e.At.Before(at), nil
-	}
-	low, high := uint64(0), size
-	for step := uint64(1); high > 0; step *= 2 {
-		probe := size - min(size, step)
-		old, err := before(probe)
-		if err != nil {
-			return 0, err
-		}
-		if old {
-			low = probe + 1
-			break
-		}
-		high = probe
-	}
-	for low < high {
-		middle := low + (high-low)/2
-		old, err := before(middle)
-		if err != nil {
-			return 0, err
-		}
-		if old {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low, nil
-}
-
-// ReadEntries walks the stored bytes of the entries from ≤ seq < to, which must be committed; a gap is
-// [ErrEdited]. The bytes are as the database holds them, unproven; they are valid during fn only.
+// ReadEntries walks the stored bytes of the entries from ≤ seq < to, which must be committed, from the database or from
+// where they were archived; a gap is [ErrEdited], entries that were deleted are a [*ledger.DeletedError]. The bytes are as
+// they are stored, unproven; they are valid during fn only.
 func (s *Store) ReadEntries(ctx context.Context, from, to uint64, fn func(seq uint64, raw []byte) error) error {
 	if size := s.View().head.Size; from > to || to > size {
 		return fmt.Errorf("reading ledger entries %d to %d: allowed are from ≤ to ≤ %d", from, to, size)
@@ -89,19 +51,22 @@ func (s *Store) ReadEntries(ctx context.Context, from, to uint64, fn func(seq ui
 	if from == to {
 		return nil
 	}
-	if err := (reader{s.db.read}).contiguous(ctx, from, to, fn); err != nil {
+	if err := s.walk(ctx, from, to, fn); err != nil {
 		return fmt.Errorf("reading ledger entries: %w", err)
 	}
 	return nil
 }
 
-// Entries walks the entries from ≤ seq < to, decoded, each proven to be in the signed tree.
+// Entries walks the entries from ≤ seq < to, decoded, each proven to be in the signed tree. Of entries that were deleted it
+// says so ([*ledger.DeletedError]) once it has given those before them.
 func (s *Store) Entries(ctx context.Context, from, to uint64, fn func(e *ledger.Entry, raw []byte) error) error {
 	b := s.provenBlock(ctx, fn)
-	if err := s.ReadEntries(ctx, from, to, b.add); err != nil {
+	err := s.ReadEntries(ctx, from, to, b.add)
+	var gone *ledger.DeletedError
+	if err != nil && !errors.As(err, &gone) {
 		return err
 	}
-	return b.flush()
+	return cmp.Or(b.flush(), err)
 }
 
 // ControlEntries walks the control-plane entries with Seq ≥ from up to the present head, decoded, each proven

@@ -100,6 +100,7 @@ type restorer struct {
 	audit      *ledger.Audit
 	projection *projection
 	rows       map[rowKey]*Row
+	archived   []Run // entries that the backup has by their hashes
 	head       ledger.Head
 	note       []byte
 	at         time.Time
@@ -148,6 +149,8 @@ func (r *restorer) take(ctx context.Context, rec Record) error {
 	switch rec.Type {
 	case RecordBatch:
 		return r.batch(ctx, rec)
+	case RecordLeaves:
+		return r.leaves(ctx, rec)
 	case RecordCheckpoint:
 		key := r.store.cfg.LogKey
 		head, err := ledger.OpenHead(rec.Body, key.Origin, key.Verifier)
@@ -194,9 +197,47 @@ func (r *restorer) batch(ctx context.Context, rec Record) error {
 	if _, err := r.w.exec(ctx, r.w.db.stmt.insertBatch, rec.First, rec.Count, control, rec.Body); err != nil {
 		return unavailable("writing batch", err)
 	}
+	return r.tiles(ctx)
+}
+
+// tiles stores the tiles that were finished.
+func (r *restorer) tiles(ctx context.Context) error {
 	for _, t := range r.audit.Tree().TakeFullTiles() {
 		if _, err := r.w.exec(ctx, r.w.db.stmt.insertTile, t.Level, t.Index, t.Data); err != nil {
 			return unavailable("writing tile", err)
+		}
+	}
+	return nil
+}
+
+// leaves takes entries that were archived before the backup was made by their hashes. That a segment has them is held
+// against the rows once these are known: see amend.
+func (r *restorer) leaves(ctx context.Context, rec Record) error {
+	first := r.audit.Tree().Size()
+	if rec.First != first || rec.Count == 0 || uint64(len(rec.Body)) != rec.Count*hashBytes {
+		return fmt.Errorf("%w: the hashes of archived entries from %d on", ErrEdited, first)
+	}
+	appendLeaves(r.audit.AddLeaf, rec.Body)
+	if n := len(r.archived); n > 0 && r.archived[n-1].To == first {
+		r.archived[n-1].To += rec.Count
+	} else {
+		r.archived = append(r.archived, Run{From: first, To: first + rec.Count})
+	}
+	return r.tiles(ctx)
+}
+
+// segmented holds the runs of archived entries against the rows of a view: each must be in segments.
+func (r *restorer) segmented(view *View) error {
+	for _, gap := range r.archived {
+		for seq := gap.From; seq < gap.To; {
+			if r.store.cfg.Segments == nil {
+				return missing(seq)
+			}
+			run, ok := r.store.cfg.Segments.Covering(view, seq)
+			if !ok || run.To <= seq {
+				return missing(seq)
+			}
+			seq = run.To
 		}
 	}
 	return nil
@@ -234,6 +275,9 @@ func (r *restorer) amend(ctx context.Context, report *ledger.VerifyReport) (Rest
 		all = append(all, row)
 	}
 	base := &snapshot{view: (&View{}).with(all...).moved(r.head, r.at), tree: r.audit.Tree().Clone(), note: r.note}
+	if err := r.segmented(base.view); err != nil {
+		return Restored{}, err
+	}
 	if err := r.insertHead(ctx); err != nil {
 		return Restored{}, err
 	}

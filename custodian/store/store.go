@@ -22,7 +22,7 @@ const (
 	Postgres = "postgres"
 )
 
-// Config is what a store needs. All fields but Logger, Alert and HighWaterPath are required.
+// Config is what a store needs. All fields but Logger, Alert, HighWaterPath, Permit and Segments are required.
 type Config struct {
 	Driver string // [SQLite] or [Postgres]
 	DSN    string // SQLite: path of the database file; PostgreSQL: URL or key=value string
@@ -41,6 +41,8 @@ type Config struct {
 	// It is asked of every state that another process committed, before anything is written after it, and of every change
 	// of the control plane that this one did. It must be quick. Nil: nothing bars.
 	Permit func(*View) error
+	// Segments gives back entries that were moved out of the database. Nil: none ever were.
+	Segments Segments
 }
 
 func (c *Config) check() error {

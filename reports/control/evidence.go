@@ -10,6 +10,7 @@ import (
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 )
 
@@ -132,6 +133,7 @@ type Evidence struct {
 	Policies     []Record[custodian.PolicyInForce] // one: which bundle is in force
 	Attestations []Record[oversight.Attestation]
 	LogDays      []Record[oversight.LogDay]
+	Segments     []Record[segment.Segment] // in the order of their entries
 	// Damaged rows contradict the ledger; they were left out of the lists above.
 	Damaged []Ref
 

@@ -50,6 +50,7 @@ func populations() []population {
 		{string(custodian.KindReview), "reviews of what one person did alone"},
 		{string(custodian.KindAttestation), "signed statements about controls"},
 		{string(custodian.KindLogDay), "days of the log, with their reviews"},
+		{string(custodian.KindSegment), "segments of the ledger that were archived"},
 		{string(custodian.KindFinding), "findings"},
 		{string(custodian.KindException), "accepted risks"},
 		{string(custodian.KindBreakGlass), "emergency accesses"},
