@@ -68,7 +68,7 @@ func (r *Rehearsal) Pass(ctx context.Context, d time.Duration) error {
 		}
 		r.clock.Advance(step)
 		d -= step
-		if err := errors.Join(r.service.tick(ctx), r.service.backUp(ctx), r.service.engine.Journal(ctx)); err != nil {
+		if err := errors.Join(r.service.tick(ctx), r.service.backUp(ctx), r.service.engine.Journal(ctx), r.service.dropArchived(ctx)); err != nil {
 			return fmt.Errorf("at %s: %w", r.clock.Now().Format(time.RFC3339), err)
 		}
 	}

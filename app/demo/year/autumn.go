@@ -67,7 +67,7 @@ func (s *story) yearsEnd(ctx context.Context) error {
 	if err := s.until(ctx, time.December, 31); err != nil {
 		return err
 	}
-	s.tell("the year ends: the ledger verifies, the report tells it, and quorum health is true.")
+	s.tell("the year ends: quorum health is true.")
 	officer, err := s.Act(ida)
 	if err != nil {
 		return err
@@ -82,5 +82,9 @@ func (s *story) yearsEnd(ctx context.Context) error {
 		}
 	}
 	s.say("%d people; every one of %d operations has a quorum that can be found.", health.Active, len(health.Operations))
+	if err := s.archive(ctx); err != nil {
+		return err
+	}
+	s.tell("the ledger verifies, archive included, and the report tells the year.")
 	return s.audit(ctx)
 }
