@@ -168,7 +168,7 @@ func journalPart(view *store.View, c *backup.Copy) string {
 
 // writeJournal brings one part up to a control entry's number, or to the end of the ledger.
 func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64, nodes []ledger.NodeKey) error {
-	view, note := e.store.Published()
+	view, note, keys := e.store.Published()
 	place := journalPart(view, c)
 	path := e.env.Copier.JournalPath(place)
 	j := e.copies.journals[path]
@@ -186,7 +186,7 @@ func (e *Engine) writeJournal(ctx context.Context, c *backup.Copy, until uint64,
 	if j.Next() >= min(until, view.Head().ControlCount) {
 		return e.publishJournal(ctx, place, j.Next())
 	}
-	b := &blockWriter{journal: j, view: view, note: string(note), until: until}
+	b := &blockWriter{journal: j, view: view, note: string(note), handovers: keys.Handovers(), until: until}
 	err := e.store.ControlEntries(ctx, j.Seq(), b.add)
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -229,11 +229,13 @@ type blockWriter struct {
 	journal *backup.Journal
 	view    *store.View
 	note    string
-	until   uint64
-	entries [][]byte
-	facts   []backup.Fact
-	seen    map[string]bool
-	size    int
+	// handovers show whose key signed the note.
+	handovers []string
+	until     uint64
+	entries   [][]byte
+	facts     []backup.Fact
+	seen      map[string]bool
+	size      int
 }
 
 func (b *blockWriter) add(entry *ledger.Entry, raw []byte) error {
@@ -290,7 +292,7 @@ func (b *blockWriter) flush() error {
 	if b.facts == nil {
 		b.facts = []backup.Fact{}
 	}
-	err := b.journal.Append(backup.Block{Entries: b.entries, Facts: b.facts, Checkpoint: b.note})
+	err := b.journal.Append(backup.Block{Entries: b.entries, Facts: b.facts, Checkpoint: b.note, Handovers: b.handovers})
 	b.entries, b.facts, b.seen, b.size = nil, nil, nil, 0
 	return err
 }

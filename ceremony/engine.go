@@ -28,7 +28,7 @@ import (
 	"conclave/policies"
 )
 
-// Config wires an Engine. All fields are required but Controls, Copier, Archives and Logger.
+// Config wires an Engine. All fields are required but Controls, Copier, Archives, LogKeys and Logger.
 type Config struct {
 	Custodian    *custodian.Service
 	Operations   []operation.Operation
@@ -41,6 +41,8 @@ type Config struct {
 	Copier *operation.Copier
 	// Archives is the object store of ledger archives; nil where this process is configured for none.
 	Archives segment.Objects
+	// LogKeys makes log keys; nil where this process keeps none.
+	LogKeys operation.LogKeys
 	// Allowance of each person for ceremonies that do not restrict; zero for the service's own.
 	Allowance Allowance
 	Clock     clock.Clock
@@ -108,7 +110,7 @@ func New(cfg Config) (*Engine, error) {
 	}
 	e := &Engine{
 		door: cfg.Custodian, store: cfg.Custodian.Store(),
-		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier, Archives: cfg.Archives, Controls: cfg.Controls},
+		env: operation.Env{Custodian: cfg.Custodian, Challenges: challenges, Drivers: cfg.Drivers, Copier: cfg.Copier, Archives: cfg.Archives, LogKeys: cfg.LogKeys, Controls: cfg.Controls},
 		ops: make(map[string]operation.Operation), signer: cfg.NodeSigner, clock: cfg.Clock, log: cfg.Logger,
 		boot: newID("b"), collector: collector,
 		gathering: make(map[string]*shamir.Collector), components: make(map[string]map[int]*secret.Bytes), running: make(map[string]bool), stalled: make(map[string]string),

@@ -127,7 +127,7 @@ func leafHex(raw []byte) string {
 
 // Transcript is the signed record of a ceremony: a DSSE envelope by the node key.
 func (e *Engine) Transcript(ctx context.Context, id string) ([]byte, error) {
-	view, checkpoint := e.store.Published()
+	view, checkpoint, _ := e.store.Published()
 	c, err := load(view, id)
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"conclave/ceremony/nodes"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
+	"conclave/custodian/backup"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -26,12 +27,12 @@ func (e *Engine) Nodes() ([]byte, error) {
 }
 
 func (e *Engine) listNodes() (nodes.List, error) {
-	view, note := e.store.Published()
+	view, note, logKeys := e.store.Published()
 	keys, err := custodian.NodeKeys(view, false)
 	if err != nil {
 		return nodes.List{}, err
 	}
-	return nodes.List{Instance: e.door.Instance().ID, By: e.door.Node(), Nodes: keys, Checkpoint: string(note), At: e.clock.Now()}, nil
+	return nodes.List{Instance: e.door.Instance().ID, By: e.door.Node(), Nodes: keys, Checkpoint: string(note), Handovers: logKeys.Handovers(), At: e.clock.Now()}, nil
 }
 
 // Welcome gives an enrolled node, which proved to be it (p), the keys of the instance: sealed to the key of its call,
@@ -59,9 +60,26 @@ func (e *Engine) Welcome(ctx context.Context, p identity.Principal, to shamir.Re
 	if err != nil {
 		return nil, fmt.Errorf("recording that node %q joins: %w", p.ID, err)
 	}
+	return e.welcome(p.ID, to, sealed)
+}
+
+func (e *Engine) welcome(node string, to shamir.Recipient, sealed string) ([]byte, error) {
 	list, err := e.listNodes()
 	if err != nil {
 		return nil, err
 	}
-	return nodes.SignWelcome(e.signer, nodes.Welcome{List: list, Node: p.ID, KeyID: to.KeyID, Sealed: sealed})
+	return nodes.SignWelcome(e.signer, nodes.Welcome{List: list, Node: node, KeyID: to.KeyID, Sealed: sealed})
+}
+
+// Offer seals keys of the instance, of which the log key is one that is about to be in force, to an enrolled node that asks.
+// What puts it in force says on the record to whom it was given. A node that may not serve is given nothing.
+func (e *Engine) Offer(keys *backup.Keys, node string, to shamir.Recipient) ([]byte, error) {
+	if err := custodian.NodeStanding(e.store.View(), node); err != nil {
+		return nil, err
+	}
+	sealed, err := nodes.SealKeys(keys, to)
+	if err != nil {
+		return nil, err
+	}
+	return e.welcome(node, to, sealed)
 }

@@ -24,6 +24,7 @@ const (
 	KindGrant       store.Kind = "grant"        // grant id
 	KindNode        store.Kind = "node"         // node id
 	KindHandOver    store.Kind = "hand_over"    // HandOverID(node, keystore)
+	KindLogKey      store.Kind = "log_key"      // LogKeyRow
 	KindHold        store.Kind = "hold"         // hold id
 	KindRetention   store.Kind = "retention"    // class of records
 	KindReview      store.Kind = "review"       // id of the ceremony reviewed
@@ -98,6 +99,7 @@ func Schema() store.Schema {
 		KindGrant:       store.JSON[access.Grant](true),
 		KindNode:        store.JSON[Node](true),
 		KindHandOver:    store.JSON[HandOver](false),
+		KindLogKey:      store.JSON[LogKey](false),
 		KindHold:        store.JSON[oversight.Hold](false),
 		KindRetention:   store.JSON[oversight.Retention](false),
 		KindReview:      store.JSON[oversight.Review](false),

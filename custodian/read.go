@@ -126,7 +126,7 @@ func (s *Service) Why(ctx context.Context, id string) (*Recorded, error) {
 	if err != nil {
 		return nil, err
 	}
-	view, note := s.store.Published()
+	view, note, _ := s.store.Published()
 	size := view.Head().Size
 	if seq >= size {
 		return nil, fmt.Errorf("decision %q: %w", id, store.ErrNotFound)

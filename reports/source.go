@@ -57,6 +57,8 @@ type Checkpoint struct {
 	// LogKeys are the note verifier keys that the source says sign checkpoints. Whoever trusts nobody takes
 	// them from a trust file instead.
 	LogKeys []string `json:"log_keys"`
+	// Handovers show who succeeded the first of them, oldest first: see [ledger.KeyChain].
+	Handovers []string `json:"handovers,omitempty"`
 }
 
 // Range finds the entries of a period: first ≤ seq < end.

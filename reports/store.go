@@ -9,33 +9,17 @@ import (
 	"iter"
 	"sync/atomic"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
-	"conclave/custodian"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/reports/control"
 )
 
-// FromStore is a Source over the newest checkpoint of a store. logKeys are the log's note verifier keys.
-func FromStore(ctx context.Context, st *store.Store, logKeys ...string) (Source, error) {
-	instance, _, err := store.Get[custodian.Instance](st.View(), custodian.KindInstance, custodian.InstanceRow)
-	if err != nil {
-		return nil, fmt.Errorf("reading instance: %w", err)
-	}
-	origin, err := ledger.Origin(instance.ID)
-	if err != nil {
-		return nil, fmt.Errorf("naming the log: %w", err)
-	}
-	verifiers := make([]note.Verifier, len(logKeys))
-	for i, k := range logKeys {
-		if verifiers[i], err = note.NewVerifier(k); err != nil {
-			return nil, fmt.Errorf("reading log key %d: %w", i, err)
-		}
-	}
-	view, signed := st.Published()
-	head, err := ledger.OpenHead(signed, origin, verifiers...)
+// FromStore is a Source over the newest checkpoint of a store.
+func FromStore(ctx context.Context, st *store.Store) (Source, error) {
+	view, signed, keys := st.Published()
+	head, err := keys.Open(signed)
 	if err != nil {
 		return nil, fmt.Errorf("opening checkpoint: %w", err)
 	}
@@ -44,7 +28,7 @@ func FromStore(ctx context.Context, st *store.Store, logKeys ...string) (Source,
 		return nil, fmt.Errorf("reading the checkpoint's last entry: %w", err)
 	}
 	checkpoint := Checkpoint{Size: head.Size, Root: base64.StdEncoding.EncodeToString(head.Root[:]), At: last.At,
-		Note: string(signed), LogKeys: logKeys}
+		Note: string(signed), LogKeys: keys.Keys(), Handovers: keys.Handovers()}
 	return &storeSource{ctx: ctx, store: st, view: view, checkpoint: checkpoint}, nil
 }
 

@@ -475,7 +475,15 @@ type (
 		PolicyDigest string     `json:"policy_digest"`
 		Keystores    []Keystore `json:"keystores,omitempty"` // only to authenticated callers
 		LedgerSize   uint64     `json:"ledger_size"`
+		LogKey       *LogKey    `json:"log_key,omitempty"` // only to authenticated callers
 		Time         time.Time  `json:"time"`
+	}
+	// LogKey is the key that signs the ledger.
+	LogKey struct {
+		Key     string    `json:"key"` // note verifier key
+		Since   time.Time `json:"since"`
+		AgeDays int       `json:"age_days"`
+		Due     []string  `json:"due,omitempty"` // why it should be replaced
 	}
 )
 

@@ -36,7 +36,7 @@ type assessor struct{ *service }
 
 // Assess implements httpapi.Assessor.
 func (a assessor) Assess(ctx context.Context, what string, in api.AuditRequest, format string, w io.Writer) error {
-	source, err := reports.FromStore(ctx, a.store, a.logKey.VerifierKey)
+	source, err := reports.FromStore(ctx, a.store)
 	if err != nil {
 		return fmt.Errorf("opening the evidence: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"conclave/app/config"
 	"conclave/app/objectstore"
 	"conclave/ceremony/operation"
+	"conclave/custodian"
 	"conclave/custodian/backup"
 	"conclave/custodian/ledger"
 	"conclave/custodian/segment"
@@ -18,8 +19,8 @@ import (
 
 // copier is what this process writes backups with.
 func (s *service) copier() (*operation.Copier, error) {
-	c := &operation.Copier{Keys: func() (*backup.Keys, error) { return readKeyFiles(s.cfg) }, Signer: s.node.signer, NodeKey: s.node.pinned,
-		LogKeys: []string{s.logKey.VerifierKey}, Program: s.version, Journals: s.cfg.JournalDir()}
+	c := &operation.Copier{Keys: s.keyFiles, Signer: s.node.signer, NodeKey: s.node.pinned,
+		Program: s.version, Journals: s.cfg.JournalDir()}
 	if s.objects == nil {
 		return c, nil
 	}
@@ -45,6 +46,32 @@ func archives(objects *objectstore.Store) segment.Objects {
 		return nil
 	}
 	return objects
+}
+
+// keyFiles are the node's key files as they are, the log key's being the one in force.
+func (s *service) keyFiles() (*backup.Keys, error) {
+	keys, err := readKeyFiles(s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	text, err := s.logKeys.text()
+	if err != nil {
+		keys.Wipe()
+		return nil, err
+	}
+	secret.Wipe(keys.Log)
+	keys.Log = text
+	return keys, nil
+}
+
+// trust is what documents of the nodes that serve this instance are verified against.
+func (s *service) trust() (*ledger.TrustFile, error) {
+	view, _, keys := s.store.Published()
+	trust, err := (&operation.Copier{NodeKey: s.node.pinned}).Trust(view, keys, s.door.Instance(), s.clock.Now())
+	if err == nil {
+		trust.NodeKeys, err = custodian.NodeKeys(view, false)
+	}
+	return trust, err
 }
 
 // keyFiles are the node's key files, in the places where a backup keeps each.

@@ -67,6 +67,7 @@ func (s *service) run(ctx context.Context) {
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
 	}
+	group.Go(func() { s.every(ctx, refreshEvery, "logkey", s.logKeys.tend) })
 	group.Wait()
 }
 
@@ -106,6 +107,9 @@ func (s *service) wakened(ctx context.Context, pause time.Duration, wake <-chan 
 // tick does what time brings. Ceremonies are looked after by one replica at a time; every node looks after its
 // own keystores. Taking the lease writes, and so also tells whether the storage takes writes.
 func (s *service) tick(ctx context.Context) error {
+	if err := s.store.CanSign(); err != nil { // another replica, which can, is to have the lease
+		return err
+	}
 	ours, err := s.store.Lease(ctx, jobsLease, s.cfg.Node.ID, tickLease)
 	s.storageFailed.Store(errors.Is(err, store.ErrUnavailable))
 	if err != nil {

@@ -140,6 +140,10 @@ func completeNode(ctx context.Context, clk clock.Clock, cfg *config.Config, key 
 	if !enrolled {
 		return nodes.Joined{}, fmt.Errorf("node.id %q: %w: the list of nodes in the answer has it not, or with another key", cfg.Node.ID, ErrNotEnrolled)
 	}
+	trust, err := w.List.Trust(trust, clk.Now())
+	if err != nil {
+		return nodes.Joined{}, err
+	}
 	if err := checkLogKey(cfg, trust, keys.Log); err != nil {
 		return nodes.Joined{}, err
 	}
@@ -147,7 +151,7 @@ func completeNode(ctx context.Context, clk clock.Clock, cfg *config.Config, key 
 	if err != nil {
 		return nodes.Joined{}, err
 	}
-	if err := w.List.Trust(trust, clk.Now()).Save(cfg.TrustFile()); err != nil {
+	if err := trust.Save(cfg.TrustFile()); err != nil {
 		return nodes.Joined{}, fmt.Errorf("saving the trust file: %w", err)
 	}
 	for _, file := range []struct {
@@ -166,15 +170,15 @@ func completeNode(ctx context.Context, clk clock.Clock, cfg *config.Config, key 
 	return nodes.Joined{Node: cfg.Node.ID, By: w.List.By, DataDir: cfg.DataDir, TrustFile: cfg.TrustFile(), Entries: entries}, nil
 }
 
-// checkLogKey refuses a log key that the trust file does not pin, before it takes the place of any other.
+// checkLogKey refuses a log key other than the newest of the trust file, before it takes the place of any other.
 func checkLogKey(cfg *config.Config, trust *ledger.TrustFile, text []byte) error {
 	path := cfg.LogKeyFile() + ".new"
 	if err := ledger.WriteFileAtomic(path, text, 0o600); err != nil {
 		return err
 	}
 	key, err := ledger.LoadLogKey(path)
-	if err == nil && !slices.Contains(trust.LogKeys, key.VerifierKey) {
-		err = fmt.Errorf("%w: the log key in the answer is none that the trust file pins", ErrKeyFile)
+	if err == nil && trust.LogKeys[len(trust.LogKeys)-1] != key.VerifierKey {
+		err = fmt.Errorf("%w: the log key in the answer is not the one that the trust file, or what succeeds it, has in force", ErrKeyFile)
 	}
 	return errors.Join(err, os.Remove(path))
 }

@@ -33,7 +33,7 @@ func (r reporter) make(ctx context.Context, req api.ReportRequest, format string
 	if err := r.pass.CatchUp(ctx); err != nil {
 		return at, fmt.Errorf("counting usage: %w", err)
 	}
-	source, err := reports.FromStore(ctx, r.store, r.logKey.VerifierKey)
+	source, err := reports.FromStore(ctx, r.store)
 	if err != nil {
 		return at, fmt.Errorf("opening the evidence: %w", err)
 	}

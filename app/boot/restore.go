@@ -95,7 +95,7 @@ func restoreInto(ctx context.Context, clk clock.Clock, cfg *config.Config, in re
 	if err != nil {
 		return done, fmt.Errorf("reading the restored checkpoint: %w", err)
 	}
-	trust := *in.Trust
+	trust := *result.Trust
 	trust.Least, trust.CreatedAt = string(note), clk.Now()
 	if err := trust.Save(cfg.TrustFile()); err != nil {
 		return done, fmt.Errorf("saving the trust file: %w", err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"conclave/app/config"
 	"conclave/app/monitor"
@@ -46,7 +47,8 @@ type service struct {
 	clock    clock.Clock
 	log      *slog.Logger
 	version  string
-	logKey   *ledger.LogKey
+	logKeys  *logKeyDesk
+	began    time.Time // when the instance did
 	node     *nodeKey
 	store    *store.Store
 	segments *custodian.SegmentSource
@@ -87,16 +89,21 @@ func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logge
 		return nil, err
 	}
 	defer keys.wipe()
-	s := &service{cfg: cfg, clock: clk, log: logger, version: version, logKey: keys.log, node: keys.node,
+	s := &service{cfg: cfg, clock: clk, log: logger, version: version, node: keys.node,
 		modules: pkcs11.NewModules(), alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request), archive: archiver{checked: make(map[string]bool)}}
 	// Compiling policy and replaying the ledger take the most of a start, so they run side by side.
 	compiled := compilePolicies(ctx)
+	s.logKeys = &logKeyDesk{s: s}
 	sc := storeConfig(cfg, keys.log, clk, logger)
 	if s.objects, err = openObjects(cfg); err != nil {
 		<-compiled
 		return nil, err
 	}
 	s.segments = custodian.NewSegmentSource(archives(s.objects))
+	if sc.NextLogKeys, err = loadCandidates(cfg); err != nil {
+		<-compiled
+		return nil, err
+	}
 	sc.Alert, sc.Permit, sc.Segments = s.alert, s.permit, s.segments
 	s.store, err = store.Open(ctx, sc)
 	bundle := <-compiled
@@ -134,6 +141,11 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	if err := s.checkInstance(); err != nil {
 		return err
 	}
+	_, first, err := s.store.EntryAt(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("reading when the instance began: %w", err)
+	}
+	s.began = first.At
 	keystores, err := s.keystoreDrivers()
 	if err != nil {
 		return err
@@ -151,7 +163,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return err
 	}
 	s.engine, err = ceremony.New(ceremony.Config{Custodian: s.door, Operations: operation.All(), Drivers: s.driver,
-		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Controls: controlTitle, Copier: copier, Archives: archives(s.objects), Clock: s.clock, Logger: s.log})
+		NodeSigner: s.node.signer, ChallengeKey: keys.challenge, Controls: controlTitle, Copier: copier, Archives: archives(s.objects), LogKeys: s.logKeys, Clock: s.clock, Logger: s.log})
 	if err != nil {
 		return err
 	}
@@ -172,7 +184,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	s.watch = monitor.NewWatch(s.store, s.cfg.Node.ID, s.door.Mark, rules, s.log)
 	s.pass = follow.New(s.store, s.cfg.Node.ID, s.watch)
 	evidence := func(ctx context.Context) (reports.Source, error) {
-		return reports.FromStore(ctx, s.store, s.logKey.VerifierKey)
+		return reports.FromStore(ctx, s.store)
 	}
 	s.daily = monitor.NewDaily(s.store, s.cfg.Node.ID, s.door.Mark, s.clock, evidence)
 	s.index = monitor.NewIndex(s.store, s.cfg.Node.ID, s.door.Mark, s.log)

@@ -122,6 +122,9 @@ func (r *Running) begin(ctx context.Context) error {
 		}
 		r.MetricsURL = "http://" + reachable(plain.Addr())
 	}
+	if err := s.logKeys.obtain(ctx); err != nil {
+		return err
+	}
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
@@ -169,7 +172,7 @@ func (r *Running) edge() (http.Handler, error) {
 	}
 	s.reportJobs = newReportJobs(reporter{s})
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(tokenCollector{s}, groupCollector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(logKeyCollector{s}, tokenCollector{s}, groupCollector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return httpapi.New(httpapi.Config{
 		Custodian: s.door, Ceremonies: s.engine, Bundles: s.bundles, Auth: r.auth, Store: s.store, Reports: reporter{s}, ReportJobs: s.reportJobs, Assessor: assessor{s}, Ready: s.ready,
 		Version: s.version, FIPS: fips(), Clock: s.clock, Logger: s.log, Metrics: registry, Limits: limits(s.cfg),

@@ -116,7 +116,7 @@ func (s *service) haveWitnessed(ctx context.Context) error {
 	if err != nil || !ours {
 		return err
 	}
-	view, note := s.store.Published()
+	view, note, _ := s.store.Published()
 	size := view.Head().Size
 	var errs []error
 	for _, c := range s.watchers.clients {
@@ -164,6 +164,9 @@ func (s *service) submit(ctx context.Context, c *witness.Client, note []byte, si
 		return err
 	}
 	signed, err := c.Submit(ctx, note, size, min(last, size), s.store.Consistency)
+	if errors.Is(err, witness.ErrUnknownKey) {
+		signed, err = s.submitHandovers(ctx, c, note, size, last)
+	}
 	switch {
 	case errors.Is(err, witness.ErrAhead), errors.Is(err, witness.ErrRefused):
 		return errors.Join(err, s.recordAccusation(ctx, c.Key.Name(), key, err))
@@ -180,6 +183,25 @@ func (w *watchers) settled(key string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.accused, key)
+}
+
+// submitHandovers has a witness follow the succession of the log key, and then sign the checkpoint.
+func (s *service) submitHandovers(ctx context.Context, c *witness.Client, note []byte, size, last uint64) ([]byte, error) {
+	keys := s.store.LogKeys()
+	for _, handover := range keys.Handovers() {
+		head, err := keys.Open([]byte(handover))
+		if err != nil {
+			return nil, err
+		}
+		if head.Size < last {
+			continue
+		}
+		if _, err := c.Submit(ctx, []byte(handover), head.Size, min(last, head.Size), s.store.Consistency); err != nil {
+			return nil, err
+		}
+		last = head.Size
+	}
+	return c.Submit(ctx, note, size, min(last, size), s.store.Consistency)
 }
 
 // recordAccusation makes a witness's refusal an entry, once as long as it says the same of the same process.

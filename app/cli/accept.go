@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -110,7 +111,11 @@ func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
 	if err := s.confirm(yes, "Accept this recovery, and refuse the ledger that was left behind?"); err != nil {
 		return err
 	}
-	if err := client.AcceptRecovery(s.trust, s.settings[setStateDir], *judged.Recovery, checkpoint); err != nil {
+	handovers, err := handoversOf(s.ctx, source)
+	if err != nil {
+		return err
+	}
+	if err := client.AcceptRecovery(s.trust, s.settings[setStateDir], *judged.Recovery, checkpoint, handovers); err != nil {
 		return err
 	}
 	s.say("Accepted. What was lost is not missed here any more; whoever still shows it is refused.")
@@ -136,6 +141,18 @@ func (s *session) source(dir string) (ledger.LogSource, func(), error) {
 		return nil, nil, err
 	}
 	return d, func() { _ = d.Close() }, nil
+}
+
+// handoversOf are the handovers of the log key that a source shows.
+func handoversOf(ctx context.Context, source ledger.LogSource) ([]string, error) {
+	data, err := source.ReadFile(ctx, ledger.HandoversFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ledger.ParseHandovers(data)
 }
 
 // pinned is a source that shows one checkpoint throughout, so that what is verified is what is remembered.

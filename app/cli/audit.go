@@ -283,14 +283,17 @@ func ledgerExport() *cobra.Command {
 			if err := s.loadTrust(); err != nil {
 				return err
 			}
-			head, note, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+			head, note, err := s.seeLedger()
+			if err != nil {
+				return err
+			}
+			keys, err := s.trust.Chain()
 			if err != nil {
 				return err
 			}
 			s.say("Exporting %d entries to %s.", head.Size, args[0])
 			return ledger.ExportDir(s.ctx, args[0], ledger.Export{
-				Checkpoint: note, Origin: s.trust.Origin, LogKeys: s.trust.LogKeys, Entries: s.client.EntrySource(head.Size),
-				Remains: s.client.LogSource(),
+				Checkpoint: note, Keys: keys, Entries: s.client.EntrySource(head.Size), Remains: s.client.LogSource(),
 			})
 		}),
 	}
@@ -307,7 +310,7 @@ func ledgerCheckpoint() *cobra.Command {
 			if err := s.loadTrust(); err != nil {
 				return err
 			}
-			head, note, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+			head, note, err := s.seeLedger()
 			if err != nil {
 				return err
 			}

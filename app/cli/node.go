@@ -28,7 +28,8 @@ func NodeCommand(files nodes.Files) *cobra.Command {
 		nodeInit(files), nodeEnrol(), nodeJoin(files), nodeTrust(),
 		proposal{use: "revoke NODE", short: "Revoke a node at once: it stops serving with the next commit", name: "node.revoke", member: "node", reasonMember: "reason",
 			long: "Revokes a node. It records nothing from that commit on, answers nothing, wipes what its keystores hold and stops. What it had\n" +
-				"on its disk it still has: the keys of the instance. Take its access to the database away too."}.command())
+				"on its disk it still has: the keys of the instance. Take its access to the database away too, and replace the log key, which it\n" +
+				"had (logkey rotate --cause node-revoked)."}.command())
 }
 
 // machineFlags say which data directory on this machine, and whose it is.
@@ -116,9 +117,9 @@ func nodeJoin(files nodes.Files) *cobra.Command {
 
 func nodeTrust() *cobra.Command {
 	c := &cobra.Command{
-		Use: "trust", Short: "Bring a trust file up to date with the nodes that are enrolled now", Args: exactly(),
+		Use: "trust", Short: "Bring a trust file up to date with the nodes that are enrolled and the log key in force now", Args: exactly(),
 		Long: "Fetches the list of enrolled nodes, which must be signed by a node that your trust file pins, shows what changes, and writes\n" +
-			"a trust file that pins them. Compare fingerprints of new nodes with the ceremonies that enrolled them (node list). Keep the\n" +
+			"a trust file that pins them, the newest checkpoint, and log keys that were shown to succeed the pinned one. Compare fingerprints of new nodes with the ceremonies that enrolled them (node list). Keep the\n" +
 			"old file for documents of a node that is revoked since.",
 	}
 	out := c.Flags().String("out", "", "where to write the new trust file")
@@ -160,7 +161,7 @@ func (s *session) freshTrust(ctx context.Context) (*ledger.TrustFile, error) {
 		return nil, fmt.Errorf("list of nodes refused: %w", err)
 	}
 	s.say("List of nodes signed by node %s, which the trust file pins.", list.By)
-	return list.Trust(s.trust, s.clock.Now()), nil
+	return list.Trust(s.trust, s.clock.Now())
 }
 
 // sayChanges shows what a new trust file pins beside or instead of the old one, and counts it.
@@ -176,6 +177,10 @@ func (s *session) sayChanges(next *ledger.TrustFile) int {
 	}
 	show("new", next.NodeKeys, s.trust.NodeKeys)
 	show("pinned no more", s.trust.NodeKeys, next.NodeKeys)
+	for _, k := range next.LogKeys[min(len(s.pinnedLogKeys), len(next.LogKeys)):] {
+		count++
+		s.say("log key: %s, signed by the one before it", k)
+	}
 	return count
 }
 

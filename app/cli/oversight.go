@@ -241,6 +241,24 @@ func clockCommand() *cobra.Command {
 	return parent("clock", "The service's clock", must(c, "source", "reason"))
 }
 
+func logKeyCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "rotate", Short: "Propose to replace the key that signs the ledger", Args: exactly(),
+		Long: "The node that executes it makes a new log key; the old one signs the head that names it, and nothing after that. Nodes\n" +
+			"are given it sealed. Verifiers that pin the old key follow the succession by themselves. Do so every year, when a log key\n" +
+			"may have been read, and after a node was revoked: whoever has its disk has the key. `conclave status` says what is due.\n" +
+			"After a suspected compromise hand out new trust files (node trust): a copy of the ledger that the thief forged up to the\n" +
+			"rotation is told from the genuine one only by who has seen a later checkpoint.",
+		Example: "  conclave logkey rotate --cause node-revoked --reason \"disk of node-2 copied\"",
+	}
+	cause := c.Flags().String("cause", "", "scheduled, suspected-compromise or node-revoked")
+	reason := c.Flags().String("reason", "", "why, for the record")
+	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
+		return s.propose("logkey.rotate", map[string]any{"cause": *cause}, *reason)
+	})
+	return parent("logkey", "The key that signs the ledger", must(c, "cause", "reason"))
+}
+
 // confirmClock is the operation whose approvers compare clocks.
 const confirmClock = "clock.confirm"
 

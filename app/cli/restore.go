@@ -52,8 +52,12 @@ func (f *sources) flags(c *cobra.Command) {
 }
 
 // heads reads the checkpoints that somebody had seen.
-func (f *sources) heads(trust *ledger.TrustFile) ([]ledger.Head, error) {
-	verifiers, err := trust.Verifiers()
+func (f *sources) heads(s *session) ([]ledger.Head, error) {
+	trust, err := client.Followed(s.trust, s.settings[setStateDir])
+	if err != nil {
+		return nil, err
+	}
+	chain, err := trust.Chain()
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +67,7 @@ func (f *sources) heads(trust *ledger.TrustFile) ([]ledger.Head, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading known checkpoint: %w", err)
 		}
-		h, err := ledger.OpenHead(note, trust.Origin, verifiers...)
+		h, err := chain.Open(note)
 		if err != nil {
 			return nil, fmt.Errorf("known checkpoint %s: %w", path, err)
 		}
@@ -125,7 +129,7 @@ func (s *session) beginRestore(dir string, src sources, in recovery.BeginInput) 
 	if in.Lost, err = backup.ReadJournals(src.journals, s.trust, head.ControlCount); err != nil {
 		return err
 	}
-	if in.Known, err = src.heads(s.trust); err != nil {
+	if in.Known, err = src.heads(s); err != nil {
 		return err
 	}
 	collector, err := s.sessionKey(dir)
@@ -347,7 +351,7 @@ func (s *session) finishRestore(dir string, src sources, record string, yes bool
 		return err
 	}
 	in := recovery.Input{Session: o, Trust: s.trust, Backup: src.backup, Journals: src.journals}
-	if in.Known, err = src.heads(s.trust); err != nil {
+	if in.Known, err = src.heads(s); err != nil {
 		return err
 	}
 	if in.Given, err = readContributions(dir); err != nil {

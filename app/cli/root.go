@@ -102,6 +102,7 @@ func Root(extra ...*cobra.Command) *cobra.Command {
 	group(root, "service",
 		statusCommand(),
 		clockCommand(),
+		logKeyCommand(),
 		versionCommand(),
 		backupCommand(),
 	)

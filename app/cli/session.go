@@ -31,10 +31,11 @@ type session struct {
 	clock    clock.Clock
 	getenv   func(string) string
 
-	trust  *ledger.TrustFile
-	signer *keyfile.Signer
-	client *client.Client
-	closes []func()
+	trust         *ledger.TrustFile
+	pinnedLogKeys []string // those that the trust file names itself
+	signer        *keyfile.Signer
+	client        *client.Client
+	closes        []func()
 }
 
 // action adapts a command body to cobra: it opens the session and closes what the body opened.
@@ -143,11 +144,21 @@ func (s *session) checkLedger() error {
 	if err := s.loadTrust(); err != nil {
 		return err
 	}
-	_, _, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+	_, _, err := s.seeLedger()
 	if errors.Is(err, ledger.ErrRollback) || errors.Is(err, ledger.ErrFork) {
 		return fmt.Errorf("%w\nWhere the instance was restored from a backup, `conclave ledger accept-recovery` judges that", err)
 	}
 	return err
+}
+
+// seeLedger holds the service's ledger against what is known of it; after it the session trusts the log keys that were
+// shown to succeed those which the trust file pins.
+func (s *session) seeLedger() (ledger.Head, []byte, error) {
+	head, note, err := s.client.CheckLedger(s.ctx, s.trust, s.settings[setStateDir])
+	if err == nil {
+		s.trust, err = client.Followed(s.trust, s.settings[setStateDir])
+	}
+	return head, note, err
 }
 
 func (s *session) loadTrust() (err error) {
@@ -157,7 +168,9 @@ func (s *session) loadTrust() (err error) {
 	if s.settings[setTrust] == "" {
 		return usagef("trust: missing; give --%s FILE, the trust file made at genesis, received from somebody you know", setTrust)
 	}
-	s.trust, err = ledger.LoadTrustFile(s.settings[setTrust])
+	if s.trust, err = ledger.LoadTrustFile(s.settings[setTrust]); err == nil {
+		s.pinnedLogKeys = s.trust.LogKeys
+	}
 	return err
 }
 

@@ -14,12 +14,23 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/app/api"
+	"conclave/custodian/ledger"
 )
 
 // Checkpoint returns the newest checkpoint, a signed note. Believe it only after [Client.CheckLedger] or
 // ledger.OpenHead.
 func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
 	return c.raw(ctx, call{method: http.MethodGet, path: "/v1/ledger/checkpoint", accept: "text/plain"}, maxAnswer)
+}
+
+// Handovers returns the checkpoints by which the log key was replaced, oldest first. They prove themselves: see
+// ledger.KeyChain.
+func (c *Client) Handovers(ctx context.Context) ([]string, error) {
+	raw, err := c.raw(ctx, call{method: http.MethodGet, path: "/v1/ledger/handovers", accept: "application/json"}, maxAnswer)
+	if err != nil {
+		return nil, err
+	}
+	return ledger.ParseHandovers(raw)
 }
 
 // Tile returns one file of the C2SP tlog-tiles tree by its path under the log: "tile/0/x001/234.p/5", or "kept/005".

@@ -189,8 +189,10 @@ func TestLedgerIsVerifiedAndExportedOnline(t *testing.T) {
 	require.EqualValues(t, 300, report.Size)
 
 	dir := filepath.Join(t.TempDir(), "copy")
+	keys, err := log.trust.Chain()
+	require.NoError(t, err)
 	require.NoError(t, ledger.ExportDir(t.Context(), dir, ledger.Export{
-		Checkpoint: log.checkpoint(t, 300), Origin: log.trust.Origin, LogKeys: log.trust.LogKeys, Entries: c.EntrySource(300),
+		Checkpoint: log.checkpoint(t, 300), Keys: keys, Entries: c.EntrySource(300),
 	}))
 	_, err = ledger.VerifyDir(t.Context(), dir, ledger.VerifyInput{Trust: log.trust})
 	require.NoError(t, err)
@@ -232,7 +234,9 @@ func TestLedgerWithDeletedEntriesIsVerifiedAndExportedOnline(t *testing.T) {
 	_, err = c.LogSource().ReadFile(t.Context(), ledger.EntriesPath(0, ledger.TileWidth))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 
-	in := ledger.Export{Checkpoint: log.checkpoint(t, 300), Origin: log.trust.Origin, LogKeys: log.trust.LogKeys, Entries: c.EntrySource(300), Remains: c.LogSource()}
+	keys, err := log.trust.Chain()
+	require.NoError(t, err)
+	in := ledger.Export{Checkpoint: log.checkpoint(t, 300), Keys: keys, Entries: c.EntrySource(300), Remains: c.LogSource()}
 	dir := filepath.Join(t.TempDir(), "copy")
 	require.NoError(t, ledger.ExportDir(t.Context(), dir, in))
 	_, err = ledger.VerifyDir(t.Context(), dir, ledger.VerifyInput{Trust: log.trust})

@@ -19,41 +19,135 @@ import (
 // CheckLedger fetches the newest checkpoint and holds it against everything known before: the trust
 // file's log keys and least checkpoint, and the highest checkpoint that this client has seen of the
 // instance, kept in stateDir. An older or another log is refused (ledger.ErrRollback, ledger.ErrFork);
-// a newer one is remembered. It returns what the checkpoint says and its signed note.
+// a newer one is remembered. Where the log key was replaced the succession is followed, handover by
+// handover, and kept there too: see [Followed]. It returns what the checkpoint says and its signed note.
 func (c *Client) CheckLedger(ctx context.Context, trust *ledger.TrustFile, stateDir string) (ledger.Head, []byte, error) {
-	verifiers, err := trust.Verifiers()
-	if err != nil {
-		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
-	}
-	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
-	}
-	mark := ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...)
-	prove := func(ctx context.Context, older, newer uint64) (tlog.TreeProof, error) {
-		return c.ConsistencyProof(ctx, older, newer)
-	}
-	if err := c.offerLeast(ctx, trust, mark, prove); err != nil {
-		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
-	}
-	note, err := c.Checkpoint(ctx)
-	if err != nil {
-		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
-	}
-	head, err := mark.Advance(ctx, note, prove)
+	head, note, err := c.checkLedger(ctx, trust, stateDir)
 	if err != nil {
 		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
 	}
 	return head, note, nil
 }
 
+func (c *Client) checkLedger(ctx context.Context, pinned *ledger.TrustFile, stateDir string) (ledger.Head, []byte, error) {
+	trust, err := Followed(pinned, stateDir)
+	if err != nil {
+		return ledger.Head{}, nil, err
+	}
+	if err := os.MkdirAll(stateDir, 0o700); err != nil {
+		return ledger.Head{}, nil, err
+	}
+	mark, err := markOf(trust, stateDir)
+	if err != nil {
+		return ledger.Head{}, nil, err
+	}
+	prove := func(ctx context.Context, older, newer uint64) (tlog.TreeProof, error) {
+		return c.ConsistencyProof(ctx, older, newer)
+	}
+	if err := c.offerLeast(ctx, trust, mark, prove); err != nil {
+		return ledger.Head{}, nil, err
+	}
+	note, err := c.Checkpoint(ctx)
+	if err != nil {
+		return ledger.Head{}, nil, err
+	}
+	head, err := mark.Advance(ctx, note, prove)
+	if !errors.Is(err, ledger.ErrSignature) {
+		return head, note, err
+	}
+	// Signed by a key that is not known yet, or by one that was replaced: only handovers can make it good.
+	next, followErr := c.follow(ctx, trust, stateDir, prove)
+	if followErr != nil || len(next.LogKeys) == len(trust.LogKeys) {
+		return ledger.Head{}, nil, errors.Join(err, followErr)
+	}
+	if mark, err = markOf(next, stateDir); err != nil {
+		return ledger.Head{}, nil, err
+	}
+	head, err = mark.Advance(ctx, note, prove)
+	return head, note, err
+}
+
+// follow fetches the handovers of the log key, takes over those that the keys known so far signed, and makes each the
+// highest checkpoint seen on the way: the log that the new key signs must contain it.
+func (c *Client) follow(ctx context.Context, trust *ledger.TrustFile, stateDir string, prove ledger.Prove) (*ledger.TrustFile, error) {
+	handovers, err := c.Handovers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	next, err := trust.Follow(handovers...)
+	if err != nil {
+		return nil, fmt.Errorf("succession of the log key: %w", err)
+	}
+	if len(next.LogKeys) == len(trust.LogKeys) {
+		return next, nil
+	}
+	mark, err := markOf(next, stateDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range next.Handovers[len(trust.Handovers):] {
+		if _, err := mark.Advance(ctx, []byte(note), prove); err != nil && !errors.Is(err, ledger.ErrRollback) {
+			return nil, fmt.Errorf("succession of the log key: %w", err)
+		}
+	}
+	return next, saveHandovers(trust, stateDir, next.Handovers)
+}
+
+// handoversFile keeps the handovers that this client has followed. They prove themselves by the key that is pinned.
+func handoversFile(trust *ledger.TrustFile, stateDir string) string {
+	return filepath.Join(stateDir, trust.Instance+".handovers")
+}
+
+func saveHandovers(trust *ledger.TrustFile, stateDir string, handovers []string) error {
+	data, err := ledger.EncodeHandovers(handovers)
+	if err != nil {
+		return err
+	}
+	if err := ledger.WriteFileAtomic(handoversFile(trust, stateDir), data, 0o600); err != nil {
+		return fmt.Errorf("remembering who succeeded the log key: %w", err)
+	}
+	return nil
+}
+
+// Followed is the trust file with the log keys that this client has seen succeed those which it pins.
+func Followed(trust *ledger.TrustFile, stateDir string) (*ledger.TrustFile, error) {
+	data, err := os.ReadFile(handoversFile(trust, stateDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return trust, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading who succeeded the log key: %w", err)
+	}
+	handovers, err := ledger.ParseHandovers(data)
+	if err == nil {
+		trust, err = trust.Follow(handovers...)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading who succeeded the log key, %s: %w", handoversFile(trust, stateDir), err)
+	}
+	return trust, nil
+}
+
+func markOf(trust *ledger.TrustFile, stateDir string) (*ledger.HighWater, error) {
+	verifiers, err := trust.Verifiers()
+	if err != nil {
+		return nil, err
+	}
+	return ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...), nil
+}
+
 // HighestSeen returns the highest checkpoint of the instance that CheckLedger has accepted, and false
 // where there is none yet.
 func HighestSeen(trust *ledger.TrustFile, stateDir string) (ledger.Head, bool, error) {
-	verifiers, err := trust.Verifiers()
+	followed, err := Followed(trust, stateDir)
 	if err != nil {
 		return ledger.Head{}, false, err
 	}
-	return ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...).Highest()
+	mark, err := markOf(followed, stateDir)
+	if err != nil {
+		return ledger.Head{}, false, err
+	}
+	return mark.Highest()
 }
 
 func markPath(trust *ledger.TrustFile, stateDir string) string {
@@ -110,12 +204,17 @@ func AcceptedRecoveries(trust *ledger.TrustFile, stateDir string) ([]ledger.Reco
 }
 
 // AcceptRecovery remembers that a recovery was judged and accepted, and takes the checkpoint of the recovered ledger
-// for the highest seen. From then on the ledger that was left behind is refused. The caller has verified both.
-func AcceptRecovery(trust *ledger.TrustFile, stateDir string, r ledger.Recovery, checkpoint []byte) error {
+// for the highest seen. From then on the ledger that was left behind is refused, and so are log keys that came into force
+// in what was lost: handovers are those of the recovered ledger. The caller has verified all of it.
+func AcceptRecovery(trust *ledger.TrustFile, stateDir string, r ledger.Recovery, checkpoint []byte, handovers []string) error {
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
 		return fmt.Errorf("accepting recovery: %w", err)
 	}
-	verifiers, err := trust.Verifiers()
+	followed, err := trust.Follow(handovers...)
+	if err != nil {
+		return err
+	}
+	mark, err := markOf(followed, stateDir)
 	if err != nil {
 		return err
 	}
@@ -131,7 +230,10 @@ func AcceptRecovery(trust *ledger.TrustFile, stateDir string, r ledger.Recovery,
 	if err := ledger.WriteFileAtomic(acceptedFile(trust, stateDir), data, 0o600); err != nil {
 		return fmt.Errorf("accepting recovery: %w", err)
 	}
-	_, err = ledger.NewHighWater(markPath(trust, stateDir), trust.Origin, verifiers...).Replace(checkpoint)
+	if err := saveHandovers(trust, stateDir, followed.Handovers); err != nil {
+		return err
+	}
+	_, err = mark.Replace(checkpoint)
 	return err
 }
 
@@ -146,6 +248,16 @@ func (s logSource) ReadFile(ctx context.Context, path string) ([]byte, error) {
 	switch path {
 	case ledger.CheckpointFile:
 		return s.client.Checkpoint(ctx)
+	case ledger.HandoversFile:
+		handovers, err := s.client.Handovers(ctx)
+		var p *Problem
+		switch {
+		case errors.As(err, &p) && p.Status == http.StatusNotFound: // a service that has none to show
+			return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+		case err != nil:
+			return nil, err
+		}
+		return ledger.EncodeHandovers(handovers)
 	case ledger.LogKeysFile:
 		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	}

@@ -140,9 +140,15 @@ func (d *demo) editLedgerCopy(ctx context.Context) error {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	var keys []string
-	keys = append(keys, d.Trust.LogKeys...)
-	if err := ledger.ExportDir(ctx, dir, ledger.Export{Checkpoint: note, Origin: d.Trust.Origin, LogKeys: keys, Entries: auditor.EntrySource(head.Size)}); err != nil {
+	trust, err := client.Followed(d.Trust, filepath.Join(d.dir, "seen"))
+	if err != nil {
+		return err
+	}
+	keys, err := trust.Chain()
+	if err != nil {
+		return err
+	}
+	if err := ledger.ExportDir(ctx, dir, ledger.Export{Checkpoint: note, Keys: keys, Entries: auditor.EntrySource(head.Size)}); err != nil {
 		return fmt.Errorf("exporting the ledger: %w", err)
 	}
 	found, err := ledger.VerifyDir(ctx, dir, ledger.VerifyInput{Trust: d.Trust})

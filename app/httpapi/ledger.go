@@ -23,6 +23,12 @@ func (s *server) checkpoint(x *exchange) error {
 	return x.write(http.StatusOK, typeText, s.store.Checkpoint())
 }
 
+// handovers is for everybody, as checkpoints are: whoever pins an earlier log key follows them to the one in force.
+func (s *server) handovers(x *exchange) error {
+	s.catchUp(x)
+	return x.json(http.StatusOK, s.store.LogKeys().Handovers())
+}
+
 // catchUp takes over what other replicas committed, so that whoever comes from one of them finds here at least what they
 // have seen there. Where the database does not answer what is known is told.
 func (s *server) catchUp(x *exchange) {

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"time"
 
 	"conclave/app/api"
 	"conclave/custodian"
@@ -56,8 +57,25 @@ func (s *server) status(x *exchange) error {
 	if err := x.authorise(readStatus, "instance", ""); err != nil {
 		return err
 	}
+	var err error
+	if out.LogKey, err = s.logKey(x, view); err != nil {
+		return err
+	}
 	for _, k := range store.All[key.Keystore](view, custodian.KindKeystore) {
 		out.Keystores = append(out.Keystores, s.keystoreOf(view, k))
 	}
 	return x.json(http.StatusOK, out)
+}
+
+// logKey says which key signs the ledger, and what asks for another.
+func (s *server) logKey(x *exchange, view *store.View) (*api.LogKey, error) {
+	_, first, err := s.store.EntryAt(x.ctx(), 0)
+	if err != nil {
+		return nil, err
+	}
+	since, due, err := custodian.LogKeyDue(view, first.At, s.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &api.LogKey{Key: s.store.LogKeys().Newest(), Since: since, AgeDays: int(s.clock.Now().Sub(since) / (24 * time.Hour)), Due: due}, nil
 }

@@ -165,7 +165,7 @@ func TestDailyTellsOfChangedVerdicts(t *testing.T) {
 	c := custodiantest.New(t, custodiantest.Options{})
 	w := &world{Custodian: c}
 	daily := monitor.NewDaily(c.Store, "node-1", func() string { return "" }, c.Clock, func(ctx context.Context) (reports.Source, error) {
-		return reports.FromStore(ctx, c.Store, c.Config.LogKey.VerifierKey)
+		return reports.FromStore(ctx, c.Store)
 	})
 	require.NoError(t, daily.Run(t.Context()))
 	runs, _ := w.entries(t, "monitor.run")
@@ -213,7 +213,7 @@ func TestDaysAreSummedUpWholeAndOnce(t *testing.T) {
 	w := &world{Custodian: custodiantest.New(t, custodiantest.Options{})}
 	days := func(node string) *monitor.Days {
 		return monitor.NewDays(w.Store, node, func() string { return "" }, func(ctx context.Context) (reports.Source, error) {
-			return reports.FromStore(ctx, w.Store, w.Config.LogKey.VerifierKey)
+			return reports.FromStore(ctx, w.Store)
 		})
 	}
 	made := func() int {
@@ -296,7 +296,7 @@ func TestDailyIsRecordedOnceWhoeverJudges(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
-			return reports.FromStore(ctx, c.Store, c.Config.LogKey.VerifierKey)
+			return reports.FromStore(ctx, c.Store)
 		})
 		group.Go(func() {
 			for { // until the other has given the lease back

@@ -40,17 +40,62 @@ var (
 
 // State is what a witness keeps in its directory of one log.
 type State struct {
-	dir  string
-	high *ledger.HighWater
+	dir   string
+	trust *ledger.TrustFile // as it was pinned
+	keys  *ledger.KeyChain  // and what was shown to succeed them
+	high  *ledger.HighWater
 }
 
 // OpenState is the state of the witness of a trust file's log, running or not.
 func OpenState(trust *ledger.TrustFile, dir string) (*State, error) {
-	keys, err := trust.Verifiers()
+	s := &State{dir: dir, trust: trust}
+	return s, s.reload()
+}
+
+// handoversFile keeps the handovers of the log key that were witnessed. They prove themselves by the pinned key.
+func (s *State) handoversFile() string { return filepath.Join(s.dir, "handovers") }
+
+// reload reads who succeeded the pinned log key.
+func (s *State) reload() error {
+	keys, err := s.trust.Chain()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &State{dir: dir, high: ledger.NewHighWater(filepath.Join(dir, "checkpoint"), trust.Origin, keys...)}, nil
+	data, err := os.ReadFile(s.handoversFile())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading who succeeded the log key: %w", err)
+	}
+	if err == nil {
+		var handovers []string
+		if handovers, err = ledger.ParseHandovers(data); err == nil {
+			keys, err = keys.Follow(handovers...)
+		}
+		if err != nil {
+			return fmt.Errorf("reading who succeeded the log key: %w", err)
+		}
+	}
+	s.keys, s.high = keys, ledger.NewHighWater(filepath.Join(s.dir, "checkpoint"), keys.Origin(), keys.Verifiers()...)
+	return nil
+}
+
+// follow takes the key over that a witnessed checkpoint hands the log over to.
+func (s *State) follow(handover []byte) error {
+	keys, err := s.keys.Follow(append(s.keys.Handovers(), string(handover))...)
+	if err != nil {
+		return err
+	}
+	return s.keep(keys)
+}
+
+func (s *State) keep(keys *ledger.KeyChain) error {
+	data, err := ledger.EncodeHandovers(keys.Handovers())
+	if err != nil {
+		return err
+	}
+	if err := ledger.WriteFileAtomic(s.handoversFile(), data, 0o600); err != nil {
+		return fmt.Errorf("remembering who succeeded the log key: %w", err)
+	}
+	return s.reload()
 }
 
 // Highest is the head seen last; false before the first.
@@ -107,6 +152,14 @@ func (s *State) Accept(r ledger.Recovery, lost ledger.Head, checkpoint []byte, n
 	}
 	if err := ledger.WriteFileAtomic(filepath.Join(s.dir, acceptedFile), append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("accepting recovery: %w", err)
+	}
+	// Log keys that came into force in what was lost are those of the ledger that was left behind.
+	keys, err := s.keys.Before(r.Seq)
+	if err != nil {
+		return err
+	}
+	if err := s.keep(keys); err != nil {
+		return err
 	}
 	_, err = s.high.Replace(checkpoint)
 	return err

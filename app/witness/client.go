@@ -25,6 +25,9 @@ var (
 	ErrRefused = errors.New("the witness has seen another ledger of this key: it was forked")
 )
 
+// ErrUnknownKey: the witness does not know the log key yet. It follows a handover that it is given as a checkpoint.
+var ErrUnknownKey = errors.New("the witness does not know the key that signed the checkpoint")
+
 // Prove gives the consistency proof between two sizes.
 type Prove func(ctx context.Context, older, newer uint64) (tlog.TreeProof, error)
 
@@ -59,6 +62,8 @@ func (c *Client) Submit(ctx context.Context, checkpoint []byte, size, last uint6
 		switch status {
 		case http.StatusOK:
 			return ledger.AddCosignature(checkpoint, body, c.Key)
+		case http.StatusForbidden:
+			return nil, fmt.Errorf("witness %s: %w", c.Key.Name(), ErrUnknownKey)
 		case http.StatusUnprocessableEntity:
 			return nil, fmt.Errorf("witness %s, of %d entries after %d: %w", c.Key.Name(), size, last, ErrRefused)
 		case http.StatusConflict:

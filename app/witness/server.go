@@ -21,7 +21,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian/clock"
@@ -37,8 +36,7 @@ const (
 
 // Server witnesses one log.
 type Server struct {
-	trust   *ledger.TrustFile
-	logKeys []note.Verifier
+	trust   *ledger.TrustFile // as it was pinned
 	witness *ledger.Witness
 	state   *State
 	dir     string
@@ -49,15 +47,11 @@ type Server struct {
 
 // New witnesses the log of a trust file. dir keeps what was seen, and what was refused.
 func New(trust *ledger.TrustFile, witness *ledger.Witness, dir string, clk clock.Clock, log *slog.Logger) (*Server, error) {
-	keys, err := trust.Verifiers()
-	if err != nil {
-		return nil, err
-	}
 	state, err := OpenState(trust, dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{trust: trust, logKeys: keys, witness: witness, state: state, dir: dir, clock: clk, log: log}
+	s := &Server{trust: trust, witness: witness, state: state, dir: dir, clock: clk, log: log}
 	accepted, err := state.Accepted()
 	if err != nil {
 		return nil, err
@@ -141,7 +135,12 @@ func (s *Server) submitted(r *http.Request) ([]byte, error) {
 	if origin, _, _ := bytes.Cut(checkpoint, []byte("\n")); string(origin) != s.trust.Origin {
 		return nil, refuse(http.StatusNotFound, "this witness does not know the log %.80q", origin)
 	}
-	head, err := ledger.OpenHead(checkpoint, s.trust.Origin, s.logKeys...)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.state.reload(); err != nil { // a recovery may have been accepted meanwhile
+		return nil, err
+	}
+	head, err := s.state.keys.Open(checkpoint)
 	switch {
 	case errors.Is(err, ledger.ErrSignature):
 		return nil, refuse(http.StatusForbidden, "not signed by a key of the log")
@@ -150,8 +149,6 @@ func (s *Server) submitted(r *http.Request) ([]byte, error) {
 	case old > head.Size:
 		return nil, refuse(http.StatusBadRequest, "old size %d is over the checkpoint's %d", old, head.Size)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	return s.judge(r.Context(), old, proof, checkpoint, head)
 }
 
@@ -185,6 +182,12 @@ func (s *Server) judge(ctx context.Context, old uint64, proof tlog.TreeProof, ch
 	}
 	if !have || head.Size > seen.Size {
 		s.log.Info("witnessed", "entries", head.Size, "before", seen.Size)
+	}
+	if head.Next != "" && head.Next != s.state.keys.Newest() {
+		if err := s.state.follow(checkpoint); err != nil {
+			return nil, err
+		}
+		s.log.Info("the log key was replaced", "key", head.Next)
 	}
 	return s.witness.Cosign(checkpoint, s.clock.Now())
 }

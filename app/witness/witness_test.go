@@ -241,3 +241,34 @@ func TestWitnessKeysAreParsedStrictly(t *testing.T) {
 	_, err = ledger.GenerateWitness(filepath.Join(w.dir, "witness.key"), "again")
 	require.Error(t, err, "an existing key is never replaced")
 }
+
+// A witness follows the log key to its successor by the handover alone, across a restart, and then takes nothing of the old
+// key any more.
+func TestInvariant09_WitnessFollowsTheLogKey(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	_, err := w.submit(t, w.log, 3, 0)
+	require.NoError(t, err)
+	old := *w.log
+	next, err := ledger.GenerateLogKey(filepath.Join(t.TempDir(), "log.key"), w.origin)
+	require.NoError(t, err)
+	head, err := ledger.OpenHead(w.checkpoint(7), w.origin, w.key.Verifier)
+	require.NoError(t, err)
+	head.Next = next.VerifierKey
+	handover, err := ledger.SignHead(w.key.Signer, w.origin, head, next.Signer)
+	require.NoError(t, err)
+	w.log.key = next
+
+	_, err = w.submit(t, w.log, 12, 3)
+	require.ErrorIs(t, err, witness.ErrUnknownKey)
+	client := witness.NewClient(w.witness.Key, w.server.URL, nil)
+	_, err = client.Submit(t.Context(), handover, 7, 3, w.prove)
+	require.NoError(t, err)
+	_, err = w.submit(t, w.log, 12, 7)
+	require.NoError(t, err)
+	w.start(t)
+	_, err = w.submit(t, w.log, 16, 12)
+	require.NoError(t, err)
+	_, err = w.submit(t, &old, 20, 16)
+	require.ErrorIs(t, err, witness.ErrUnknownKey, "the old key signs nothing more")
+}

@@ -131,8 +131,10 @@ type List struct {
 	By         string           `json:"by"`
 	Nodes      []ledger.NodeKey `json:"nodes"`
 	Checkpoint string           `json:"checkpoint"` // signed note of the ledger that says so
-	At         time.Time        `json:"at"`
-	V          int              `json:"v"`
+	// Handovers show who succeeded the instance's first log key, so that a trust file that pins it can be brought up to date.
+	Handovers []string  `json:"handovers,omitempty"`
+	At        time.Time `json:"at"`
+	V         int       `json:"v"`
 }
 
 // SignList signs a list.
@@ -165,11 +167,14 @@ func (n *List) check(trust *ledger.TrustFile) error {
 			return fmt.Errorf("%w: %w", ErrDocument, err)
 		}
 	}
-	verifiers, err := trust.Verifiers()
+	chain, err := trust.Chain()
+	if err == nil {
+		chain, err = chain.Follow(n.Handovers...)
+	}
 	if err != nil {
 		return err
 	}
-	head, err := ledger.OpenHead([]byte(n.Checkpoint), trust.Origin, verifiers...)
+	head, err := chain.Open([]byte(n.Checkpoint))
 	if err != nil {
 		return fmt.Errorf("checkpoint of the list of nodes: %w", err)
 	}
@@ -179,11 +184,15 @@ func (n *List) check(trust *ledger.TrustFile) error {
 	return nil
 }
 
-// Trust is the trust file with the list's nodes and checkpoint in place of its own.
-func (n *List) Trust(old *ledger.TrustFile, now time.Time) *ledger.TrustFile {
-	next := *old
+// Trust is the trust file with the list's nodes and checkpoint in place of its own, and with the log keys that are shown to
+// succeed those which it pins.
+func (n *List) Trust(old *ledger.TrustFile, now time.Time) (*ledger.TrustFile, error) {
+	next, err := old.Follow(n.Handovers...)
+	if err != nil {
+		return nil, err
+	}
 	next.NodeKeys, next.Least, next.CreatedAt = n.Nodes, n.Checkpoint, now.UTC().Truncate(time.Second)
-	return &next
+	return next, nil
 }
 
 // Welcome is what a serving node gives an enrolled one.

@@ -80,6 +80,7 @@ func All() []Operation {
 		keystoreZeroise{},
 		ledgerArchive{},
 		ledgerDeleteArchived{},
+		logKeyRotate{},
 		nodeEnrol{},
 		nodeRevoke{},
 		ownershipTransfer{},

@@ -35,7 +35,7 @@ func copying(t *testing.T) (*rig, string) {
 	pinned, err := ledger.NewNodeKey(custodiantest.NodeID, private.Public())
 	require.NoError(t, err)
 	r.env.Copier = &operation.Copier{Keys: func() (*backup.Keys, error) { return &backup.Keys{Log: []byte("log")}, nil }, Signer: signer, NodeKey: pinned,
-		LogKeys: []string{r.Config.LogKey.VerifierKey}, Program: "test"}
+		Program: "test"}
 	r.run(t, "backup.schedule", human("demo-ada"), schedule(dir))
 	require.Contains(t, r.denied(t, "backup.run", node(), map[string]any{"schedule": "nightly"}), "shares_unconfirmed")
 	require.Empty(t, operation.Jobs{Env: r.env}.DueBackups(r.View(), r.Clock.Now()), "nobody may be able to open it yet")

@@ -29,7 +29,6 @@ type Copier struct {
 	Keys    func() (*backup.Keys, error) // the node's key files; the caller wipes them
 	Signer  dsse.Signer                  // the node's key
 	NodeKey ledger.NodeKey               // its public half, as trust files pin it
-	LogKeys []string                     // verifier keys of the log
 	Program string                       // version of this program
 	// Objects is the object store that this process is configured for, nil for none; Journals the directory in which it
 	// keeps the journals of copies that are there, since they grow by lines.
@@ -41,7 +40,7 @@ type Copier struct {
 var ErrBusy = errors.New("another backup is being written to this directory")
 
 // Trust is what this instance's own backups are verified against when they are read back.
-func (c *Copier) Trust(view *store.View, in custodian.Instance, now time.Time) (*ledger.TrustFile, error) {
+func (c *Copier) Trust(view *store.View, logKeys *ledger.KeyChain, in custodian.Instance, now time.Time) (*ledger.TrustFile, error) {
 	nodes, err := custodian.NodeKeys(view, true) // any of them may have made it, also one that is revoked since
 	if err != nil {
 		return nil, err
@@ -50,7 +49,7 @@ func (c *Copier) Trust(view *store.View, in custodian.Instance, now time.Time) (
 	if err != nil {
 		return nil, err
 	}
-	return &ledger.TrustFile{Instance: in.ID, Origin: origin, Mode: string(in.Mode), LogKeys: c.LogKeys, NodeKeys: append(nodes, c.NodeKey), CreatedAt: now}, nil
+	return &ledger.TrustFile{Instance: in.ID, Origin: origin, Mode: string(in.Mode), LogKeys: logKeys.Keys(), Handovers: logKeys.Handovers(), NodeKeys: append(nodes, c.NodeKey), CreatedAt: now}, nil
 }
 
 // copying is one backup being made.
@@ -155,6 +154,7 @@ func (c *copying) write(ctx context.Context, path string) error {
 
 // stream writes the whole backup, in bounded memory.
 func (c *copying) stream(ctx context.Context, to io.Writer) error {
+	logKey := c.env.Custodian.Store().LogKeys().Newest()
 	keys, err := c.copier.Keys()
 	if err != nil {
 		return fmt.Errorf("reading the node's keys: %w", err)
@@ -164,6 +164,10 @@ func (c *copying) stream(ctx context.Context, to io.Writer) error {
 	err = c.env.Custodian.Store().Export(ctx, func(r store.Record) error {
 		if r.Type != store.RecordHead {
 			return w.Record(r)
+		}
+		// The keys were read before the head: they must be those that signed it.
+		if c.env.Custodian.Store().LogKeys().Newest() != logKey {
+			return errors.New("the log key was replaced meanwhile")
 		}
 		m, err := c.manifest(r.Body)
 		if err != nil {
@@ -187,7 +191,7 @@ func (c *copying) manifest(note []byte) (backup.Manifest, error) {
 	}
 	m := backup.Manifest{ID: c.id, Schedule: c.schedule.ID, Instance: c.in.Instance.ID, Name: c.in.Instance.Name, Mode: string(c.in.Instance.Mode),
 		Node: c.env.Custodian.Node(), Program: c.copier.Program, Policy: c.env.Policies.Digest(), Checkpoint: string(note),
-		ShareSet: c.set.ID, Epoch: c.schedule.Epoch, Threshold: c.set.Threshold, KeyID: c.schedule.KeyID, Key: public, CreatedAt: c.in.Now.UTC()}
+		Handovers: c.env.Custodian.Store().LogKeys().Handovers(), ShareSet: c.set.ID, Epoch: c.schedule.Epoch, Threshold: c.set.Threshold, KeyID: c.schedule.KeyID, Key: public, CreatedAt: c.in.Now.UTC()}
 	for _, s := range c.shares {
 		m.Shares = append(m.Shares, backup.ShareOf(s))
 	}
@@ -196,7 +200,7 @@ func (c *copying) manifest(note []byte) (backup.Manifest, error) {
 
 // describe verifies a file of this backup to its end and says what the register keeps of it.
 func (c *copying) describe(ctx context.Context, path string) (*backup.Copy, error) {
-	trust, err := c.copier.Trust(c.env.Custodian.View(), c.in.Instance, c.in.Now)
+	trust, err := c.copier.Trust(c.env.Custodian.View(), c.env.Custodian.Store().LogKeys(), c.in.Instance, c.in.Now)
 	if err != nil {
 		return nil, err
 	}

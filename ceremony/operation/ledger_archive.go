@@ -154,7 +154,7 @@ func (o ledgerArchive) Effect(ctx context.Context, env Env, in Input, effectID s
 // archiveRun writes one segment, or takes one of its name that is there already, and verifies what then stands there.
 func archiveRun(ctx context.Context, env Env, archive segment.Archive, in Input, from, to uint64) (*segment.Segment, error) {
 	st := env.Custodian.Store()
-	_, note := st.Published()
+	_, note, _ := st.Published()
 	name := segment.FileName(in.Instance.ID, from, to)
 	head, err := st.OpenCheckpoint(note)
 	if err != nil {

@@ -39,8 +39,9 @@ func (o nodeRevoke) Prepare(_ context.Context, _ Env, view *store.View, in Input
 		return Plan{}, err
 	}
 	plan := Plan{Target: Target{Type: "node", ID: n.ID, GovRevision: row.Revision},
-		Title:  fmt.Sprintf("Revoke node %s: it stops serving at once", n.ID),
-		Lines:  []Line{{Label: "node " + n.ID, Before: "enrolled", After: "revoked"}, {Label: "reason", After: reason}},
+		Title: fmt.Sprintf("Revoke node %s: it stops serving at once", n.ID),
+		Lines: []Line{{Label: "node " + n.ID, Before: "enrolled", After: "revoked"}, {Label: "reason", After: reason},
+			{Label: "log key, which it has on its disk", After: "is to be replaced: logkey.rotate, cause " + custodian.LogKeyNodeRevoked}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "node", ID: n.ID}}}
 	switch {
 	case n.Revoked():

@@ -81,6 +81,7 @@ type Env struct {
 	Copier     *Copier          // writes backups; nil where this process writes none
 	Controls   Controls         // the catalogues that statements about controls are held against
 	Archives   segment.Objects  // object store of ledger archives; nil where this process is configured for none
+	LogKeys    LogKeys          // makes log keys; nil where this process keeps none
 	// Decided names the ceremony of an operation on a target that people have decided and that waits to be executed, as of
 	// the view that is judged under; "" for none. nil: not asked.
 	Decided func(operation string, target Target) string

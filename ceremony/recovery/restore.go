@@ -42,6 +42,7 @@ type Input struct {
 // Result says what was restored.
 type Result struct {
 	store.Restored
+	Trust    *ledger.TrustFile // with the log keys that are in force again, and no later ones
 	Recovery *backup.Recovery
 	Document []byte // the recovery's row, as the ledger binds it
 	Voided   int
@@ -58,6 +59,10 @@ type Done struct {
 // itself, and what had restricted was applied again; otherwise nothing does.
 func Run(ctx context.Context, in Input) (Result, error) {
 	if err := in.Session.Alive(in.Now); err != nil {
+		return Result{}, err
+	}
+	var err error
+	if in.Trust, err = in.Session.Manifest.Follow(in.Trust); err != nil {
 		return Result{}, err
 	}
 	lost, err := in.journals()
@@ -93,7 +98,11 @@ func Run(ctx context.Context, in Input) (Result, error) {
 		}
 		return rec, err
 	}})
-	return Result{Restored: restored, Recovery: r.record, Document: r.document, Voided: r.voided}, err
+	if err != nil {
+		return Result{}, err
+	}
+	trust, err := in.Trust.Before(restored.Backup.Size)
+	return Result{Restored: restored, Trust: trust, Recovery: r.record, Document: r.document, Voided: r.voided}, err
 }
 
 // journals reads them again and works out anew what the session says by them: nobody who signed could.

@@ -46,6 +46,8 @@ type Block struct {
 	Facts      []Fact   `json:"facts"`
 	Checkpoint string   `json:"checkpoint"` // signed, of a ledger that holds them
 	Previous   string   `json:"previous"`   // SHA-256 of the line before, hex; "" for the first of a segment
+	// Handovers show who succeeded the instance's first log key.
+	Handovers []string `json:"handovers,omitempty"`
 }
 
 // Next is the number of the control entry after the block.
@@ -274,18 +276,24 @@ func ReadJournals(paths []string, trust *ledger.TrustFile, from uint64) (*Lost, 
 	if err != nil {
 		return nil, err
 	}
-	verifiers, err := trust.Verifiers()
+	chain, err := trust.Chain()
 	if err != nil {
 		return nil, err
 	}
-	all := &Lost{verify: func(note []byte) (ledger.Head, error) { return ledger.OpenHead(note, trust.Origin, verifiers...) }}
+	all := &Lost{verify: func(note []byte) (ledger.Head, error) { return chain.Open(note) }}
 	for _, path := range files {
 		part, read, err := readSegment(path, trust)
 		if err != nil {
 			return nil, fmt.Errorf("journal %s: %w", path, err)
 		}
-		if part != nil {
-			all.segments = append(all.segments, segment{*part, read})
+		if part == nil {
+			continue
+		}
+		all.segments = append(all.segments, segment{*part, read})
+		for _, b := range read {
+			if chain, err = chain.Follow(b.Handovers...); err != nil {
+				return nil, fmt.Errorf("journal %s: %w: %w", path, ErrJournal, err)
+			}
 		}
 	}
 	// The order is that of what they hold, wherever they lie.

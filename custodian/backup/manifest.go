@@ -63,6 +63,8 @@ type Manifest struct {
 	ContentKey string    `json:"content_key"` // JWE: the key of this file, to Key
 	Commitment []byte    `json:"commitment"`  // tells the right content key from a wrong one
 	CreatedAt  time.Time `json:"created_at"`
+	// Handovers show who succeeded the log key that a trust file pins: see [ledger.KeyChain].
+	Handovers []string `json:"handovers,omitempty"`
 }
 
 // Share is one sealed share of the backup key.
@@ -141,11 +143,20 @@ func ReadManifest(envelope []byte, trust *ledger.TrustFile) (*Manifest, error) {
 
 // Head is the checkpoint of the ledger in the backup, its signature checked.
 func (m *Manifest) Head(trust *ledger.TrustFile) (ledger.Head, error) {
-	verifiers, err := trust.Verifiers()
+	followed, err := m.Follow(trust)
 	if err != nil {
 		return ledger.Head{}, err
 	}
-	return ledger.OpenHead([]byte(m.Checkpoint), trust.Origin, verifiers...)
+	chain, err := followed.Chain()
+	if err != nil {
+		return ledger.Head{}, err
+	}
+	return chain.Open([]byte(m.Checkpoint))
+}
+
+// Follow is the trust file with the log keys that the backup shows to succeed those that it pins.
+func (m *Manifest) Follow(trust *ledger.TrustFile) (*ledger.TrustFile, error) {
+	return trust.Follow(m.Handovers...)
 }
 
 // sealContentKey encrypts a file's key to the backup key: JWE (RFC 7516) as sealed shares are, ECDH-ES+A256KW on P-256

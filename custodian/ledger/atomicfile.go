@@ -25,6 +25,15 @@ func WriteFileAtomic(path string, data []byte, mode fs.FileMode) error {
 	return syncDir(dir)
 }
 
+// MoveFile puts a file in the place of another in the same directory, durably: at any instant the old one or the new one is
+// there.
+func MoveFile(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return fmt.Errorf("moving %s: %w", from, err)
+	}
+	return syncDir(filepath.Dir(to))
+}
+
 // writeNew writes a file that must not exist yet, durably.
 func writeNew(path string, data []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)

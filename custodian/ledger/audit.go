@@ -16,6 +16,8 @@ type Audit struct {
 	report VerifyReport
 	pins   []*pin
 	found  []*Recovery
+	chain  *KeyChain
+	turns  []*Rotation
 }
 
 // NewAudit begins an audit against a trust file. known are heads seen before; those larger than the log are not
@@ -29,8 +31,18 @@ func NewAudit(trust *TrustFile, known []Head) (*Audit, error) {
 	if pinned {
 		known = append([]Head{least}, known...)
 	}
+	if a.chain, err = trust.Chain(); err != nil {
+		return nil, fmt.Errorf("reading trust file: %w", err)
+	}
+	handed, err := a.chain.heads()
+	if err != nil {
+		return nil, fmt.Errorf("reading trust file: %w", err)
+	}
 	for _, h := range known {
 		a.pins = append(a.pins, &pin{head: h})
+	}
+	for _, h := range handed {
+		a.pins = append(a.pins, &pin{head: h, handed: true})
 	}
 	return a, nil
 }
@@ -49,6 +61,11 @@ func (a *Audit) Add(raw []byte) (*Entry, error) {
 		return nil, at(ErrRules, pos, "%s", err)
 	} else if is {
 		a.found = append(a.found, r)
+	}
+	if r, is, err := ReadRotation(e); err != nil {
+		return nil, at(ErrRules, pos, "%s", err)
+	} else if is {
+		a.turns = append(a.turns, r)
 	}
 	a.AddLeaf(LeafHash(raw))
 	return e, nil
@@ -86,13 +103,16 @@ func (a *Audit) Finish(head Head) (*VerifyReport, error) {
 	}
 	for _, p := range a.pins {
 		switch {
-		case p.match:
+		case p.match && !p.handed:
 			a.report.Contains = append(a.report.Contains, p.head.Size)
-		case p.head.Size > head.Size || p.head.Size == 0:
+		case p.match || p.head.Size > head.Size || p.head.Size == 0:
 		case a.explained(p.head):
 		default:
 			return nil, somewhere(ErrFork, "its first %d entries are not those of the checkpoint known before", p.head.Size)
 		}
+	}
+	if err := a.chain.CheckRotations(a.turns, head); err != nil {
+		return nil, err
 	}
 	a.report.Size, a.report.Root, a.report.Epoch, a.report.ControlCount = head.Size, head.Root.String(), head.Epoch, head.ControlCount
 	a.report.Recoveries = a.found
@@ -112,7 +132,7 @@ func (a *Audit) explained(h Head) bool {
 func (a *Audit) Lost(head Head) []Head {
 	var out []Head
 	for _, p := range a.pins {
-		if p.head.Size > head.Size {
+		if p.head.Size > head.Size && !p.handed {
 			out = append(out, p.head)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,6 +26,7 @@ var (
 const (
 	originPrefix  = "conclave/"
 	authorityWord = "authority"
+	nextKeyWord   = "next-log-key"
 	// maxNote bounds a checkpoint with its signatures, in bytes: room for some hundred witnesses.
 	maxNote = 64 << 10
 )
@@ -39,6 +41,8 @@ type Head struct {
 	// with [Link] they let a reader follow the whole control plane and miss nothing.
 	ControlCount uint64
 	ControlLast  uint64
+	// Next is the note verifier key that signs every later head, in the head that hands the log over to it; "" in all others.
+	Next string
 }
 
 // Origin is the first line of an instance's checkpoints and the name of its log keys: "conclave/" and
@@ -60,7 +64,8 @@ func validOrigin(origin string) error {
 }
 
 // checkpointText is the signed part: the three lines of C2SP tlog-checkpoint and one extension line,
-// "authority <epoch> <control entries> <seq of the last control entry>".
+// "authority <epoch> <control entries> <seq of the last control entry>". A handover has another one:
+// "next-log-key <note verifier key>".
 func checkpointText(origin string, h Head) string {
 	b := make([]byte, 0, 192)
 	b = append(b, origin...)
@@ -74,15 +79,23 @@ func checkpointText(origin string, h Head) string {
 		b = append(b, ' ')
 		b = strconv.AppendUint(b, n, 10)
 	}
-	return string(append(b, '\n'))
+	b = append(b, '\n')
+	if h.Next != "" {
+		b = append(b, nextKeyWord...)
+		b = append(b, ' ')
+		b = append(b, h.Next...)
+		b = append(b, '\n')
+	}
+	return string(b)
 }
 
-// SignHead makes the checkpoint of a head, a C2SP signed note.
-func SignHead(signer note.Signer, origin string, h Head) ([]byte, error) {
+// SignHead makes the checkpoint of a head, a C2SP signed note. A handover is signed by the old key and the
+// new one.
+func SignHead(signer note.Signer, origin string, h Head, also ...note.Signer) ([]byte, error) {
 	if err := validOrigin(origin); err != nil {
 		return nil, fmt.Errorf("signing checkpoint: %w", err)
 	}
-	signed, err := note.Sign(&note.Note{Text: checkpointText(origin, h)}, signer)
+	signed, err := note.Sign(&note.Note{Text: checkpointText(origin, h)}, append([]note.Signer{signer}, also...)...)
 	if err != nil {
 		return nil, fmt.Errorf("signing checkpoint: %w", err)
 	}
@@ -99,6 +112,9 @@ func OpenHead(checkpoint []byte, origin string, verifiers ...note.Verifier) (Hea
 	if err != nil {
 		var unverified *note.UnverifiedNoteError
 		var invalid *note.InvalidSignatureError
+		if errors.As(err, &invalid) && replaced(invalid, checkpoint, verifiers) {
+			return Head{}, fmt.Errorf("%w (key hash %08x)", ErrLogKeyReplaced, invalid.Hash)
+		}
 		if errors.As(err, &unverified) || errors.As(err, &invalid) {
 			return Head{}, fmt.Errorf("%w: %w", ErrSignature, err)
 		}
@@ -114,11 +130,20 @@ func OpenHead(checkpoint []byte, origin string, verifiers ...note.Verifier) (Hea
 	return head, nil
 }
 
+// replaced says whether a signature does not count because its key was replaced at a smaller size.
+func replaced(by *note.InvalidSignatureError, checkpoint []byte, verifiers []note.Verifier) bool {
+	size, ok := sizeOf(checkpoint)
+	return ok && slices.ContainsFunc(verifiers, func(v note.Verifier) bool {
+		k, spanned := v.(*spanVerifier)
+		return spanned && k.KeyHash() == by.Hash && size > k.last
+	})
+}
+
 // parseCheckpoint reads a checkpoint's signed text. What it accepts is exactly what checkpointText writes.
 func parseCheckpoint(text string) (origin string, h Head, err error) {
 	lines := strings.Split(text, "\n")
-	if len(lines) != 5 || lines[4] != "" {
-		return "", Head{}, fmt.Errorf("%w: %d lines, want 4", ErrCheckpoint, len(lines)-1)
+	if n := len(lines); n < 5 || n > 6 || lines[n-1] != "" {
+		return "", Head{}, fmt.Errorf("%w: %d lines, want 4, or 5 in a handover", ErrCheckpoint, n-1)
 	}
 	origin = lines[0]
 	if err := validOrigin(origin); err != nil {
@@ -142,10 +167,27 @@ func parseCheckpoint(text string) (origin string, h Head, err error) {
 	if err := h.validate(); err != nil {
 		return "", Head{}, err
 	}
+	if len(lines) == 6 {
+		if h.Next, err = parseNextKey(origin, lines[4]); err != nil {
+			return "", Head{}, err
+		}
+	}
 	if checkpointText(origin, h) != text {
 		return "", Head{}, fmt.Errorf("%w: not in the one form it has", ErrCheckpoint)
 	}
 	return origin, h, nil
+}
+
+// parseNextKey reads the line of a handover.
+func parseNextKey(origin, line string) (string, error) {
+	key, found := strings.CutPrefix(line, nextKeyWord+" ")
+	if !found {
+		return "", fmt.Errorf("%w: line 5 is %.80q, want %q and a note verifier key", ErrCheckpoint, line, nextKeyWord)
+	}
+	if _, err := parseVerifiers(origin, []string{key}); err != nil {
+		return "", fmt.Errorf("%w: line 5: %w", ErrCheckpoint, err)
+	}
+	return key, nil
 }
 
 func (h Head) validate() error {

@@ -419,7 +419,7 @@ func TestExportOfALogWithDeletedEntries(t *testing.T) {
 	require.NoError(t, err)
 	defer remains.Close()
 	gone := []ledger.DeletedError{{From: 0, To: 256, By: "01DEL0"}, {From: 512, To: 768, By: "01DEL512"}, {From: 512, To: 1024, By: "01DEL512"}}
-	in := ledger.Export{Checkpoint: l.checkpoint(), Origin: l.origin, LogKeys: []string{l.key.VerifierKey}, Remains: remains}
+	in := ledger.Export{Checkpoint: l.checkpoint(), Keys: l.chain(), Remains: remains}
 	for _, early := range []bool{false, true} {
 		in.Entries = deletedSource{l, gone, early}
 		dir := filepath.Join(t.TempDir(), "export")

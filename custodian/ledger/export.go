@@ -21,9 +21,8 @@ type EntrySource interface {
 
 // Export is what ExportDir writes.
 type Export struct {
-	Checkpoint []byte   // signed checkpoint: the export holds exactly the entries it covers
-	Origin     string   // see [Origin]
-	LogKeys    []string // note verifier keys of the log
+	Checkpoint []byte // signed checkpoint: the export holds exactly the entries it covers
+	Keys       *KeyChain
 	Entries    EntrySource
 	// Remains has the level-0 tiles and the kept control entries of groups whose entries were deleted; may be nil where
 	// none were.
@@ -38,11 +37,7 @@ var ErrExportTarget = errors.New("export directory is not empty")
 // to a new directory beside dir, checked against the checkpoint's root, and renamed to dir at the end:
 // dir is there whole or not at all. Nothing that exists is overwritten. Of groups that were deleted it holds what remains.
 func ExportDir(ctx context.Context, dir string, in Export) error {
-	verifiers, err := parseVerifiers(in.Origin, in.LogKeys)
-	if err != nil {
-		return fmt.Errorf("exporting ledger: %w", err)
-	}
-	head, err := OpenHead(in.Checkpoint, in.Origin, verifiers...)
+	head, err := in.Keys.Open(in.Checkpoint)
 	if err != nil {
 		return fmt.Errorf("exporting ledger: %w", err)
 	}
@@ -119,8 +114,21 @@ func (x *exporter) run(ctx context.Context) error {
 			}
 		}
 	}
-	if err := x.write(LogKeysFile, []byte(strings.Join(x.in.LogKeys, "\n")+"\n")); err != nil {
+	keys, err := x.in.Keys.Before(x.head.Size) // what was handed over later says nothing about this copy
+	if err != nil {
 		return err
+	}
+	if err := x.write(LogKeysFile, []byte(strings.Join(keys.Keys(), "\n")+"\n")); err != nil {
+		return err
+	}
+	if handovers := keys.Handovers(); len(handovers) > 0 {
+		data, err := EncodeHandovers(handovers)
+		if err != nil {
+			return err
+		}
+		if err := x.write(HandoversFile, data); err != nil {
+			return err
+		}
 	}
 	return x.write(CheckpointFile, x.in.Checkpoint)
 }

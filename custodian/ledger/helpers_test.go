@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +26,8 @@ type testLog struct {
 	key      *ledger.LogKey
 	entries  []*ledger.Entry
 	raws     [][]byte
+	pinned   string   // the first log key
+	handed   []string // handovers to the others
 	control  uint64
 	last     uint64
 	epoch    uint64
@@ -37,14 +41,14 @@ func newTestLog(t testing.TB, n int) *testLog {
 	require.NoError(t, err)
 	key, err := ledger.GenerateLogKey(filepath.Join(t.TempDir(), "log.key"), origin)
 	require.NoError(t, err)
-	l := &testLog{t: t, instance: instance, origin: origin, key: key}
+	l := &testLog{t: t, instance: instance, origin: origin, key: key, pinned: key.VerifierKey}
 	l.grow(n)
 	return l
 }
 
 // fork is another log of the same instance and key that shares the first n entries.
 func (l *testLog) fork(n int) *testLog {
-	f := &testLog{t: l.t, instance: l.instance, origin: l.origin, key: l.key}
+	f := &testLog{t: l.t, instance: l.instance, origin: l.origin, key: l.key, pinned: l.key.VerifierKey}
 	for i := range n {
 		f.add(*l.entries[i])
 	}
@@ -96,6 +100,44 @@ func (l *testLog) head() ledger.Head {
 	}
 }
 
+// rotate replaces the log key as the committer does: an entry, then a head that both sign.
+func (l *testLog) rotate() {
+	l.t.Helper()
+	next, err := ledger.GenerateLogKey(filepath.Join(l.t.TempDir(), "log.key"), l.origin)
+	require.NoError(l.t, err)
+	l.announce(l.key.VerifierKey, next.VerifierKey)
+	l.handed = append(l.handed, l.handover(l.key, next))
+	l.key = next
+}
+
+// announce appends the entry that replaces a log key.
+func (l *testLog) announce(from, to string) {
+	e := dataEntry(l.t)
+	detail, err := json.Marshal(ledger.RotationDetail(from, to))
+	require.NoError(l.t, err)
+	e.Type, e.Outcome, e.Detail, e.Epoch = ledger.RotationType, ledger.Done, detail, l.epoch
+	e.Link = &ledger.Link{Number: l.control, Prev: l.last}
+	e.At = time.UnixMicro(1_790_000_000_000_000 + int64(len(l.raws))).UTC()
+	l.add(e)
+}
+
+// handover is the checkpoint as it stands, handing the log over, signed by two keys.
+func (l *testLog) handover(from, to *ledger.LogKey) string {
+	head := l.head()
+	head.Next = to.VerifierKey
+	signed, err := ledger.SignHead(from.Signer, l.origin, head, to.Signer)
+	require.NoError(l.t, err)
+	return string(signed)
+}
+
+func (l *testLog) chain() *ledger.KeyChain {
+	first, err := ledger.NewKeyChain(l.origin, l.pinned)
+	require.NoError(l.t, err)
+	chain, err := first.Follow(l.handed...)
+	require.NoError(l.t, err)
+	return chain
+}
+
 func (l *testLog) checkpoint() []byte {
 	signed, err := ledger.SignHead(l.key.Signer, l.origin, l.head())
 	require.NoError(l.t, err)
@@ -105,7 +147,7 @@ func (l *testLog) checkpoint() []byte {
 // trust pins the log as it stands.
 func (l *testLog) trust() *ledger.TrustFile {
 	return &ledger.TrustFile{
-		Instance: l.instance, Origin: l.origin, Mode: "production", LogKeys: []string{l.key.VerifierKey},
+		Instance: l.instance, Origin: l.origin, Mode: "production", LogKeys: l.chain().Keys(), Handovers: slices.Clone(l.handed),
 		Least: string(l.checkpoint()), CreatedAt: time.UnixMicro(1_790_000_000_000_000).UTC(),
 	}
 }
@@ -124,7 +166,7 @@ func (l *testLog) export() string {
 	l.t.Helper()
 	dir := filepath.Join(l.t.TempDir(), "export")
 	require.NoError(l.t, ledger.ExportDir(l.t.Context(), dir, ledger.Export{
-		Checkpoint: l.checkpoint(), Origin: l.origin, LogKeys: []string{l.key.VerifierKey}, Entries: l,
+		Checkpoint: l.checkpoint(), Keys: l.chain(), Entries: l,
 	}))
 	return dir
 }

@@ -17,6 +17,7 @@ import (
 const (
 	CheckpointFile = "checkpoint"
 	LogKeysFile    = "log-keys.txt"
+	HandoversFile  = "log-handovers.json" // only where a log key was replaced
 
 	// maxFile bounds any file of a log: a full bundle of entries of the largest size.
 	maxFile = TileWidth * (2 + MaxEntry)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -27,11 +28,13 @@ const (
 
 // TrustFile is what somebody who trusts nobody pins once, and checks everything else against.
 type TrustFile struct {
-	Instance string    `json:"instance"`            // SHA-256 of the genesis file, lower-case hex
-	Origin   string    `json:"origin"`              // see [Origin]
-	Mode     string    `json:"mode"`                // "production" or "development"
-	LogKeys  []string  `json:"log_keys"`            // note verifier keys, oldest first; more than one after a rotation
-	NodeKeys []NodeKey `json:"node_keys,omitempty"` // enrolled nodes, whose keys sign collector keys
+	Instance string   `json:"instance"` // SHA-256 of the genesis file, lower-case hex
+	Origin   string   `json:"origin"`   // see [Origin]
+	Mode     string   `json:"mode"`     // "production" or "development"
+	LogKeys  []string `json:"log_keys"` // note verifier keys, oldest first; each but the first has its handover
+	// Handovers are the checkpoints by which each log key after the first was put in force, oldest first: see [KeyChain].
+	Handovers []string  `json:"handovers,omitempty"`
+	NodeKeys  []NodeKey `json:"node_keys,omitempty"` // enrolled nodes, whose keys sign collector keys
 	// WitnessKeys are note verifier keys (C2SP tlog-cosignature) of machines that the service's owner does not run.
 	WitnessKeys []string `json:"witness_keys,omitempty"`
 	// TimestampRoots are certificates (DER) from which the certificate of a time-stamp must come.
@@ -125,9 +128,61 @@ func (t *TrustFile) Save(path string) error {
 	return WriteFileAtomic(path, data, 0o644)
 }
 
+// Chain is the log keys, each with the sizes for which it is good.
+func (t *TrustFile) Chain() (*KeyChain, error) {
+	first, err := NewKeyChain(t.Origin, t.LogKeys[0])
+	if err != nil {
+		return nil, err
+	}
+	chain, err := first.Follow(t.Handovers...)
+	if err != nil {
+		return nil, fmt.Errorf("handovers: %w", err)
+	}
+	if !slices.Equal(chain.Keys(), t.LogKeys) {
+		return nil, fmt.Errorf("log_keys: %d keys, the handovers lead from the first to others: allowed: the first, and those that handovers name, in their order", len(t.LogKeys))
+	}
+	return chain, nil
+}
+
 // Verifiers returns the log keys, ready to check signatures.
 func (t *TrustFile) Verifiers() ([]note.Verifier, error) {
-	return parseVerifiers(t.Origin, t.LogKeys)
+	chain, err := t.Chain()
+	if err != nil {
+		return nil, err
+	}
+	return chain.Verifiers(), nil
+}
+
+// Follow is the trust file with the log keys that these handovers, oldest first, show to succeed those that it pins. It
+// takes nobody's word: each handover must be signed by the newest key known. Errors: see [KeyChain.Follow].
+func (t *TrustFile) Follow(handovers ...string) (*TrustFile, error) {
+	chain, err := t.Chain()
+	if err == nil {
+		chain, err = chain.Follow(handovers...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.with(chain), nil
+}
+
+// Before is the trust file without the log keys that came into force after the log had a size.
+func (t *TrustFile) Before(size uint64) (*TrustFile, error) {
+	chain, err := t.Chain()
+	if err == nil {
+		chain, err = chain.Before(size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.with(chain), nil
+}
+
+// with is the trust file with the keys of a chain that begins with the same one.
+func (t *TrustFile) with(chain *KeyChain) *TrustFile {
+	next := *t
+	next.LogKeys, next.Handovers = chain.Keys(), slices.Clone(chain.handovers)
+	return &next
 }
 
 func parseVerifiers(origin string, keys []string) ([]note.Verifier, error) {

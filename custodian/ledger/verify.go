@@ -54,6 +54,8 @@ type VerifyReport struct {
 	// entries that concerns: of them nothing was checked but that the root covers their hash.
 	Deleted  []Deletion `json:"deleted,omitempty"`
 	HashOnly uint64     `json:"hash_only,omitempty"`
+	// Rotations are the replacements of the log key that the log records.
+	Rotations []*Rotation `json:"rotations,omitempty"`
 }
 
 // Verdict says in words how far the log may be relied on.
@@ -107,6 +109,7 @@ type verifier struct {
 	head   Head
 	files  logFiles
 	pins   []*pin
+	chain  *KeyChain // nil where there is no key at all
 
 	// leavesGenuine: the level-0 tiles hash to the signed root, so that they tell which entry is wrong.
 	leavesGenuine bool
@@ -118,6 +121,8 @@ type verifier struct {
 type pin struct {
 	head  Head
 	match bool // the tree had its root at its size
+	// handed: the head of a handover. One beyond the log is no loss: the copy is of an earlier time.
+	handed bool
 }
 
 // missed says that a log neither contains a known head nor may be excused for it.
@@ -145,7 +150,7 @@ func (v *verifier) open(ctx context.Context) error {
 		return err
 	}
 	if v.in.Trust != nil {
-		err = v.openTrusted(data)
+		err = v.openTrusted(ctx, data)
 	} else {
 		err = v.openUntrusted(ctx, data)
 	}
@@ -169,21 +174,67 @@ func (v *verifier) open(ctx context.Context) error {
 	return nil
 }
 
-func (v *verifier) openTrusted(data []byte) error {
-	verifiers, err := v.in.Trust.Verifiers()
+func (v *verifier) openTrusted(ctx context.Context, data []byte) error {
+	handovers, err := v.handovers(ctx)
 	if err != nil {
+		return err
+	}
+	trust, err := v.in.Trust.Follow(handovers...)
+	if err != nil {
+		return named(err)
+	}
+	if v.chain, err = trust.Chain(); err != nil {
 		return fmt.Errorf("reading trust file: %w", err)
 	}
-	least, pinned, err := v.in.Trust.LeastHead()
+	least, pinned, err := v.in.Trust.LeastHead() // by its own keys: what a copy brings takes nothing from it
 	if err != nil {
 		return fmt.Errorf("reading trust file: %w", err)
 	}
 	if pinned {
 		v.pins = append(v.pins, &pin{head: least})
 	}
-	v.report.Origin, v.report.Signed, v.report.Anchored = v.in.Trust.Origin, true, true
-	v.head, err = openNamed(data, v.in.Trust.Origin, verifiers)
+	v.report.Origin, v.report.Signed, v.report.Anchored = trust.Origin, true, true
+	return v.openWith(data)
+}
+
+// openWith opens the checkpoint with the chain, whose handovers the log must contain.
+func (v *verifier) openWith(data []byte) (err error) {
+	if v.head, err = openNamed(data, v.chain.Origin(), v.chain.Verifiers()); err != nil {
+		return err
+	}
+	handed, err := v.chain.heads()
+	for _, h := range handed {
+		if h.Size <= v.head.Size {
+			v.pins = append(v.pins, &pin{head: h, handed: true})
+		}
+	}
 	return err
+}
+
+// handovers are what the copy brings to show who succeeded the first log key.
+func (v *verifier) handovers(ctx context.Context) ([]string, error) {
+	data, err := logFiles{src: v.in.Source}.read(ctx, HandoversFile, maxTrustFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := ParseHandovers(data)
+	if err != nil {
+		return nil, somewhere(ErrSignature, "%s: %s", HandoversFile, err)
+	}
+	return out, nil
+}
+
+// named makes a finding of what is wrong with handovers.
+func named(err error) error {
+	for _, kind := range []error{ErrFork, ErrForeign, ErrSignature} {
+		if errors.Is(err, kind) {
+			return somewhere(kind, "%s", err)
+		}
+	}
+	return somewhere(ErrSignature, "%s", err)
 }
 
 // openUntrusted takes the log's own word for its origin and keys.
@@ -207,13 +258,23 @@ func (v *verifier) openUntrusted(ctx context.Context, data []byte) error {
 	if err != nil {
 		return err
 	}
-	verifiers, err := parseVerifiers(origin, strings.Fields(string(keys)))
+	handovers, err := v.handovers(ctx)
+	if err != nil {
+		return err
+	}
+	listed := strings.Fields(string(keys))
+	if len(listed) == 0 {
+		return somewhere(ErrSignature, "%s is empty", LogKeysFile)
+	}
+	first, err := NewKeyChain(origin, listed[0])
 	if err != nil {
 		return somewhere(ErrSignature, "%s: %s", LogKeysFile, err)
 	}
+	if v.chain, err = first.Follow(handovers...); err != nil {
+		return named(err)
+	}
 	v.report.Signed = true
-	v.head, err = openNamed(data, origin, verifiers)
-	return err
+	return v.openWith(data)
 }
 
 // openNamed opens a checkpoint; failures become findings of their kind.

@@ -238,7 +238,7 @@ func TestInvariant09_ForeignAndUnsignedAreRefused(t *testing.T) {
 	impostor := newTestLog(t, 0)
 	thief, err := ledger.GenerateLogKey(filepath.Join(t.TempDir(), "k"), l.origin)
 	require.NoError(t, err)
-	impostor.instance, impostor.origin, impostor.key = l.instance, l.origin, thief
+	impostor.instance, impostor.origin, impostor.key, impostor.pinned = l.instance, l.origin, thief, thief.VerifierKey
 	impostor.grow(20)
 	dir := impostor.export()
 	_, err = verify(t, dir, l.trust())
@@ -289,7 +289,7 @@ func TestVerifyFindsBrokenRules(t *testing.T) {
 func TestExportDir(t *testing.T) {
 	l := newTestLog(t, 10)
 	dir := filepath.Join(t.TempDir(), "there")
-	in := ledger.Export{Checkpoint: l.checkpoint(), Origin: l.origin, LogKeys: []string{l.key.VerifierKey}, Entries: l}
+	in := ledger.Export{Checkpoint: l.checkpoint(), Keys: l.chain(), Entries: l}
 
 	require.NoError(t, os.Mkdir(dir, 0o755))
 	keep := filepath.Join(dir, "keep")

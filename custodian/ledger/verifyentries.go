@@ -178,7 +178,7 @@ type observerError struct{ err error }
 
 func (e *observerError) Error() string { return e.err.Error() }
 
-// judge holds an entry to the rules, and notes a recovery that it begins.
+// judge holds an entry to the rules, and notes a recovery that it begins and a log key that it announces.
 func (c *entryCheck) judge(pos uint64, e *Entry) error {
 	if err := c.rules.check(pos, e, c.v.report); err != nil {
 		return err
@@ -189,6 +189,13 @@ func (c *entryCheck) judge(pos uint64, e *Entry) error {
 	}
 	if is {
 		c.v.report.Recoveries = append(c.v.report.Recoveries, r)
+	}
+	turn, is, err := ReadRotation(e)
+	if err != nil {
+		return err
+	}
+	if is {
+		c.v.report.Rotations = append(c.v.report.Rotations, turn)
 	}
 	if c.v.in.Observe != nil {
 		if err := c.v.in.Observe(e); err != nil {
@@ -214,10 +221,16 @@ func (c *entryCheck) finish() error {
 		return somewhere(ErrEdited, "the entries hash to another root than the one signed; the tiles do not tell which one is wrong")
 	}
 	for _, p := range v.pins {
-		if p.match || p.head.Size == 0 {
+		switch {
+		case p.match && p.handed:
+		case p.handed:
+			return somewhere(ErrFork, "its first %d entries are not those at which its log key was replaced", p.head.Size)
+		case p.match || p.head.Size == 0:
 			v.report.Contains = append(v.report.Contains, p.head.Size)
-		} else if err := v.missed(p); err != nil {
-			return err
+		default:
+			if err := v.missed(p); err != nil {
+				return err
+			}
 		}
 	}
 	if len(c.missing) > 0 {
@@ -239,7 +252,10 @@ func (c *entryCheck) finish() error {
 	if v.in.Trust != nil && v.report.Instance != v.in.Trust.Instance {
 		return at(ErrForeign, 0, "genesis of instance %s, want %s", v.report.Instance, v.in.Trust.Instance)
 	}
-	return nil
+	if v.chain == nil { // signature not checked
+		return nil
+	}
+	return v.chain.CheckRotations(v.report.Rotations, v.head)
 }
 
 // misplaced names what happened where an entry is not the one due at pos. It reads the rest of the log

@@ -53,7 +53,7 @@ const (
 
 // Find answers one page of a query.
 func Find(ctx context.Context, s *store.Store, q Query) (*Page, error) {
-	view, note := s.Published()
+	view, note, _ := s.Published()
 	f := &finder{s: s, q: q, size: view.Head().Size, page: &Page{Checkpoint: note}, tree: s.Tree(), tiles: tiles{s, map[[2]int64][]byte{}}}
 	lo, hi, err := f.span(ctx)
 	if err != nil {

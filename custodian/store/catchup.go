@@ -14,11 +14,11 @@ import (
 // what the entries say. Only then is the new snapshot published.
 func (s *Store) catchUp(ctx context.Context, tx *sql.Tx, stored *storedHead) error {
 	base := s.snap.Load()
-	head, err := stored.open(s.cfg.LogKey)
+	old := base.view.head
+	head, err := (reader{tx}).openHead(ctx, stored, base.keys, old.Size)
 	if err != nil {
 		return err
 	}
-	old := base.view.head
 	if head.Size < old.Size {
 		return fmt.Errorf("%w: database has %d entries, %d were seen", ErrRollback, head.Size, old.Size)
 	}
@@ -39,8 +39,12 @@ func (s *Store) catchUp(ctx context.Context, tx *sql.Tx, stored *storedHead) err
 	if err != nil {
 		return err
 	}
+	keys, err := s.continued(ctx, reader{tx}, base.keys, f.tree, stored, head, p.turns)
+	if err != nil {
+		return err
+	}
 	f.tree.TakeFullTiles() // stored by whoever finished them
-	s.snap.Store(&snapshot{view: view.moved(head, f.at), tree: f.tree, note: stored.note})
+	s.snap.Store(&snapshot{view: view.moved(head, f.at), tree: f.tree, note: stored.note, keys: keys})
 	s.high.offer(p.count != old.ControlCount)
 	if p.count != old.ControlCount {
 		s.permit(s.View())

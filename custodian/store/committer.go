@@ -203,7 +203,7 @@ func (c *committer) sync(ctx context.Context, w *writeTx) error {
 // round builds the draft, commits it and answers.
 func (c *committer) round(ctx context.Context, tx *writeTx, w *waiting) {
 	d := &c.draft
-	d.reset(&c.s.cfg, c.s.snap.Load())
+	d.reset(c.s, c.s.snap.Load())
 	c.fill(w)
 	if d.empty() {
 		tx.rollback()
@@ -240,7 +240,11 @@ func (c *committer) fill(w *waiting) {
 	d := &c.draft
 	c.receipts, c.bounced = c.receipts[:0], c.bounced[:0]
 	kept := w.control[:0]
-	for _, r := range w.control {
+	for i, r := range w.control {
+		if d.handover != "" { // the head that hands the log over ends with what says so
+			c.s.queue.putBackControl(w.control[i:])
+			break
+		}
 		receipt, err := d.runControl(r.fn)
 		if err != nil {
 			r.finish(Receipt{}, err)
@@ -252,7 +256,7 @@ func (c *committer) fill(w *waiting) {
 	w.control = kept
 	data := w.data[:0]
 	for i, r := range w.data {
-		if d.full() {
+		if d.full() || d.handover != "" {
 			c.s.queue.putBack(w.data[i:])
 			break
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -15,8 +16,9 @@ import (
 // draft is the next state of the ledger while a round builds it: base and everything it adds. Dropping a draft
 // undoes it.
 type draft struct {
-	cfg  *Config
-	base *snapshot
+	cfg     *Config
+	signers *signers
+	base    *snapshot
 
 	tree *ledger.Tree
 	view *View
@@ -25,6 +27,10 @@ type draft struct {
 
 	control, data batch
 	writes        map[rowKey]*Row
+
+	// handover is the log key that signs what comes after this draft; "" for the same as before.
+	handover string
+	keys     logKeys // of the committed state; set when sealed
 
 	note    []byte
 	tiles   []ledger.Tile
@@ -42,12 +48,13 @@ type batch struct {
 const maxBatchBody = 2 << 20
 
 // reset starts a draft on base, reusing buffers. at is not before the entry before.
-func (d *draft) reset(cfg *Config, base *snapshot) {
-	d.cfg, d.base = cfg, base
+func (d *draft) reset(s *Store, base *snapshot) {
+	d.cfg, d.signers, d.base = &s.cfg, &s.signers, base
 	d.tree = base.tree.Clone()
 	d.view = base.view
 	d.head = base.view.head
-	d.at = entryTime(cfg.Clock.Now(), base.view.at)
+	d.head.Next, d.handover = "", ""
+	d.at = entryTime(d.cfg.Clock.Now(), base.view.at)
 	d.control = batch{body: d.control.body[:0]}
 	d.data = batch{body: d.data.body[:0]}
 	d.writes, d.note, d.tiles = nil, nil, nil
@@ -98,6 +105,9 @@ func (d *draft) guard(fn func(*Tx) error, tx *Tx) (err error) {
 
 // adopt encodes a finished change's entries and, when all of them can be, takes them over.
 func (d *draft) adopt(tx *Tx) (Receipt, error) {
+	if err := d.mayHandOver(tx); err != nil {
+		return Receipt{}, err
+	}
 	epoch := d.head.Epoch
 	if tx.bump {
 		epoch++
@@ -125,7 +135,7 @@ func (d *draft) adopt(tx *Tx) (Receipt, error) {
 	d.head.Size += uint64(len(leaves))
 	d.head.ControlCount += uint64(len(leaves))
 	d.head.ControlLast, d.head.Epoch = last, epoch
-	d.view = tx.view
+	d.view, d.handover = tx.view, tx.handover
 	if d.writes == nil {
 		d.writes = make(map[rowKey]*Row, len(tx.changed))
 	}
@@ -133,6 +143,18 @@ func (d *draft) adopt(tx *Tx) (Receipt, error) {
 		d.writes[k] = row
 	}
 	return receipt, nil
+}
+
+// mayHandOver refuses a handover to a key that this process does not have.
+func (d *draft) mayHandOver(tx *Tx) error {
+	if tx.handover == "" {
+		return nil
+	}
+	if tx.handover == d.base.keys.chain.Newest() {
+		return errors.New("handing the log over: the key named is in force")
+	}
+	_, err := d.signers.get(tx.handover)
+	return err
 }
 
 // full: no further data entry is taken.
@@ -162,11 +184,38 @@ func (d *draft) appendData(e *ledger.Entry, epoch uint64) (Receipt, error) {
 
 // seal computes root and signature.
 func (d *draft) seal() error {
-	d.head.Root = d.tree.Root()
-	note, err := ledger.SignHead(d.cfg.LogKey.Signer, d.cfg.LogKey.Origin, d.head)
+	d.head.Root, d.head.Next = d.tree.Root(), d.handover
+	key, err := d.signers.get(d.base.keys.chain.Newest())
 	if err != nil {
 		return fmt.Errorf("sealing batch: %w", err)
 	}
+	d.keys = d.base.keys
+	if d.handover != "" {
+		return d.sealHandover(key)
+	}
+	note, err := ledger.SignHead(key.Signer, key.Origin, d.head)
+	if err != nil {
+		return fmt.Errorf("sealing batch: %w", err)
+	}
+	d.note, d.tiles = note, d.tree.TakeFullTiles()
+	return nil
+}
+
+// sealHandover signs the last head of the old log key, with the new one beside it.
+func (d *draft) sealHandover(key *ledger.LogKey) error {
+	next, err := d.signers.get(d.handover)
+	if err != nil {
+		return fmt.Errorf("sealing batch: %w", err)
+	}
+	note, err := ledger.SignHead(key.Signer, key.Origin, d.head, next.Signer)
+	if err != nil {
+		return fmt.Errorf("sealing batch: %w", err)
+	}
+	chain := d.base.keys.chain
+	if chain, err = chain.Follow(append(chain.Handovers(), string(note))...); err != nil {
+		return fmt.Errorf("sealing batch: %w", err)
+	}
+	d.keys = logKeys{chain: chain, turned: d.at}
 	d.note, d.tiles = note, d.tree.TakeFullTiles()
 	return nil
 }
@@ -179,7 +228,7 @@ func (d *draft) snapshot() *snapshot {
 			ended = append(ended, r)
 		}
 	}
-	return &snapshot{view: d.view.settled(ended...).moved(d.head, d.at), tree: d.tree, note: d.note}
+	return &snapshot{view: d.view.settled(ended...).moved(d.head, d.at), tree: d.tree, note: d.note, keys: d.keys}
 }
 
 // persist writes the draft inside tx. genesis inserts the head row that later commits update.

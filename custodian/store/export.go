@@ -60,7 +60,7 @@ func (s *Store) Export(ctx context.Context, fn func(Record) error) error {
 	if err != nil {
 		return err
 	}
-	head, err := stored.open(s.cfg.LogKey)
+	head, err := reader{tx}.openHead(ctx, stored, s.snap.Load().keys, s.View().head.Size)
 	if err != nil {
 		return err
 	}

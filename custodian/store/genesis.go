@@ -21,8 +21,13 @@ func (s *Store) genesis(ctx context.Context, fn func(*Tx) error) error {
 	if !errors.Is(err, ErrNotInitialised) {
 		return err
 	}
+	keys, err := ledger.NewKeyChain(s.cfg.LogKey.Origin, s.cfg.LogKey.VerifierKey)
+	if err != nil {
+		return err
+	}
 	d := &s.com.draft
-	d.reset(&s.cfg, &snapshot{
+	d.reset(s, &snapshot{
+		keys: logKeys{chain: keys},
 		view: &View{head: ledger.Head{Epoch: firstEpoch}, at: time.Time{}},
 		tree: ledger.NewTree(),
 	})
@@ -46,7 +51,7 @@ func (s *Store) genesis(ctx context.Context, fn func(*Tx) error) error {
 	}
 	snap := d.snapshot()
 	s.snap.Store(snap)
-	if err := s.high.advance(ctx, snap.note, prover(snap.tree, reader{s.db.read})); err != nil {
+	if err := s.high.advance(ctx, snap.keys.chain, snap.note, prover(snap.tree, reader{s.db.read})); err != nil {
 		return fmt.Errorf("ledger is written, its first checkpoint is not remembered: %w", err)
 	}
 	return nil

@@ -16,29 +16,44 @@ const markPause = 100 * time.Millisecond
 // are many, otherwise at most each second. A crash in between leaves an older mark, which protects a little less and hinders nothing.
 type highWater struct {
 	s    *Store
-	mark *ledger.HighWater // nil: no file configured
-	kick chan bool         // true: at once
+	kick chan bool // true: at once
 	stop chan struct{}
 	done chan struct{}
 	err  error // why the mark could not be written at the end
 }
 
 func newHighWater(s *Store) *highWater {
-	h := &highWater{s: s, kick: make(chan bool, 1), stop: make(chan struct{}), done: make(chan struct{})}
-	if s.cfg.HighWaterPath != "" {
-		h.mark = ledger.NewHighWater(s.cfg.HighWaterPath, s.cfg.LogKey.Origin, s.cfg.LogKey.Verifier)
+	return &highWater{s: s, kick: make(chan bool, 1), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
+// off: no file is configured.
+func (h *highWater) off() bool { return h.s.cfg.HighWaterPath == "" }
+
+// mark is the file, read with these keys.
+func (h *highWater) mark(keys *ledger.KeyChain) *ledger.HighWater {
+	return ledger.NewHighWater(h.s.cfg.HighWaterPath, keys.Origin(), keys.Verifiers()...)
+}
+
+// older says what a database is whose head a key signed that this process does not have any more, or never had: an older
+// one, where the mark tells so.
+func (h *highWater) older(own *ledger.KeyChain, stored *storedHead, err error) error {
+	if h.off() {
+		return err
 	}
-	return h
+	if seen, any, markErr := h.mark(own).Highest(); markErr == nil && any && seen.Size > stored.size {
+		return fmt.Errorf("the database has %d entries, signed by another log key than this node's, and %d were seen: an older copy was put in place: %w", stored.size, seen.Size, ErrRollback)
+	}
+	return err
 }
 
 // advance holds a checkpoint against the mark and moves it.
-func (h *highWater) advance(ctx context.Context, note []byte, prove ledger.Prove) error {
-	if h.mark == nil {
+func (h *highWater) advance(ctx context.Context, keys *ledger.KeyChain, note []byte, prove ledger.Prove) error {
+	if h.off() {
 		return nil
 	}
-	_, err := h.mark.Advance(ctx, note, prove)
+	_, err := h.mark(keys).Advance(ctx, note, prove)
 	if errors.Is(err, ErrRollback) {
-		return fmt.Errorf("comparing with the highest checkpoint seen: %s: %w", h.tail(note), err)
+		return fmt.Errorf("comparing with the highest checkpoint seen: %s: %w", h.tail(keys, note), err)
 	}
 	if err != nil {
 		return fmt.Errorf("comparing with the highest checkpoint seen: %w", err)
@@ -48,9 +63,9 @@ func (h *highWater) advance(ctx context.Context, note []byte, prove ledger.Prove
 
 // tail says what a database that ends too early is: its own ledger is whole and signed up to its end, as replay found;
 // entries after it are missing.
-func (h *highWater) tail(note []byte) string {
-	seen, _, err := h.mark.Highest()
-	head, openErr := ledger.OpenHead(note, h.s.cfg.LogKey.Origin, h.s.cfg.LogKey.Verifier)
+func (h *highWater) tail(keys *ledger.KeyChain, note []byte) string {
+	seen, _, err := h.mark(keys).Highest()
+	head, openErr := keys.Open(note)
 	if err != nil || openErr != nil || seen.Size <= head.Size {
 		return "the database is older than what was seen"
 	}
@@ -58,11 +73,11 @@ func (h *highWater) tail(note []byte) string {
 }
 
 // seen reports whether there is a mark of an earlier run.
-func (h *highWater) seen() (bool, error) {
-	if h.mark == nil {
+func (h *highWater) seen(keys *ledger.KeyChain) (bool, error) {
+	if h.off() {
 		return false, nil
 	}
-	_, seen, err := h.mark.Highest()
+	_, seen, err := h.mark(keys).Highest()
 	if err != nil {
 		return false, fmt.Errorf("reading the highest checkpoint seen: %w", err)
 	}
@@ -71,10 +86,14 @@ func (h *highWater) seen() (bool, error) {
 
 // missing says what a database without a head is: new, or one whose ledger was taken out of it.
 func (h *highWater) missing(err error) error {
-	if h.mark == nil {
+	if h.off() {
 		return err
 	}
-	head, seen, markErr := h.mark.Highest()
+	own, markErr := ledger.NewKeyChain(h.s.cfg.LogKey.Origin, h.s.cfg.LogKey.VerifierKey)
+	if markErr != nil {
+		return markErr
+	}
+	head, seen, markErr := h.mark(own).Highest()
 	if markErr != nil {
 		return fmt.Errorf("reading the highest checkpoint seen: %w", markErr)
 	}
@@ -86,7 +105,7 @@ func (h *highWater) missing(err error) error {
 
 // offer says that there is a newer checkpoint.
 func (h *highWater) offer(now bool) {
-	if h.mark == nil {
+	if h.off() {
 		return
 	}
 	select {
@@ -127,11 +146,11 @@ func (h *highWater) run() {
 }
 
 func (h *highWater) save() error {
-	if h.mark == nil {
+	if h.off() {
 		return nil
 	}
 	snap := h.s.snap.Load()
-	return h.advance(context.Background(), snap.note, prover(snap.tree, reader{h.s.db.read}))
+	return h.advance(context.Background(), snap.keys.chain, snap.note, prover(snap.tree, reader{h.s.db.read}))
 }
 
 // close saves the last checkpoint. A database that can no longer be read leaves the mark where it was.

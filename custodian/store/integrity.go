@@ -167,7 +167,7 @@ func (s *Store) quarantine(snap *snapshot, tampered map[rowKey]Violation, releas
 		}
 	}
 	view := snap.view.settled(released...).quarantined(tampered)
-	s.snap.Store(&snapshot{view: view, tree: snap.tree, note: snap.note})
+	s.snap.Store(&snapshot{view: view, tree: snap.tree, note: snap.note, keys: snap.keys})
 	s.alertAll(fresh)
 }
 

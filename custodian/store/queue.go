@@ -142,6 +142,17 @@ func (q *queue) putBack(rest []*dataReq) {
 	}
 }
 
+// putBackControl is putBack for control changes.
+func (q *queue) putBackControl(rest []*controlReq) {
+	q.mu.Lock()
+	q.control = append(append(make([]*controlReq, 0, len(rest)+len(q.control)), rest...), q.control...)
+	q.mu.Unlock()
+	select {
+	case q.kick <- struct{}{}:
+	default:
+	}
+}
+
 // close refuses further requests.
 func (q *queue) close() {
 	q.mu.Lock()

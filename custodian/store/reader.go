@@ -42,8 +42,8 @@ func (r reader) head(ctx context.Context) (*storedHead, error) {
 }
 
 // open verifies the signed note and that the columns say the same.
-func (h *storedHead) open(key *ledger.LogKey) (ledger.Head, error) {
-	head, err := ledger.OpenHead(h.note, key.Origin, key.Verifier)
+func (h *storedHead) open(keys *ledger.KeyChain) (ledger.Head, error) {
+	head, err := keys.Open(h.note)
 	if err != nil {
 		return ledger.Head{}, fmt.Errorf("%w: signed head: %w", ErrEdited, err)
 	}

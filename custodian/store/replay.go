@@ -30,7 +30,7 @@ func (s *Store) replay(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	head, err := stored.open(s.cfg.LogKey)
+	head, err := s.openOwn(ctx, r, stored)
 	if err != nil {
 		return err
 	}
@@ -41,15 +41,18 @@ func (s *Store) replay(ctx context.Context) error {
 	if err := r.nothingBeyond(ctx, head.Size); err != nil {
 		return err
 	}
-	snap := &snapshot{tree: tree, note: stored.note}
-	if s.anchored, err = s.high.seen(); err != nil {
-		return err
-	}
-	if err := s.high.advance(ctx, stored.note, prover(tree, r)); err != nil {
-		return err
-	}
 	p := newProjection()
 	if err := p.follow(ctx, r, tree, head); err != nil {
+		return err
+	}
+	snap := &snapshot{tree: tree, note: stored.note}
+	if snap.keys, err = s.provenKeys(ctx, r, tree, stored, head, p.turns); err != nil {
+		return err
+	}
+	if s.anchored, err = s.high.seen(snap.keys.chain); err != nil {
+		return err
+	}
+	if err := s.high.advance(ctx, snap.keys.chain, stored.note, prover(tree, r)); err != nil {
 		return err
 	}
 	view, err := s.loadRows(ctx, tx, p)
@@ -102,6 +105,7 @@ type projection struct {
 	count, last uint64 // control entries so far, Seq of the last
 	epoch       uint64
 	rows        map[rowKey]bound
+	turns       []turn // of the log key
 }
 
 // bound is a row's content as its last entry committed to it.
@@ -133,6 +137,11 @@ func (p *projection) apply(e *ledger.Entry) error {
 		p.rows[k] = bound{revision: c.Revision, seq: e.Seq, hash: c.Hash}
 	}
 	p.count, p.last, p.epoch = p.count+1, e.Seq, e.Epoch
+	turns, err := readTurn(p.turns, e)
+	if err != nil {
+		return err
+	}
+	p.turns = turns
 	return nil
 }
 

@@ -100,7 +100,7 @@ func (s *Store) AddReport(ctx context.Context, owner, format string, request []b
 	j := &ReportJob{ID: "r-" + strings.ToLower(rand.Text()), Owner: owner, Format: format, Request: request, CreatedAt: now.UnixMicro(),
 		State: ReportRunning, Stage: "waits for its turn", ExpiresAt: now.Add(b.Wait).UnixMicro(), ResultSeal: []byte{}}
 	var err error
-	if j.Seal, err = s.cfg.LogKey.Signer.Sign(s.sealedReport(j)); err != nil {
+	if j.Seal, err = s.seal(s.sealedReport(j)); err != nil {
 		return nil, fmt.Errorf("sealing a report job: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
@@ -166,9 +166,9 @@ func (s *Store) Report(ctx context.Context, id string) (*ReportJob, error) {
 
 // genuineReport holds a job against its seals.
 func (s *Store) genuineReport(j *ReportJob) error {
-	genuine := s.cfg.LogKey.Verifier.Verify(s.sealedReport(j), j.Seal)
+	genuine := s.genuine(s.sealedReport(j), j.Seal, j.CreatedAt)
 	if j.State != ReportRunning {
-		genuine = genuine && s.cfg.LogKey.Verifier.Verify(s.sealedResult(j), j.ResultSeal)
+		genuine = genuine && s.genuine(s.sealedResult(j), j.ResultSeal, j.EndedAt)
 	}
 	if genuine {
 		return nil
@@ -241,7 +241,7 @@ func (s *Store) ReturnReport(ctx context.Context, j *ReportJob) error {
 
 // AddReportChunk keeps the next piece of an attempt's content.
 func (s *Store) AddReportChunk(ctx context.Context, claim string, idx int64, body []byte) error {
-	seal, err := s.cfg.LogKey.Signer.Sign(s.sealedChunk(claim, idx, body))
+	seal, err := s.seal(s.sealedChunk(claim, idx, body))
 	if err != nil {
 		return fmt.Errorf("sealing a part of a report: %w", err)
 	}
@@ -263,7 +263,7 @@ func (s *Store) ReportPart(ctx context.Context, j *ReportJob, idx int64) ([]byte
 	if len(found) == 0 {
 		return nil, fmt.Errorf("part %d of report %q: %w", idx, j.ID, ErrNotFound)
 	}
-	if sealed := found[0].Body; len(sealed) >= sealSize && s.cfg.LogKey.Verifier.Verify(s.sealedChunk(j.Claim, idx, sealed[sealSize:]), sealed[:sealSize]) {
+	if sealed := found[0].Body; len(sealed) >= sealSize && s.genuine(s.sealedChunk(j.Claim, idx, sealed[sealSize:]), sealed[:sealSize], j.CreatedAt) {
 		return sealed[sealSize:], nil
 	}
 	return nil, s.forgedReport(j.ID, fmt.Sprintf("part %d is not what this instance made", idx))
@@ -273,7 +273,7 @@ func (s *Store) ReportPart(ctx context.Context, j *ReportJob, idx int64) ([]byte
 func (s *Store) EndReport(ctx context.Context, j *ReportJob, b ReportBounds) error {
 	now := s.cfg.Clock.Now()
 	j.Stage, j.EndedAt, j.ExpiresAt = "", now.UnixMicro(), now.Add(b.Keep).UnixMicro()
-	seal, err := s.cfg.LogKey.Signer.Sign(s.sealedResult(j))
+	seal, err := s.seal(s.sealedResult(j))
 	if err != nil {
 		return fmt.Errorf("sealing a report: %w", err)
 	}

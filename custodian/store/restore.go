@@ -73,7 +73,7 @@ func (s *Store) restore(ctx context.Context, in RestoreInput) (Restored, error) 
 	}
 	snap := s.com.draft.snapshot()
 	s.snap.Store(snap)
-	if err := s.high.advance(ctx, snap.note, prover(snap.tree, reader{s.db.read})); err != nil {
+	if err := s.high.advance(ctx, snap.keys.chain, snap.note, prover(snap.tree, reader{s.db.read})); err != nil {
 		return out, fmt.Errorf("the ledger is restored, its checkpoint is not remembered: %w", err)
 	}
 	return out, nil
@@ -102,6 +102,7 @@ type restorer struct {
 	rows       map[rowKey]*Row
 	archived   []Run // entries that the backup has by their hashes
 	head       ledger.Head
+	keys       *ledger.KeyChain
 	note       []byte
 	at         time.Time
 }
@@ -137,9 +138,18 @@ func (r *restorer) readHead() error {
 	if rec.Type != RecordHead {
 		return fmt.Errorf("%w: it begins with a record of type %q", ErrEdited, rec.Type)
 	}
-	key := r.store.cfg.LogKey
-	if r.head, err = ledger.OpenHead(rec.Body, key.Origin, key.Verifier); err != nil {
+	chain, err := r.in.Trust.Chain()
+	if err != nil {
+		return fmt.Errorf("reading trust file: %w", err)
+	}
+	if r.head, err = chain.Open(rec.Body); err != nil {
 		return fmt.Errorf("%w: signed head: %w", ErrEdited, err)
+	}
+	if r.keys, err = chain.Before(r.head.Size); err != nil {
+		return fmt.Errorf("reading trust file: %w", err)
+	}
+	if _, err := r.store.signers.get(r.keys.Newest()); err != nil {
+		return fmt.Errorf("the log key in the backup is not the one that signed its ledger: %w", err)
 	}
 	r.note = append([]byte(nil), rec.Body...)
 	return nil
@@ -152,8 +162,7 @@ func (r *restorer) take(ctx context.Context, rec Record) error {
 	case RecordLeaves:
 		return r.leaves(ctx, rec)
 	case RecordCheckpoint:
-		key := r.store.cfg.LogKey
-		head, err := ledger.OpenHead(rec.Body, key.Origin, key.Verifier)
+		head, err := r.keys.Open(rec.Body)
 		if err != nil || head.Size != rec.Size || head.Size > r.head.Size {
 			return fmt.Errorf("%w: a checkpoint of size %d is not one of this ledger", ErrEdited, rec.Size)
 		}
@@ -274,7 +283,7 @@ func (r *restorer) amend(ctx context.Context, report *ledger.VerifyReport) (Rest
 		}
 		all = append(all, row)
 	}
-	base := &snapshot{view: (&View{}).with(all...).moved(r.head, r.at), tree: r.audit.Tree().Clone(), note: r.note}
+	base := &snapshot{view: (&View{}).with(all...).moved(r.head, r.at), tree: r.audit.Tree().Clone(), note: r.note, keys: r.logKeys()}
 	if err := r.segmented(base.view); err != nil {
 		return Restored{}, err
 	}
@@ -282,7 +291,7 @@ func (r *restorer) amend(ctx context.Context, report *ledger.VerifyReport) (Rest
 		return Restored{}, err
 	}
 	d := &r.store.com.draft
-	d.reset(&r.store.cfg, base)
+	d.reset(r.store, base)
 	lost := r.audit.Lost(r.head)
 	if _, err := d.runControl(func(tx *Tx) error { return r.in.Amend(tx, report, lost) }); err != nil {
 		return Restored{}, err
@@ -303,6 +312,15 @@ func (r *restorer) amend(ctx context.Context, report *ledger.VerifyReport) (Rest
 		return Restored{}, unavailable("writing", err)
 	}
 	return Restored{Backup: r.head, Head: d.head, Rows: len(r.rows)}, nil
+}
+
+// logKeys are those of the backup's own end.
+func (r *restorer) logKeys() logKeys {
+	k := logKeys{chain: r.keys}
+	if n := len(r.projection.turns); n > 0 {
+		k.turned = r.projection.turns[n-1].at
+	}
+	return k
 }
 
 // insertHead stores the backup's own head; the recovery's commit moves it.

@@ -161,7 +161,7 @@ func (s *Store) DropArchived(ctx context.Context, from, end uint64, limit int) (
 
 // OpenCheckpoint verifies a signed checkpoint of this ledger and returns its head.
 func (s *Store) OpenCheckpoint(note []byte) (ledger.Head, error) {
-	head, err := ledger.OpenHead(note, s.cfg.LogKey.Origin, s.cfg.LogKey.Verifier)
+	head, err := s.LogKeys().Open(note)
 	if err != nil {
 		return ledger.Head{}, fmt.Errorf("opening checkpoint: %w", err)
 	}

@@ -38,7 +38,7 @@ func (s *Store) Idempotency(ctx context.Context, principal, key string) (*Idempo
 	sealed := reply.Body
 	if len(sealed) >= sealSize {
 		reply.Body = sealed[sealSize:]
-		if s.cfg.LogKey.Verifier.Verify(s.sealed(reply), sealed[:sealSize]) {
+		if s.genuine(s.sealed(reply), sealed[:sealSize], reply.CreatedAt) {
 			return reply, nil
 		}
 	}
@@ -52,6 +52,20 @@ const (
 	sealSize    = 64
 	replyObject = "idempotent-reply"
 )
+
+// seal signs what no entry binds with the log key in force.
+func (s *Store) seal(message []byte) ([]byte, error) {
+	key, err := s.signers.get(s.LogKeys().Newest())
+	if err != nil {
+		return nil, err
+	}
+	return key.Signer.Sign(message)
+}
+
+// genuine reports whether a seal is one that this instance gave at an instant, in microseconds since 1970 UTC.
+func (s *Store) genuine(message, seal []byte, made int64) bool {
+	return s.snap.Load().keys.sealed(message, seal, time.UnixMicro(made), s.cfg.Clock.Now())
+}
 
 // sealed is what is signed of an answer.
 func (s *Store) sealed(r *IdempotentReply) []byte {
@@ -78,7 +92,7 @@ func (s *Store) SaveIdempotency(ctx context.Context, reply IdempotentReply) (*Id
 		return nil, fmt.Errorf("idempotency key has %d bytes for principal %q, allowed are 1 to %d for a named one", len(reply.Key), reply.Principal, maxRowID)
 	}
 	reply.CreatedAt = s.cfg.Clock.Now().UnixMicro()
-	seal, err := s.cfg.LogKey.Signer.Sign(s.sealed(&reply))
+	seal, err := s.seal(s.sealed(&reply))
 	if err != nil {
 		return nil, fmt.Errorf("sealing idempotent reply: %w", err)
 	}

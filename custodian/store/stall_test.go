@@ -88,7 +88,7 @@ func TestPublishedStateIsOne(t *testing.T) {
 			running = false
 		default:
 		}
-		view, signed := s.Published()
+		view, signed, _ := s.Published()
 		require.Contains(t, string(signed), "\n"+strconv.FormatUint(view.Head().Size, 10)+"\n")
 	}
 }

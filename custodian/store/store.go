@@ -27,7 +27,10 @@ type Config struct {
 	Driver string // [SQLite] or [Postgres]
 	DSN    string // SQLite: path of the database file; PostgreSQL: URL or key=value string
 	Schema Schema
-	LogKey *ledger.LogKey // signs and verifies checkpoints
+	// LogKey signs checkpoints and, with what handovers lead to and from it, verifies them.
+	LogKey *ledger.LogKey
+	// NextLogKeys are those that a rotation may have put in force before this process could note that.
+	NextLogKeys []*ledger.LogKey
 	// HighWaterPath is this node's own file outside the database that keeps the highest checkpoint seen, by
 	// which an older or forked database is recognised. Empty: no such protection.
 	HighWaterPath string
@@ -79,15 +82,17 @@ type snapshot struct {
 	view *View
 	tree *ledger.Tree
 	note []byte
+	keys logKeys
 }
 
 // Store is an open ledger with its authority rows. All methods may be called from any goroutine.
 type Store struct {
-	cfg   Config
-	db    *database
-	queue *queue
-	stall *stall
-	snap  atomic.Pointer[snapshot]
+	cfg     Config
+	db      *database
+	queue   *queue
+	signers signers
+	stall   *stall
+	snap    atomic.Pointer[snapshot]
 	// halt holds the reason why nothing more is written: the database turned out rolled back, forked or edited.
 	halt    atomic.Pointer[error]
 	unswept atomic.Bool // the last integrity sweep could not be made
@@ -145,6 +150,10 @@ func prepare(ctx context.Context, cfg Config, create bool) (*Store, error) {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
 	s := &Store{cfg: cfg, db: db, queue: newQueue(), stall: newStall(cfg.Clock), stop: make(chan struct{}), done: make(chan struct{}), barred: make(chan struct{})}
+	s.signers.offer(cfg.LogKey)
+	for _, k := range cfg.NextLogKeys {
+		s.signers.offer(k)
+	}
 	s.high = newHighWater(s)
 	s.com.s = s
 	return s, nil
@@ -179,10 +188,10 @@ func (s *Store) Anchored() bool { return s.anchored }
 func (s *Store) Checkpoint() []byte { return append([]byte(nil), s.snap.Load().note...) }
 
 // Published is one committed state whole: the rows, and the signed checkpoint of the very ledger head that they
-// project. Whoever proves something to others takes both from here, so that they fit.
-func (s *Store) Published() (*View, []byte) {
+// project, with the log keys that verify it. Whoever proves something to others takes both from here, so that they fit.
+func (s *Store) Published() (*View, []byte, *ledger.KeyChain) {
 	snap := s.snap.Load()
-	return snap.view, append([]byte(nil), snap.note...)
+	return snap.view, append([]byte(nil), snap.note...), snap.keys.chain
 }
 
 // Health is nil when the database agrees with the ledger. Otherwise it says why the node must not count as
@@ -192,6 +201,9 @@ func (s *Store) Health() error {
 		return fmt.Errorf("ledger writing has stopped: %w", *reason)
 	}
 	if err := s.stall.health(); err != nil {
+		return err
+	}
+	if err := s.CanSign(); err != nil {
 		return err
 	}
 	if n := len(s.View().tampered); n > 0 {

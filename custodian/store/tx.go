@@ -19,6 +19,8 @@ type Tx struct {
 	pending []*Row          // changed since the last Append
 	changed map[rowKey]*Row // every row's last state
 	bump    bool            // a kind with authority changed
+	// handover is the log key that signs what is committed after this change; "" for the same as before.
+	handover string
 }
 
 // View is the state before this change with its own puts applied. Head, Epoch and Time are those before it.
@@ -93,6 +95,11 @@ func (tx *Tx) Append(e ledger.Entry) error {
 	tx.next++
 	return nil
 }
+
+// HandOver makes this change the last that the log key in force signs: its head names the new one, a note verifier key,
+// and both sign it. The entry that announces it ([ledger.RotationType]) is the caller's to append. The store must have the
+// new key: see [Store.OfferLogKey].
+func (tx *Tx) HandOver(verifierKey string) { tx.handover = verifierKey }
 
 // fillEntry sets what the caller may leave out and checks the rest.
 func fillEntry(e *ledger.Entry, node string) error {

@@ -103,7 +103,7 @@ func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Repor
 		b.add(filePage, page.Bytes()),
 		b.add(fileCheckpoint, []byte(r.Checkpoint.Note)),
 		b.addJSON(fileCatalogue, catalogue),
-		b.addJSON(fileKeys, Keys{LogKeys: r.Checkpoint.LogKeys, NodeKey: by.Key}),
+		b.addJSON(fileKeys, Keys{LogKeys: r.Checkpoint.LogKeys, Handovers: r.Checkpoint.Handovers, NodeKey: by.Key}),
 		b.addEntries(ctx, src, r, rows),
 		b.addLedger(ctx, src, r, limits),
 	)

@@ -26,14 +26,17 @@ type ledgerPart struct {
 	head   ledger.Head
 	limits bounds
 	open   func(note []byte) (ledger.Head, error)
+	notes  []string // handovers of the log key
 	period Period
 	start  ledger.Head // of the checkpoint kept before the period; zero: none
 }
 
 func (b *builder) addLedger(ctx context.Context, src reports.Source, r *reports.Report, limits bounds) error {
-	open := func(note []byte) (ledger.Head, error) {
-		return openCheckpoint(note, r.Instance.ID, r.Checkpoint.LogKeys)
+	keys, err := chainOf(r.Instance.ID, r.Checkpoint.LogKeys, r.Checkpoint.Handovers)
+	if err != nil {
+		return err
 	}
+	open := func(note []byte) (ledger.Head, error) { return openCheckpoint(note, keys) }
 	head, err := open([]byte(r.Checkpoint.Note))
 	if err != nil {
 		return err
@@ -42,8 +45,8 @@ func (b *builder) addLedger(ctx context.Context, src reports.Source, r *reports.
 	if err != nil {
 		return err
 	}
-	p := &ledgerPart{builder: b, src: src, head: head, limits: limits, open: open, period: Period{First: first, End: end}}
-	for _, step := range []func(context.Context) error{p.checkpoints, p.witnessed, p.control, p.entries, p.edges} {
+	p := &ledgerPart{builder: b, src: src, head: head, notes: keys.Handovers(), limits: limits, open: open, period: Period{First: first, End: end}}
+	for _, step := range []func(context.Context) error{p.checkpoints, p.handovers, p.witnessed, p.control, p.entries, p.edges} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -94,6 +97,28 @@ func (p *ledgerPart) addCheckpoint(ctx context.Context, file, proofFile string, 
 		hashes = append(hashes, h[:]...)
 	}
 	return errors.Join(p.add(file, note), p.add(proofFile, hashes))
+}
+
+// handovers adds, for each checkpoint at which the log key was replaced, the proof that the bundle's continues it.
+func (p *ledgerPart) handovers(ctx context.Context) error {
+	for i, note := range p.notes {
+		head, err := p.open([]byte(note))
+		if err != nil {
+			return fmt.Errorf("a handover of the log key: %w", err)
+		}
+		proof, err := p.src.Consistency(ctx, head.Size, p.head.Size)
+		if err != nil {
+			return fmt.Errorf("proving that %d entries continue %d: %w", p.head.Size, head.Size, err)
+		}
+		var hashes []byte
+		for _, h := range proof {
+			hashes = append(hashes, h[:]...)
+		}
+		if err := p.add(packed(folderHandovers, i, "hashes"), hashes); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // witnessed adds what machines outside said of the log: cosigned checkpoints and a time-stamp, each with the proof that the

@@ -39,6 +39,7 @@ const (
 	fileStampedProof = "ledger/stamped.hashes"
 	fileStamp        = "ledger/stamped.tsr"
 	folderWitnessed  = "ledger/witnessed/"
+	folderHandovers  = "ledger/handovers/"
 	folderControl    = "ledger/control/"
 	folderPeriod     = "ledger/period/"
 )
@@ -158,8 +159,10 @@ type FileHash struct {
 // Keys are the keys that the bundle itself says sign it. They prove nothing; without a trust file they show
 // at least that the bundle agrees with itself.
 type Keys struct {
-	LogKeys []string       `json:"log_keys"` // note verifier keys
-	NodeKey ledger.NodeKey `json:"node_key"` // JWK (RFC 7517)
+	LogKeys []string `json:"log_keys"` // note verifier keys
+	// Handovers show who succeeded the first log key: see [ledger.KeyChain]. Unlike the keys they prove themselves.
+	Handovers []string       `json:"handovers,omitempty"`
+	NodeKey   ledger.NodeKey `json:"node_key"` // JWK (RFC 7517)
 }
 
 // RowIndex lists the authority rows that the report was read from.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
@@ -64,7 +64,7 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 	}
 	defer a.close()
 	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{}}
-	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
+	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
 		v.rows, v.genesisFile, v.transcripts, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -80,11 +80,14 @@ type verifier struct {
 	result   *Result
 	manifest Manifest
 	keys     Keys
-	head     ledger.Head
-	note     []byte
-	entries  map[uint64]*ledger.Entry
-	newest   map[rowName]ledger.RowChange // by the control-plane entries in the bundle
-	index    RowIndex
+	chain    *ledger.KeyChain
+	// pinnedKeys is how many keys of the chain the trust file, or without one the bundle, names itself.
+	pinnedKeys int
+	head       ledger.Head
+	note       []byte
+	entries    map[uint64]*ledger.Entry
+	newest     map[rowName]ledger.RowChange // by the control-plane entries in the bundle
+	index      RowIndex
 
 	span               Period
 	least              ledger.Head    // the trust file's checkpoint; zero: none
@@ -95,12 +98,60 @@ type verifier struct {
 	people             map[string]*people.Person
 }
 
-// logKeys are the keys that checkpoints are held to.
-func (v *verifier) logKeys() []string {
-	if v.trust != nil {
-		return v.trust.LogKeys
+// keyChain makes the log keys that checkpoints are held to: those of the trust file, or else the first that the bundle
+// names, and what handovers in the bundle lead to from there.
+func (v *verifier) keyChain() (err error) {
+	if v.trust == nil {
+		v.pinnedKeys = len(v.keys.LogKeys)
+		v.chain, err = chainOf(v.manifest.Instance, v.keys.LogKeys, v.keys.Handovers)
+	} else if v.chain, err = v.trust.Chain(); err == nil {
+		v.pinnedKeys = len(v.chain.Keys())
+		v.chain, err = v.chain.Follow(v.keys.Handovers...)
 	}
-	return v.keys.LogKeys
+	switch {
+	case errors.Is(err, ledger.ErrFork):
+		return fault(fileKeys, fmt.Errorf("%w: %w", ErrFork, err))
+	case errors.Is(err, ledger.ErrSignature), errors.Is(err, ledger.ErrHandover):
+		return fault(fileKeys, fmt.Errorf("%w: %w", ErrSignature, err))
+	case err != nil:
+		return fault(fileKeys, fmt.Errorf("%w: %w", ErrCheckpoint, err))
+	}
+	return nil
+}
+
+// chainOf is the chain that begins with the first of some keys.
+func chainOf(instance string, keys, handovers []string) (*ledger.KeyChain, error) {
+	origin, err := ledger.Origin(instance)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("no log key is named")
+	}
+	chain, err := ledger.NewKeyChain(origin, keys[0])
+	if err != nil {
+		return nil, fmt.Errorf("log key: %w", err)
+	}
+	return chain.Follow(handovers...)
+}
+
+// handovers checks that the log continues each checkpoint at which its key was replaced.
+func (v *verifier) handovers(context.Context) error {
+	for i, note := range v.keys.Handovers {
+		handed, err := openCheckpoint([]byte(note), v.chain)
+		if err != nil { // one before the pinned key's: nothing here rests on it
+			continue
+		}
+		proof, err := v.hashes(packed(folderHandovers, i, "hashes"))
+		if err != nil {
+			return err
+		}
+		if err := ledger.CheckConsistency(tlog.TreeProof(proof), handed, v.head); err != nil {
+			return fault(fileKeys, fmt.Errorf("%w: the log of %d entries is not shown to continue the checkpoint of %d at which its key was replaced: %w", ErrFork, v.head.Size, handed.Size, err))
+		}
+		v.say("The log key was replaced at %d entries; the log continues that checkpoint, which the old key and the new one signed.", handed.Size)
+	}
+	return nil
 }
 
 type rowName struct{ kind, id string }
@@ -207,7 +258,10 @@ func (v *verifier) checkpoint(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v.head, err = openCheckpoint(data, v.manifest.Instance, v.logKeys()); err != nil {
+	if err := v.keyChain(); err != nil {
+		return err
+	}
+	if v.head, err = openCheckpoint(data, v.chain); err != nil {
 		return fault(fileCheckpoint, err)
 	}
 	v.note = data
@@ -218,7 +272,7 @@ func (v *verifier) checkpoint(context.Context) error {
 		v.say("The checkpoint of %d entries is signed by the log key that the bundle itself names.", v.head.Size)
 		return nil
 	}
-	v.say("The checkpoint of %d entries is signed by a log key that the trust file pins.", v.head.Size)
+	v.sayKey()
 	least, pinned, err := v.trust.LeastHead()
 	switch {
 	case err != nil:
@@ -233,19 +287,27 @@ func (v *verifier) checkpoint(context.Context) error {
 	return nil
 }
 
-// openCheckpoint opens a checkpoint with note verifier keys.
-func openCheckpoint(data []byte, instance string, keys []string) (ledger.Head, error) {
-	origin, err := ledger.Origin(instance)
-	if err != nil {
-		return ledger.Head{}, fmt.Errorf("%w: %w", ErrCheckpoint, err)
+// sayKey says by which right the key that signed the checkpoint is believed.
+func (v *verifier) sayKey() {
+	n := len(v.chain.Keys()) - v.pinnedKeys
+	if n == 0 {
+		v.say("The checkpoint of %d entries is signed by a log key that the trust file pins.", v.head.Size)
+		return
 	}
-	verifiers := make([]note.Verifier, len(keys))
-	for i, k := range keys {
-		if verifiers[i], err = note.NewVerifier(k); err != nil {
-			return ledger.Head{}, fmt.Errorf("%w: log key %d: %w", ErrCheckpoint, i, err)
-		}
+	v.say("The checkpoint of %d entries is signed by a log key that succeeds the one which the trust file pins: %s, each signed by the key before it and by the new one.",
+		v.head.Size, counted(n, "handover"))
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
 	}
-	head, err := ledger.OpenHead(data, origin, verifiers...)
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// openCheckpoint opens a checkpoint with the log keys.
+func openCheckpoint(data []byte, keys *ledger.KeyChain) (ledger.Head, error) {
+	head, err := keys.Open(data)
 	switch {
 	case errors.Is(err, ledger.ErrSignature):
 		return head, fmt.Errorf("%w: %w", ErrSignature, err)

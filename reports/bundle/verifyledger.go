@@ -64,7 +64,7 @@ func (v *verifier) continuing(file, proofFile string, newer ledger.Head) (ledger
 	if err != nil {
 		return ledger.Head{}, nil, err
 	}
-	older, err := openCheckpoint(note, v.manifest.Instance, v.logKeys())
+	older, err := openCheckpoint(note, v.chain)
 	if err != nil {
 		return ledger.Head{}, nil, fault(file, err)
 	}
@@ -303,6 +303,7 @@ func (v *verifier) controlPlane(context.Context) error {
 		}
 	}
 	v.newest = map[rowName]ledger.RowChange{}
+	var turns []*ledger.Rotation
 	var seqs []uint64
 	var leaves []tlog.Hash
 	for p, err := range v.packedEntries(folderControl) {
@@ -319,6 +320,13 @@ func (v *verifier) controlPlane(context.Context) error {
 			v.newest[rowName{r.Kind, r.ID}] = r
 		}
 		v.notePolicy(p.entry)
+		turn, is, err := ledger.ReadRotation(p.entry)
+		if err != nil {
+			return fault(p.file, fmt.Errorf("%w: %w", ErrFormat, err))
+		}
+		if is {
+			turns = append(turns, turn)
+		}
 	}
 	if number != v.head.ControlCount || last != v.head.ControlLast {
 		return faultf(folderControl, ErrLeftOut, "%d control-plane entries, the last at %d; the checkpoint counts %d, the last at %d",
@@ -332,6 +340,9 @@ func (v *verifier) controlPlane(context.Context) error {
 	}
 	v.result.Complete = v.span.ControlFrom == 0
 	if v.result.Complete {
+		if err := v.chain.CheckRotations(turns, v.head); err != nil {
+			return fault(fileCheckpoint, fmt.Errorf("%w: %w", ErrSignature, err))
+		}
 		v.say("The bundle holds all %d control-plane entries, in an unbroken chain up to the checkpoint.", number)
 		return nil
 	}

@@ -328,8 +328,11 @@ func exportedBy(t *testing.T, n *node, auditorToken, pinnedAt string) []*ledger.
 	head, note, err := auditor.CheckLedger(t.Context(), n.trust, state)
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "copy")
-	require.NoError(t, ledger.ExportDir(t.Context(), dir, ledger.Export{Checkpoint: note, Origin: n.trust.Origin,
-		LogKeys: n.trust.LogKeys, Entries: auditor.EntrySource(head.Size)}))
+	followed, err := client.Followed(n.trust, state)
+	require.NoError(t, err)
+	keys, err := followed.Chain()
+	require.NoError(t, err)
+	require.NoError(t, ledger.ExportDir(t.Context(), dir, ledger.Export{Checkpoint: note, Keys: keys, Entries: auditor.EntrySource(head.Size)}))
 	pinned, err := ledger.LoadTrustFile(pinnedAt)
 	require.NoError(t, err)
 	report, err := ledger.VerifyDir(t.Context(), dir, ledger.VerifyInput{Trust: pinned, Known: []ledger.Head{head}})

@@ -37,7 +37,11 @@ func (s *story) audit(ctx context.Context) error {
 		return fmt.Errorf("checking the ledger online: %w", err)
 	}
 	dir := filepath.Join(s.dir, "ledger-copy")
-	if err := ledger.ExportDir(ctx, dir, ledger.Export{Checkpoint: note, Origin: s.Trust.Origin, LogKeys: s.Trust.LogKeys, Entries: auditor.EntrySource(head.Size)}); err != nil {
+	keys, err := s.Trust.Chain()
+	if err != nil {
+		return err
+	}
+	if err := ledger.ExportDir(ctx, dir, ledger.Export{Checkpoint: note, Keys: keys, Entries: auditor.EntrySource(head.Size)}); err != nil {
 		return fmt.Errorf("exporting the ledger: %w", err)
 	}
 	found, err := ledger.VerifyDir(ctx, dir, ledger.VerifyInput{Trust: s.Trust})

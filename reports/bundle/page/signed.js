@@ -42,7 +42,32 @@ async function noteKey(line, type = 1) {
   return {name: m[1], hash, jwk: {kty: 'OKP', crv: 'Ed25519', x: toBase64url(key.subarray(1))}};
 }
 
-// openCheckpoint checks a checkpoint's form and that one of the log keys signed it.
+// keyChain is the log keys, each with the sizes of the checkpoints that it may sign: the first of the pinned ones, and what
+// handovers lead to from there. A handover is a checkpoint that names the next key; the key before it and that key sign it.
+async function keyChain(first, instance) {
+  const chain = {keys: [{line: first, first: 0, last: Infinity}], notes: [], heads: []};
+  const textOf = note => note.slice(0, note.lastIndexOf('\n\n') + 1);
+  chain.follow = async (file, notes) => {
+    const past = notes.findIndex(n => textOf(n).split('\n')[4] === 'next-log-key ' + first);
+    for (const [i, note] of notes.slice(past + 1).entries()) {
+      if (i < chain.notes.length) {
+        if (textOf(note) !== textOf(chain.notes[i])) throw new Fault('fork', file, 'handover ' + (i + 1) + ' of the log key is not the one known before');
+        continue;
+      }
+      const last = chain.keys[chain.keys.length - 1], head = await openCheckpoint(file, utf8(note), instance, [last]);
+      if (!head.next) throw new Fault('signature', file, 'a handover that names no key');
+      if (chain.keys.some(k => k.line === head.next)) throw new Fault('signature', file, 'a handover to a key that was in force before');
+      await openCheckpoint(file, utf8(note), instance, [{line: head.next, first: 0, last: Infinity}]);
+      last.last = head.size;
+      chain.keys.push({line: head.next, first: head.size, last: Infinity});
+      chain.notes.push(note);
+      chain.heads.push(head);
+    }
+  };
+  return chain;
+}
+
+// openCheckpoint checks a checkpoint's form and that one of the log keys signed it, one that was in force at its size.
 async function openCheckpoint(file, bytes, instance, keys) {
   const bad = (kind, detail) => { throw new Fault(kind, file, detail); };
   if (bytes.length > 65536) bad('checkpoint', 'too long');
@@ -52,7 +77,7 @@ async function openCheckpoint(file, bytes, instance, keys) {
   if (cut < 0) bad('signature', 'no signature');
   const signed = s.slice(0, cut + 1), lines = signed.split('\n');
   let known;
-  try { known = await Promise.all(keys.map(k => noteKey(k))); } catch (e) { bad('checkpoint', e.message); }
+  try { known = await Promise.all(keys.map(async k => ({...await noteKey(k.line), first: k.first, last: k.last}))); } catch (e) { bad('checkpoint', e.message); }
   let good = false;
   for (const line of s.slice(cut + 2).split('\n').filter(l => l !== '')) {
     const m = /^— (\S+) (\S+)$/.exec(line);
@@ -61,6 +86,7 @@ async function openCheckpoint(file, bytes, instance, keys) {
     try { raw = base64(m[2], 'signature'); } catch (e) { bad('checkpoint', e.message); }
     for (const k of known) {
       if (k.name !== m[1] || !same(k.hash, raw.subarray(0, 4))) continue;
+      if (!(Number(lines[1]) >= k.first && Number(lines[1]) <= k.last)) bad('signature', 'it is signed by a log key that was not in force at its size');
       if (!await verifyRaw(k.jwk, utf8(signed), raw.subarray(4))) bad('signature', 'its signature does not verify');
       good = true;
     }
@@ -68,9 +94,10 @@ async function openCheckpoint(file, bytes, instance, keys) {
   if (!good) bad('signature', 'no signature by a log key that is known');
   const number = n => { if (!/^(0|[1-9]\d{0,15})$/.test(n)) bad('checkpoint', 'malformed number'); return Number(n); };
   const words = (lines[3] || '').split(' ');
-  if (lines.length !== 5 || lines[4] !== '' || words.length !== 4 || words[0] !== 'authority') bad('checkpoint', 'not of this log\'s form');
+  const next = lines.length === 6 ? /^next-log-key (\S+)$/.exec(lines[4]) : null;
+  if (lines[lines.length - 1] !== '' || lines.length !== 5 && !next || words.length !== 4 || words[0] !== 'authority') bad('checkpoint', 'not of this log\'s form');
   if (lines[0] !== 'conclave/' + instance.slice(0, 32)) bad('checkpoint', 'of another log');
-  const head = {size: number(lines[1]), root: null, epoch: number(words[1]), controlCount: number(words[2]), controlLast: number(words[3])};
+  const head = {size: number(lines[1]), root: null, epoch: number(words[1]), controlCount: number(words[2]), controlLast: number(words[3]), next: next ? next[1] : ''};
   try { head.root = base64(lines[2], 'root'); } catch (e) { bad('checkpoint', e.message); }
   if (head.root.length !== 32 || head.size === 0) bad('checkpoint', 'it covers no entry');
   return head;

@@ -9,7 +9,7 @@ class Verifier {
   }
 
   async run() {
-    for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'witnessed', 'control', 'periodEntries', 'anchored',
+    for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'handovers', 'witnessed', 'control', 'periodEntries', 'anchored',
       'rows', 'genesis', 'transcripts', 'policies', 'report']) await this[step]();
     return this.m;
   }
@@ -36,6 +36,7 @@ class Verifier {
     if (signer === null) bad('not signed by any of these nodes');
     if (signer !== this.m.node) bad('the key of node ' + clip(signer) + ' signed for node ' + clip(this.m.node));
     this.logKeys = t ? t.log_keys : this.keys.log_keys;
+    this.handed = t && t.handovers || [];
     this.say('The manifest is signed by the key of node ' + signer + ', which ' + (t ? 'the trust file pins.' : 'the bundle itself names.'));
   }
 
@@ -54,12 +55,19 @@ class Verifier {
 
   async checkpoint() {
     this.note = await this.a.read('checkpoint');
+    this.chain = await keyChain(this.logKeys[0], this.m.instance);
+    await this.chain.follow('the trust file', this.handed);
+    if (this.trust && this.chain.keys.length !== this.logKeys.length) throw new Fault('format', 'the trust file', 'its handovers lead to other log keys than it names');
+    const pinned = this.logKeys.length, least = this.trust && this.trust.checkpoint;
+    this.least = least ? await openCheckpoint('the trust file', utf8(least), this.m.instance, this.chain.keys) : {size: 0};
+    await this.chain.follow('keys.json', this.keys.handovers || []);
+    this.logKeys = this.chain.keys;
+    const followed = this.logKeys.length - pinned;
     this.head = await openCheckpoint('checkpoint', this.note, this.m.instance, this.logKeys);
     if (this.head.size !== this.m.size || toBase64(this.head.root) !== this.m.root) throw new Fault('checkpoint', 'checkpoint', 'it is not the one that the manifest names');
-    this.say('The checkpoint of ' + this.head.size + ' entries is signed by a log key that ' + (this.trust ? 'the trust file pins.' : 'the bundle itself names.'));
-    this.least = {size: 0};
-    if (!this.trust || !this.trust.checkpoint) return;
-    this.least = await openCheckpoint('the trust file', utf8(this.trust.checkpoint), this.m.instance, this.logKeys);
+    this.say('The checkpoint of ' + this.head.size + ' entries is signed by a log key that ' + (followed > 0 ? 'succeeds the one which the trust file pins: ' + followed + (followed === 1 ? ' handover' : ' handovers') + ', each signed by the key before it and by the new one.'
+      : this.trust ? 'the trust file pins.' : 'the bundle itself names.'));
+    if (this.least.size === 0) return;
     if (this.least.size > this.head.size) throw new Fault('rollback', 'checkpoint', 'it has ' + this.head.size + ' entries, the trust file\'s has ' + this.least.size);
     this.continued = this.least.size === this.head.size;
     if (this.continued && !same(this.least.root, this.head.root)) throw new Fault('fork', 'checkpoint', 'it has as many entries as the trust file\'s and another root');
@@ -117,6 +125,29 @@ class Verifier {
     }
   }
 
+  async handovers() {
+    for (const [i, note] of (this.keys.handovers || []).entries()) {
+      const at = this.chain.notes.findIndex(n => n.slice(0, n.lastIndexOf('\n\n')) === note.slice(0, note.lastIndexOf('\n\n')));
+      if (at < 0) continue; // before the pinned key's: nothing here rests on it
+      const handed = this.chain.heads[at];
+      if (!await isSame(handed, this.head, await this.hashes('ledger/handovers/' + String(i).padStart(6, '0') + '.hashes'))) throw new Fault('fork', 'keys.json', 'the log of ' + this.head.size + ' entries is not shown to continue the checkpoint of ' + handed.size + ' at which its key was replaced');
+      this.say('The log key was replaced at ' + handed.size + ' entries; the log continues that checkpoint, which the old key and the new one signed.');
+    }
+  }
+
+  // rotations holds what the control plane says of the log key to the keys by which the checkpoint was accepted.
+  rotations(turns) {
+    const bad = detail => { throw new Fault('signature', 'checkpoint', detail); };
+    let inForce = this.chain.keys[0].line;
+    for (const [i, handed] of this.chain.heads.entries()) {
+      if (handed.size > this.head.size) break;
+      inForce = this.chain.keys[i + 1].line;
+      if (!turns.some(e => e.seq < handed.size && e.detail.new === handed.next)) bad('the log key was handed over at ' + handed.size + ' entries, and no entry before says so');
+    }
+    const last = turns[turns.length - 1];
+    if (last && last.detail.new !== inForce && last.detail.new !== this.head.next) bad('entry ' + last.seq + ' replaces the log key, and the checkpoint is signed by another key than the one put in force');
+  }
+
   async witnessed() {
     const keys = await Promise.all(((this.trust || {}).witness_keys || []).map(k => noteKey(k, 4)));
     let count = 0;
@@ -170,7 +201,7 @@ class Verifier {
       if (!this.start || this.start.controlCount !== this.p.control_from) throw new Fault('leftout', 'ledger/period.json', 'control-plane entries begin where no checkpoint says');
       number = this.start.controlCount; last = this.start.controlLast;
     }
-    const seqs = [], known = [];
+    const seqs = [], known = [], turns = [];
     this.newest = new Map();
     this.marks = new Set();
     for await (const {name, raw, entry} of this.packedEntries('ledger/control/')) {
@@ -180,10 +211,12 @@ class Verifier {
       seqs.push(entry.seq); known.push(await leafHash(raw));
       for (const r of entry.rows || []) this.newest.set(r.kind + ' ' + r.id, r);
       this.mark(entry);
+      if (entry.type === 'logkey.rotate' && entry.outcome === 'done') turns.push(entry);
     }
     if (number !== this.head.controlCount || last !== this.head.controlLast) throw new Fault('leftout', 'ledger/control/', number + ' control-plane entries, the last at ' + last + '; the checkpoint counts ' + this.head.controlCount + ', the last at ' + this.head.controlLast);
     await this.cover('ledger/control.hashes', entrySpans(seqs), known);
     this.complete = this.p.control_from === 0;
+    if (this.complete) this.rotations(turns);
     this.say(this.complete ? 'The bundle holds all ' + number + ' control-plane entries, in an unbroken chain up to the checkpoint.'
       : 'The bundle holds all control-plane entries from number ' + this.p.control_from + ', before the period, to the checkpoint\'s last. What was written before is not in it.');
   }
