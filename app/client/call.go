@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"sync"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"conclave/ceremony/statement"
 	"conclave/hsm/secret"
 )
@@ -33,6 +35,8 @@ type call struct {
 	body   any
 	// control marks an unsafe control-plane call: it carries one Idempotency-Key over all attempts.
 	control bool
+	// canonical has the body sent as RFC 8785 JSON: whoever has what it says can make the bytes again that were signed.
+	canonical bool
 	// sensitive marks bodies that carry plaintext: their buffers are wiped.
 	sensitive bool
 	accept    string
@@ -77,7 +81,7 @@ func (c *Client) send(ctx context.Context, r call, good func(*http.Response) err
 	var body []byte
 	if r.body != nil {
 		var err error
-		if body, err = json.Marshal(r.body); err != nil {
+		if body, err = encode(r); err != nil {
 			return fmt.Errorf("%s %s: encoding request: %w", r.method, r.path, err)
 		}
 		if r.sensitive {
@@ -93,6 +97,16 @@ func (c *Client) send(ctx context.Context, r call, good func(*http.Response) err
 		return fmt.Errorf("%s %s: %w", r.method, r.path, err)
 	}
 	return nil
+}
+
+func encode(r call) ([]byte, error) {
+	body, err := json.Marshal(r.body)
+	if err != nil || !r.canonical {
+		return body, err
+	}
+	value := jsontext.Value(body)
+	err = value.Canonicalize()
+	return value, err
 }
 
 func (c *Client) attempt(ctx context.Context, r call, body []byte, key string, good func(*http.Response) error) error {

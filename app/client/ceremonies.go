@@ -26,7 +26,7 @@ func (c *Client) Propose(ctx context.Context, operation string, params any, reas
 	}
 	var out api.ProposeResponse
 	err = c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/ceremonies", control: true,
+		method: http.MethodPost, path: "/v1/ceremonies", control: true, canonical: true,
 		body: api.ProposeRequest{Operation: operation, Params: raw, Reason: reason},
 	}, &out)
 	if err != nil {

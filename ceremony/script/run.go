@@ -227,11 +227,11 @@ func (r *Run) Open() int {
 	return n
 }
 
-// Record is the hex SHA-256 of what is signed off: the run as RFC 8785 JSON without its signatures and without the
-// closing of deviations, which comes later.
+// Record is the hex SHA-256 of what is signed off: the run as RFC 8785 JSON without its signatures and without what may
+// come after them: the closing of deviations, and that it is given up.
 func (r *Run) Record() (string, error) {
 	own := r.Clone()
-	own.SignOffs, own.State, own.EndedAt = nil, "", nil
+	own.SignOffs, own.State, own.EndedAt, own.EndReason, own.AbandonedBy = nil, "", nil, "", nil
 	for i := range own.Deviations {
 		own.Deviations[i].ClosedAt, own.Deviations[i].ClosedBy, own.Deviations[i].Finding = nil, "", ""
 	}

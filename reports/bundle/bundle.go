@@ -115,6 +115,8 @@ var (
 	ErrWitness         = errors.New("witness or time-stamp does not hold")
 	ErrRow             = errors.New("row is not the one that the ledger binds")
 	ErrTranscript      = errors.New("ceremony is not signed as it says")
+	ErrAcknowledgement = errors.New("acknowledgement of duty is not signed as its row says")
+	ErrCustody         = errors.New("custody log is not signed as it says")
 	ErrPolicy          = errors.New("policy bundle is not the one of its digest")
 	ErrCitation        = errors.New("report cites what the bundle does not hold")
 )

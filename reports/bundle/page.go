@@ -7,6 +7,10 @@ import (
 	"encoding/base64"
 	"fmt"
 	"text/template"
+
+	"github.com/go-json-experiment/json"
+
+	"conclave/custodian/people"
 )
 
 //go:embed page
@@ -15,10 +19,15 @@ var pageFiles embed.FS
 // Page is the offline verifier as one HTML page: it checks a bundle as [Verify] does, in a browser, by WebCrypto. Its
 // content security policy allows exactly the script and the style in it, and no network.
 func Page() ([]byte, error) {
-	script, err := joined("bytes.js", "zip.js", "tree.js", "signed.js", "verify.js", "content.js", "ui.js")
+	script, err := joined("bytes.js", "zip.js", "tree.js", "signed.js", "verify.js", "content.js", "records.js", "ui.js")
 	if err != nil {
 		return nil, err
 	}
+	forms, err := json.Marshal(map[string]string{people.CurrentForm().Version: people.CurrentForm().Digest()})
+	if err != nil {
+		return nil, fmt.Errorf("making the page: %w", err)
+	}
+	script += "const FORMS = " + string(forms) + ";\n"
 	style, err := joined("style.css")
 	if err != nil {
 		return nil, err

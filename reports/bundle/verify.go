@@ -32,15 +32,20 @@ type Result struct {
 	Size      uint64    `json:"size"` // of the checkpoint
 	Entries   int       `json:"entries"`
 	// PeriodEntries is how many entries the period has; all of them are accounted for.
-	PeriodEntries uint64          `json:"period_entries"`
-	Ceremonies    int             `json:"ceremonies"`
-	Witnesses     int             `json:"witnesses"`  // cosignatures by witnesses of the trust file
-	Signatures    int             `json:"signatures"` // under ceremonies
-	Rows          int             `json:"rows"`
-	Withheld      int             `json:"withheld"`
-	Files         int             `json:"files"`
-	Counts        map[string]int  `json:"counts"` // the report's verdicts
-	Report        *reports.Report `json:"-"`
+	PeriodEntries uint64 `json:"period_entries"`
+	Ceremonies    int    `json:"ceremonies"`
+	Witnesses     int    `json:"witnesses"`  // cosignatures by witnesses of the trust file
+	Signatures    int    `json:"signatures"` // under ceremonies
+	// SignOffs are signatures over the records of ceremonies held by a script, Acknowledgements signed acceptances of duty,
+	// Countersigned the lines of the custody log that two people signed.
+	SignOffs         int             `json:"sign_offs"`
+	Acknowledgements int             `json:"acknowledgements"`
+	Countersigned    int             `json:"countersigned"`
+	Rows             int             `json:"rows"`
+	Withheld         int             `json:"withheld"`
+	Files            int             `json:"files"`
+	Counts           map[string]int  `json:"counts"` // the report's verdicts
+	Report           *reports.Report `json:"-"`
 }
 
 // Words sums the result up in one line.
@@ -63,9 +68,9 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 		return nil, err
 	}
 	defer a.close()
-	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{}}
+	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{}, custody: map[string]*signedCeremony{}}
 	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
-		v.rows, v.genesisFile, v.transcripts, v.policyBundles, v.report}
+		v.rows, v.genesisFile, v.transcripts, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("verifying bundle: %w", err)
@@ -96,6 +101,8 @@ type verifier struct {
 	counts             map[string]int // entries of the period by type; nil where they are not in the bundle
 	policies           map[string]bool
 	people             map[string]*people.Person
+	custody            map[string]*signedCeremony // those that hold signatures under lines of the custody log
+	otherForms         int                        // acknowledgements of a form that is not known here
 }
 
 // keyChain makes the log keys that checkpoints are held to: those of the trust file, or else the first that the bundle

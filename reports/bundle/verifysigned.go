@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
+	"conclave/custodian/strictjson"
 	"conclave/policies"
 )
 
@@ -32,6 +34,7 @@ type signedCeremony struct {
 	Operation string         `json:"operation"`
 	State     string         `json:"state"`
 	Params    jsontext.Value `json:"params"`
+	Reason    string         `json:"reason"`
 	Target    struct {
 		Type        string `json:"type"`
 		ID          string `json:"id"`
@@ -53,11 +56,16 @@ type signedCeremony struct {
 		Envelope   jsontext.Value `json:"envelope"`
 	} `json:"votes"`
 	Approvers []string `json:"approvers"`
+
+	exact bool // the signed request is over exactly operation, parameters and reason
 }
+
+// human requesters sign what they ask for.
+const human = "human"
 
 // requesterName is how statements name the requester: a person's id, or "node:id".
 func (c *signedCeremony) requesterName() string {
-	if c.Requester.Kind == "human" {
+	if c.Requester.Kind == human {
 		return c.Requester.ID
 	}
 	return c.Requester.Kind + ":" + c.Requester.ID
@@ -88,60 +96,79 @@ type signedStatement struct {
 
 // transcripts checks every signature under the ceremonies in the bundle, by the keys of the person rows.
 func (v *verifier) transcripts(ctx context.Context) error {
-	if err := v.persons(); err != nil {
+	if err := v.persons(ctx); err != nil {
 		return err
 	}
-	ceremonies, votes := 0, 0
-	for _, row := range v.index.Rows {
-		if row.Kind != kindCeremony || row.File == "" {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
+	ceremonies, votes, inexact := 0, 0, 0
+	err := v.bodies(ctx, kindCeremony, ErrTranscript, func(row RowFile, body []byte) error {
+		c := new(signedCeremony)
+		if err := read(row, body, c); err != nil {
 			return err
 		}
-		body, err := v.archive.read(row.File)
+		if c.ID != row.ID {
+			return fmt.Errorf("it is the row of ceremony %s", clip(c.ID))
+		}
+		n, err := v.ceremony(c)
 		if err != nil {
 			return err
-		}
-		var c signedCeremony
-		if err := json.Unmarshal(body, &c); err != nil {
-			return fault(row.File, fmt.Errorf("%w: %w", ErrFormat, err))
-		}
-		n, err := v.ceremony(&c)
-		if err != nil {
-			return fault(row.File, fmt.Errorf("%w: %w", ErrTranscript, err))
 		}
 		ceremonies, votes = ceremonies+1, votes+n
+		if c.asker() != "" && !c.exact {
+			inexact++
+		}
+		v.keep(c)
+		return v.handedIn(row, c)
+	})
+	if err != nil {
+		return err
 	}
 	v.result.Ceremonies, v.result.Signatures = ceremonies, votes
-	v.say("Each of %d signatures under %d ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony's row has; whoever is said to have approved has signed.", votes, ceremonies)
+	v.say("Each of %d signatures under %d ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony's row has; whoever is said to have asked or approved has signed.", votes, ceremonies)
+	if inexact > 0 {
+		v.say("%d requests are signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.", inexact)
+	}
+	return nil
+}
+
+// handedIn checks what somebody signed and a ceremony took in.
+func (v *verifier) handedIn(row RowFile, c *signedCeremony) error {
+	switch c.Operation {
+	case opAcknowledge:
+		var p struct {
+			Envelope jsontext.Value `json:"envelope"`
+		}
+		if err := read(row, c.Params, &p); err != nil {
+			return err
+		}
+		if _, err := v.acknowledged(p.Envelope, c.asker()); err != nil {
+			return fault(row.File, fmt.Errorf("%w: %w", ErrAcknowledgement, err))
+		}
+	case opDestroyed:
+		return v.destroyed(c)
+	}
 	return nil
 }
 
 // persons reads the people and their public keys.
-func (v *verifier) persons() error {
+func (v *verifier) persons(ctx context.Context) error {
 	v.people = map[string]*people.Person{}
-	for _, row := range v.index.Rows {
-		if row.Kind != string(custodian.KindPerson) || row.File == "" {
-			continue
-		}
-		body, err := v.archive.read(row.File)
-		if err != nil {
+	return v.bodies(ctx, string(custodian.KindPerson), ErrFormat, func(row RowFile, body []byte) error {
+		p := new(people.Person)
+		if err := read(row, body, p); err != nil {
 			return err
 		}
-		p := new(people.Person)
-		if err := json.Unmarshal(body, p); err != nil {
-			return fault(row.File, fmt.Errorf("%w: %w", ErrFormat, err))
+		if p.ID != row.ID {
+			return fmt.Errorf("it is the row of %s", clip(p.ID))
 		}
 		v.people[p.ID] = p
-	}
-	return nil
+		return nil
+	})
 }
 
 // ceremony checks the signatures of one and counts them.
 func (v *verifier) ceremony(c *signedCeremony) (int, error) {
 	count := 0
-	if len(c.Proposal) > 0 && c.Proposal.Kind() == '{' {
+	if c.asker() != "" {
 		if err := v.proposal(c); err != nil {
 			return 0, err
 		}
@@ -176,6 +203,15 @@ func (v *verifier) ceremony(c *signedCeremony) (int, error) {
 	return count, nil
 }
 
+// payloadOf reads what an envelope claims, before anything is verified.
+func payloadOf(envelope []byte) ([]byte, error) {
+	e, err := dsse.Parse(envelope)
+	if err != nil {
+		return nil, err
+	}
+	return e.UnverifiedPayload(), nil
+}
+
 // signedBy checks an envelope by a key of a person, revoked since or not: the key counted when it signed.
 func (v *verifier) signedBy(envelope []byte, payloadType, person, credential string) ([]byte, error) {
 	e, err := dsse.Parse(envelope)
@@ -192,6 +228,9 @@ func (v *verifier) signedBy(envelope []byte, payloadType, person, credential str
 		}
 		key.Revoked = false
 		payload, err := e.Verify(payloadType, key)
+		if err == nil {
+			err = strictjson.CheckCanonical(payload)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("signature of %s: %w", clip(person), err)
 		}
@@ -200,12 +239,18 @@ func (v *verifier) signedBy(envelope []byte, payloadType, person, credential str
 	return nil, fmt.Errorf("signature of %s: key %s is none of theirs", clip(person), clip(e.KeyID()))
 }
 
-// proposal checks the requester's signed request.
-func (v *verifier) proposal(c *signedCeremony) error {
-	person := c.Requester.ID
-	if c.Requester.Kind != "human" {
-		person = c.Requester.CalledBy
+// asker is the person who asked for a ceremony and signed that; "" for one that a node began by itself.
+func (c *signedCeremony) asker() string {
+	if c.Requester.Kind == human {
+		return c.Requester.ID
 	}
+	return c.Requester.CalledBy
+}
+
+// proposal checks the requester's signed request, and whether it is over exactly what the row has: the SHA-256 of the
+// request's body is signed, and clients send it as RFC 8785 JSON.
+func (v *verifier) proposal(c *signedCeremony) error {
+	person := c.asker()
 	payload, err := v.signedBy(c.Proposal, typeRequest, person, "")
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
@@ -213,13 +258,19 @@ func (v *verifier) proposal(c *signedCeremony) error {
 	var r struct {
 		Instance string `json:"instance"`
 		Person   string `json:"person"`
+		Method   string `json:"method"`
+		Path     string `json:"path"`
+		Body     string `json:"body_sha256"`
 	}
 	if err := json.Unmarshal(payload, &r); err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
-	if r.Instance != v.manifest.Instance || r.Person != person {
-		return errors.New("request: it is of another instance or person")
+	path, _, _ := strings.Cut(r.Path, "?")
+	if r.Instance != v.manifest.Instance || r.Person != person || r.Method != http.MethodPost || path != pathOfProposals {
+		return errors.New("request: it is of another instance or person, or no proposal")
 	}
+	body, err := digest(map[string]any{"operation": c.Operation, "params": c.Params, "reason": c.Reason})
+	c.exact = err == nil && body == r.Body
 	return nil
 }
 
@@ -253,29 +304,29 @@ func (v *verifier) notePolicy(e *ledger.Entry) {
 }
 
 // policyBundles checks that each policy bundle is the one of its digest, and says which entries' are not there.
-func (v *verifier) policyBundles(context.Context) error {
+func (v *verifier) policyBundles(ctx context.Context) error {
 	files := map[string]policies.Files{}
 	var digests []string
 	for _, row := range v.index.Rows {
-		switch row.Kind {
-		case string(custodian.KindPolicyBundle):
+		if row.Kind == string(custodian.KindPolicyBundle) {
 			digests = append(digests, row.ID)
-		case string(custodian.KindPolicyFiles):
-			body, err := v.archive.read(row.File)
-			if err != nil {
-				return err
-			}
-			var part custodian.PolicyFiles
-			if err := json.Unmarshal(body, &part); err != nil {
-				return fault(row.File, fmt.Errorf("%w: %w", ErrFormat, err))
-			}
-			if files[part.Digest] == nil {
-				files[part.Digest] = policies.Files{}
-			}
-			for name, text := range part.Files {
-				files[part.Digest][name] = []byte(text)
-			}
 		}
+	}
+	err := v.bodies(ctx, string(custodian.KindPolicyFiles), ErrPolicy, func(row RowFile, body []byte) error {
+		var part custodian.PolicyFiles
+		if err := read(row, body, &part); err != nil {
+			return err
+		}
+		if files[part.Digest] == nil {
+			files[part.Digest] = policies.Files{}
+		}
+		for name, text := range part.Files {
+			files[part.Digest][name] = []byte(text)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	for _, digest := range digests {
 		if got := files[digest].Digest(); got != digest {
@@ -297,24 +348,25 @@ func (v *verifier) policyBundles(context.Context) error {
 }
 
 // genesisFile checks that the instance row holds the file that the instance is named by.
-func (v *verifier) genesisFile(context.Context) error {
-	for _, row := range v.index.Rows {
-		if row.Kind != string(custodian.KindInstance) || row.File == "" {
-			continue
-		}
-		body, err := v.archive.read(row.File)
-		if err != nil {
+func (v *verifier) genesisFile(ctx context.Context) error {
+	found := false
+	err := v.bodies(ctx, string(custodian.KindInstance), ErrForeignInstance, func(row RowFile, body []byte) error {
+		var instance custodian.Instance
+		if err := read(row, body, &instance); err != nil {
 			return err
 		}
-		var instance custodian.Instance
-		if err := json.Unmarshal(body, &instance); err != nil {
-			return fault(row.File, fmt.Errorf("%w: %w", ErrFormat, err))
-		}
 		if sum := sha256.Sum256(instance.Genesis); hex.EncodeToString(sum[:]) != v.manifest.Instance {
-			return faultf(row.File, ErrForeignInstance, "the SHA-256 of its genesis file is not the instance's id")
+			return errors.New("the SHA-256 of its genesis file is not the instance's id")
 		}
-		v.say("The genesis file in the bundle has the SHA-256 that names the instance.")
+		found = true
 		return nil
+	})
+	if err != nil {
+		return err
 	}
-	return faultf(fileRows, ErrMissing, "no row of the instance")
+	if !found {
+		return faultf(fileRows, ErrMissing, "no row of the instance")
+	}
+	v.say("The genesis file in the bundle has the SHA-256 that names the instance.")
+	return nil
 }

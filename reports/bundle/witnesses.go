@@ -2,11 +2,13 @@ package bundle
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/people"
 	"conclave/reports"
 	"conclave/reports/control"
 )
@@ -33,11 +35,15 @@ func witnesses(src reports.Source, r *reports.Report) []control.Ref {
 	take(string(custodian.KindInstance), all)
 	take(string(custodian.KindPerson), all)
 	ceremonies := map[string]bool{}
+	take(string(custodian.KindCustody), custodyOf(r, ceremonies))
 	take(kindCeremony, func(ref control.Ref, body []byte) bool {
-		ceremonies[ref.ID] = touches(body, r.From, r.To)
+		ceremonies[ref.ID] = ceremonies[ref.ID] || touches(body, r.From, r.To)
 		return ceremonies[ref.ID]
 	})
-	take(kindScript, func(ref control.Ref, _ []byte) bool { return ceremonies[ref.ID] })
+	take(kindScript, func(ref control.Ref, _ []byte) bool {
+		id, _, _ := strings.Cut(ref.ID, "/") // an earlier run of one that was held anew
+		return ceremonies[id]
+	})
 	take(string(custodian.KindPolicy), all)
 	digests := inForce(src, r)
 	take(string(custodian.KindPolicyBundle), func(ref control.Ref, _ []byte) bool { return slices.Contains(digests, ref.ID) })
@@ -46,6 +52,30 @@ func witnesses(src reports.Source, r *reports.Report) []control.Ref {
 		return json.Unmarshal(body, &files) == nil && slices.Contains(digests, files.Digest)
 	})
 	return out
+}
+
+// custodyOf picks the lines of the custody log that the report reads or the period touched, and adds the ceremonies that hold
+// the signatures under them.
+func custodyOf(r *reports.Report, ceremonies map[string]bool) func(control.Ref, []byte) bool {
+	read := map[control.Ref]bool{}
+	for _, ref := range r.Rows() {
+		read[ref] = true
+	}
+	return func(ref control.Ref, body []byte) bool {
+		var e people.CustodyEntry
+		if err := json.Unmarshal(body, &e); err != nil {
+			return true
+		}
+		touched := e.RecordedAt.Before(r.To) && (e.SignedAt == nil || !e.SignedAt.Before(r.From))
+		if !touched && !read[ref] {
+			return false
+		}
+		ceremonies[e.Recorded] = true
+		if e.Signed != "" {
+			ceremonies[e.Signed] = true
+		}
+		return true
+	}
 }
 
 // touches says whether a ceremony was open in a period. One that cannot be read is taken along, for people to see.

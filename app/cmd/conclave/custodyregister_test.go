@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -79,4 +80,8 @@ func TestCustodyRegisterByCommands(t *testing.T) {
 	require.Contains(t, x.as("audrey").done("finding", "list"), "AB-9999")
 	step("destroy", "card-1")
 	seen("destroyed")
+
+	evidence := x.path("custody.zip")
+	x.as("audrey").done("report", "--framework", "pci-dss-4.0.1", "--from", time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly), "--format", "bundle", "-o", evidence)
+	require.Contains(t, x.done("verify", evidence), "Each of 8 lines of the custody log is signed by who did it, and 8 that count")
 }

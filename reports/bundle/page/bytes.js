@@ -25,6 +25,8 @@ const KINDS = {
   witness: 'witness or time-stamp does not hold',
   row: 'row is not the one that the ledger binds',
   transcript: 'ceremony is not signed as it says',
+  acknowledgement: 'acknowledgement of duty is not signed as its row says',
+  custody: 'custody log is not signed as it says',
   policy: 'policy bundle is not the one of its digest',
   citation: 'report cites what the bundle does not hold',
   trust: 'invalid trust file',
@@ -68,14 +70,19 @@ function canonical(v) {
   if (v !== null && typeof v === 'object') {
     return '{' + Object.keys(v).sort().map(k => JSON.stringify(k) + ':' + canonical(v[k])).join(',') + '}';
   }
+  if (typeof v === 'string' && !v.isWellFormed()) throw new Error('a lone surrogate');
   return JSON.stringify(v);
 }
+
+// digest is the hex SHA-256 of a value as RFC 8785 JSON.
+const digest = async v => hex(await sha256(utf8(canonical(v))));
 
 // parse reads a file's JSON, which must be in its one form: so nothing in it is said twice.
 function parse(file, bytes) {
   let v, s;
-  try { s = text(bytes); v = JSON.parse(s); } catch (e) { throw new Fault('format', file, e.message); }
-  if (canonical(v) !== s) throw new Fault('format', file, 'it is not canonical JSON (RFC 8785)');
+  let one;
+  try { s = text(bytes); v = JSON.parse(s); one = canonical(v); } catch (e) { throw new Fault('format', file, e.message); }
+  if (one !== s) throw new Fault('format', file, 'it is not canonical JSON (RFC 8785)');
   return v;
 }
 

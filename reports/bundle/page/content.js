@@ -1,5 +1,8 @@
 // What the ledger binds: rows, signatures of people, policy bundles, and the report that rests on them.
 
+// asker is the person who asked for a ceremony and signed that; undefined for one that a node began by itself.
+const asker = c => c.requester.kind === 'human' ? c.requester.id : c.requester.called_by;
+
 Object.assign(Verifier.prototype, {
   async rows() {
     this.index = (await this.json('rows/index.json')).rows;
@@ -43,41 +46,54 @@ Object.assign(Verifier.prototype, {
   },
 
   async transcripts() {
-    this.people = new Map((await this.rowsOf('person')).map(([, p]) => [p.id, p]));
-    let ceremonies = 0, signatures = 0;
-    for (const [row, c] of await this.rowsOf('ceremony')) {
-      try { signatures += await this.ceremony(c); } catch (e) {
-        if (e instanceof Fault) throw e;
-        throw new Fault('transcript', row.file, e.message);
-      }
+    this.people = new Map();
+    await this.each('person', 'format', (p, row) => {
+      if (p.id !== row.id) throw new Error('it is the row of ' + clip(p.id));
+      this.people.set(p.id, p);
+    });
+    let ceremonies = 0, signatures = 0, inexact = 0;
+    await this.each('ceremony', 'transcript', async (c, row) => {
+      if (c.id !== row.id) throw new Error('it is the row of ceremony ' + clip(c.id));
+      signatures += await this.ceremony(c);
       ceremonies++;
-    }
-    this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly what the ceremony\'s row has; whoever is said to have approved has signed.');
+      if (asker(c) && !c.exact) inexact++;
+      if (c.operation.startsWith('custody.')) this.custody.set(c.id, c);
+      await this.handedIn(c, row);
+    });
+    this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony\'s row has; whoever is said to have asked or approved has signed.');
+    if (inexact > 0) this.say(inexact + ' requests are signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.');
   },
 
-  async signedBy(envelope, type, person, credential) {
+  // payloadBy checks an envelope by a key of a person, revoked since or not: the key counted when it signed.
+  async payloadBy(envelope, type, person, credential) {
     const p = this.people.get(person), e = openEnvelope(envelope);
     if (!p) throw new Error('the bundle holds no row of ' + clip(person) + ', who signed');
     if (e.type !== type) throw new Error('signature of ' + clip(person) + ': of another type');
     const key = (p.approval_keys || []).find(k => k.id === e.keyid && (!credential || k.id === credential));
     if (!key) throw new Error('signature of ' + clip(person) + ': the key is none of theirs');
     if (!await e.check(key.key)) throw new Error('signature of ' + clip(person) + ': does not verify');
-    return JSON.parse(text(e.payload));
+    return e.payload;
+  },
+
+  async signedBy(...of) {
+    const s = text(await this.payloadBy(...of)), v = JSON.parse(s);
+    if (canonical(v) !== s) throw new Error('what ' + clip(of[2]) + ' signed is not canonical JSON (RFC 8785)');
+    return v;
   },
 
   async ceremony(c) {
     const requester = c.requester.kind === 'human' ? c.requester.id : c.requester.kind + ':' + c.requester.id;
-    const approved = new Set();
+    const approved = new Set(), person = asker(c);
     let count = 0;
-    if (c.proposal) {
-      const person = c.requester.kind === 'human' ? c.requester.id : c.requester.called_by;
-      const r = await this.signedBy(c.proposal, 'application/vnd.conclave.request+json', person);
-      if (r.instance !== this.m.instance || r.person !== person) throw new Error('request: it is of another instance or person');
+    if (person) {
+      const r = await this.signedBy(c.proposal, TYPE('request'), person);
+      if (r.instance !== this.m.instance || r.person !== person || r.method !== 'POST' || r.path.split('?')[0] !== '/v1/ceremonies') throw new Error('request: it is of another instance or person, or no proposal');
+      c.exact = await digest({operation: c.operation, params: c.params, reason: c.reason || ''}) === r.body_sha256;
       count++;
     }
     for (const vote of c.votes || []) {
       if (!vote.envelope) throw new Error('the vote of ' + clip(vote.person) + ' carries no signature');
-      const s = await this.signedBy(vote.envelope, 'application/vnd.conclave.statement+json', vote.person, vote.credential);
+      const s = await this.signedBy(vote.envelope, TYPE('statement'), vote.person, vote.credential);
       const pairs = {instance: [s.instance, this.m.instance], mode: [s.mode, this.m.mode], ceremony: [s.ceremony, c.id], operation: [s.operation, c.operation],
         policy: [s.policy, c.policy_digest], requester: [s.requester, requester], signer: [s.signer, vote.person], decision: [s.decision, vote.decision],
         nonce: [s.nonce, c.nonce], target: [s.target.type + ' ' + s.target.id, c.target.type + ' ' + c.target.id],

@@ -6,11 +6,13 @@ class Verifier {
     this.trust = trust;
     this.say = say;
     this.entries = new Map(); // single entries by sequence number
+    this.custody = new Map(); // ceremonies that hold signatures under lines of the custody log
+    this.signedDuties = this.otherForms = 0;
   }
 
   async run() {
     for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'handovers', 'witnessed', 'control', 'periodEntries', 'anchored',
-      'rows', 'genesis', 'transcripts', 'policies', 'report']) await this[step]();
+      'rows', 'genesis', 'transcripts', 'signOffs', 'acknowledgements', 'custodyLog', 'policies', 'report']) await this[step]();
     return this.m;
   }
 
