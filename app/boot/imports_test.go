@@ -165,7 +165,7 @@ func TestRecordsKnowNoDatabase(t *testing.T) {
 }
 
 func TestTestHelpersStayInTests(t *testing.T) {
-	helpers := []string{"custodian/custodiantest", "custodian/store/storetest", "hsm/hsmtest", "reports/internal/fixture"}
+	helpers := []string{"custodian/custodiantest", "custodian/store/storetest", "custodian/timestamp/timestamptest", "hsm/hsmtest", "reports/internal/fixture"}
 	for _, f := range goFiles(t) {
 		if f.test || slices.ContainsFunc(helpers, func(h string) bool { return strings.HasPrefix(f.dir, h) }) {
 			continue

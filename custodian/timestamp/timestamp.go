@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -111,6 +112,9 @@ func Check(token, message []byte, roots *x509.CertPool) (time.Time, error) {
 	}
 	if err := signed.Verify(); err != nil {
 		return bad(err)
+	}
+	if !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageTimeStamping) { // for anything is not enough (RFC 3161, 2.3)
+		return bad(errors.New("its signer's certificate is not for time-stamping"))
 	}
 	between := x509.NewCertPool()
 	for _, c := range signed.Certificates {

@@ -154,15 +154,36 @@ class Verifier {
     const keys = await Promise.all(((this.trust || {}).witness_keys || []).map(k => noteKey(k, 4)));
     let count = 0;
     for (const path of this.paths.filter(p => p.startsWith('ledger/witnessed/') && p.endsWith('.note'))) {
-      const note = await this.a.read(path), older = await openCheckpoint(path, note, this.m.instance, this.logKeys);
-      if (!await isSame(older, this.head, await this.hashes(path.replace('.note', '.hashes')))) throw new Fault('fork', path, 'the log of ' + this.head.size + ' entries is not shown to continue it');
+      const {note, older} = await this.continuing(path, path.replace('.note', '.hashes'));
       const found = await cosignatures(path, note, keys);
       count += found.length;
       for (const c of found) this.say('Witness ' + clip(c.name) + ' signed on ' + c.at + ' that it saw the checkpoint of ' + older.size + ' entries and none that contradicts it; the log continues it.');
       if (found.length === 0) this.say('A checkpoint of ' + older.size + ' entries, which the log continues, bears cosignatures of nobody whom a trust file names: they were not checked.');
     }
     if (keys.length > 0 && count === 0) this.say('The trust file names ' + keys.length + ' witnesses; the bundle holds no cosignature of any: that others saw the same ledger is NOT shown.');
-    if (this.a.has('ledger/stamped.tsr')) this.say('A time-stamp (RFC 3161) is there; this page does not check it, `conclave verify` does.');
+    await this.stamped();
+  }
+
+  // continuing opens a checkpoint and checks that the bundle's continues it.
+  async continuing(file, proof) {
+    const note = await this.a.read(file), older = await openCheckpoint(file, note, this.m.instance, this.logKeys);
+    if (!await isSame(older, this.head, await this.hashes(proof))) throw new Fault('fork', file, 'the log of ' + this.head.size + ' entries is not shown to continue it');
+    return {note, older};
+  }
+
+  async stamped() {
+    if (!this.a.has('ledger/stamped.tsr')) return;
+    const {note, older} = await this.continuing('ledger/stamped', 'ledger/stamped.hashes'), roots = (this.trust || {}).timestamp_roots || [];
+    if (roots.length === 0) {
+      this.say('A time-stamp of the checkpoint of ' + older.size + ' entries is there; without timestamp_roots in a trust file it was not checked.');
+      return;
+    }
+    let at;
+    try { at = await checkStamp(await this.a.read('ledger/stamped.tsr'), note, roots.map(r => base64(r, 'timestamp_roots'))); } catch (e) {
+      if (e instanceof Fault) throw e;
+      throw new Fault('witness', 'ledger/stamped.tsr', e.message);
+    }
+    this.say('A time-stamping authority of the trust file says that the checkpoint of ' + older.size + ' entries existed on ' + at.toISOString() + ' (RFC 3161); the log continues it.');
   }
 
   async *packed(folder, ending) {
