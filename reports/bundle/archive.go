@@ -43,6 +43,9 @@ func readArchive(f *os.File) (*archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
+	if z.Comment != "" {
+		return nil, fmt.Errorf("%w: the archive bears a comment", ErrFormat)
+	}
 	if len(z.File) > maxFiles {
 		return nil, fmt.Errorf("%w: %d files, at most %d", ErrTooLarge, len(z.File), maxFiles)
 	}
@@ -104,15 +107,24 @@ func (a *archive) read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// listed returns a file that the manifest lists, after comparing it with its hash there.
-func (a *archive) listed(want FileHash) ([]byte, error) {
-	data, err := a.read(want.Path)
+// check compares a file with what the manifest lists, without holding it.
+func (a *archive) check(want FileHash) error {
+	entry := a.files[want.Path]
+	if entry == nil {
+		return fault(want.Path, ErrMissing)
+	}
+	r, err := entry.Open()
 	if err != nil {
-		return nil, err
+		return fault(want.Path, fmt.Errorf("%w: %w", ErrAltered, err))
 	}
-	sum := sha256.Sum256(data)
-	if int64(len(data)) != want.Bytes || hex.EncodeToString(sum[:]) != want.SHA256 {
-		return nil, faultf(want.Path, ErrAltered, "its SHA-256 is not the one in the manifest")
+	defer r.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(r, int64(entry.UncompressedSize64)+1))
+	if err != nil {
+		return fault(want.Path, fmt.Errorf("%w: %w", ErrAltered, err))
 	}
-	return data, nil
+	if n != want.Bytes || hex.EncodeToString(sum.Sum(nil)) != want.SHA256 {
+		return faultf(want.Path, ErrAltered, "its SHA-256 is not the one in the manifest")
+	}
+	return nil
 }

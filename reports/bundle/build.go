@@ -1,19 +1,13 @@
 package bundle
 
 import (
-	"archive/zip"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
-	"time"
 
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
@@ -39,7 +33,11 @@ func build(ctx context.Context, w io.Writer, src reports.Source, r *reports.Repo
 	if r.Checkpoint.Note != src.Checkpoint().Note {
 		return errors.New("building bundle: the report is of another checkpoint than the source")
 	}
-	b := &builder{files: map[string][]byte{}}
+	b, err := newBuilder()
+	if err != nil {
+		return fmt.Errorf("building bundle: %w", err)
+	}
+	defer b.close()
 	if err := b.fill(ctx, src, r, by, limits); err != nil {
 		return fmt.Errorf("building bundle: %w", err)
 	}
@@ -51,34 +49,10 @@ func build(ctx context.Context, w io.Writer, src reports.Source, r *reports.Repo
 	if err != nil {
 		return fmt.Errorf("building bundle: %w", err)
 	}
-	b.files[fileManifest], b.files[fileSignature] = manifest, envelope
-	if err := b.write(w); err != nil {
+	if err := b.pack(w, manifest, envelope); err != nil {
 		return fmt.Errorf("writing bundle: %w", err)
 	}
 	return nil
-}
-
-// builder gathers files. A bundle is bounded by what Verify accepts, so it is held in memory.
-type builder struct {
-	files map[string][]byte
-	total int
-}
-
-func (b *builder) add(name string, data []byte) error {
-	b.total += len(data)
-	if len(data) > maxFile || b.total > maxUnpacked || len(b.files) >= maxFiles-2 {
-		return faultf(name, ErrTooLarge, "%d bytes after %d files of %d bytes", len(data), len(b.files), b.total)
-	}
-	b.files[name] = data
-	return nil
-}
-
-func (b *builder) addJSON(name string, v any) error {
-	data, err := canonical(v)
-	if err != nil {
-		return fault(name, err)
-	}
-	return b.add(name, data)
 }
 
 func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Report, by Identity, limits bounds) error {
@@ -90,17 +64,13 @@ func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Repor
 	if err != nil {
 		return err
 	}
-	var page bytes.Buffer
-	if err := render.HTML(&page, r); err != nil {
-		return err
-	}
 	rows, err := b.addRows(src, r)
 	if err = errors.Join(err, src.Err()); err != nil {
 		return err
 	}
 	return errors.Join(
 		b.add(fileReport, report),
-		b.add(filePage, page.Bytes()),
+		b.write(filePage, func(w io.Writer) error { return render.HTML(w, r) }),
 		b.add(fileCheckpoint, []byte(r.Checkpoint.Note)),
 		b.addJSON(fileCatalogue, catalogue),
 		b.addJSON(fileKeys, Keys{LogKeys: r.Checkpoint.LogKeys, Handovers: r.Checkpoint.Handovers, NodeKey: by.Key}),
@@ -185,36 +155,6 @@ func (b *builder) single(ctx context.Context, src reports.Source, seq uint64) er
 		return fmt.Errorf("proving entry %d: %w", seq, err)
 	}
 	return errors.Join(
-		b.add(entryFile(seq), bytes.Clone(raw)),
+		b.add(entryFile(seq), raw),
 		b.add(proofFile(seq), formatProof(seq, hashes, []byte(src.Checkpoint().Note))))
-}
-
-func (b *builder) manifest(r *reports.Report, node string) Manifest {
-	m := Manifest{Format: Format, Instance: r.Instance.ID, Mode: r.Instance.Mode, Node: node, Framework: r.Framework,
-		From: r.From, To: r.To, GeneratedAt: r.GeneratedAt, Size: r.Checkpoint.Size, Root: r.Checkpoint.Root}
-	for name, data := range b.files {
-		sum := sha256.Sum256(data)
-		m.Files = append(m.Files, FileHash{Path: name, Bytes: int64(len(data)), SHA256: hex.EncodeToString(sum[:])})
-	}
-	slices.SortFunc(m.Files, func(a, b FileHash) int { return strings.Compare(a.Path, b.Path) })
-	return m
-}
-
-func (b *builder) write(w io.Writer) error {
-	names := make([]string, 0, len(b.files))
-	for name := range b.files {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	z := zip.NewWriter(w)
-	for _, name := range names {
-		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)})
-		if err != nil {
-			return fault(name, err)
-		}
-		if _, err := f.Write(b.files[name]); err != nil {
-			return fault(name, err)
-		}
-	}
-	return z.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -15,6 +16,7 @@ import (
 // Bounds of one packed file: few enough entries for a reader to hold, many enough that there are few files.
 const (
 	packEntries = 4096
+	packBytes   = 8 << 20
 	packHashes  = 1 << 18
 	readHashes  = 4096 // read at once
 )
@@ -181,15 +183,14 @@ func (p *ledgerPart) cover(ctx context.Context, file string, spans []ledger.Span
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	return p.add(file, joinHashes(hashes))
-}
-
-func joinHashes(hashes []tlog.Hash) []byte {
-	out := make([]byte, 0, len(hashes)*tlog.HashSize)
-	for i := range hashes {
-		out = append(out, hashes[i][:]...)
-	}
-	return out
+	return p.write(file, func(w io.Writer) error {
+		for i := range hashes {
+			if _, err := w.Write(hashes[i][:]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // entries adds the entries of the period, or where they are too many, their hashes.
@@ -220,10 +221,10 @@ var errTooMany = errors.New("too many entries for a bundle")
 
 // wholeEntries adds the entries themselves, all or none.
 func (p *ledgerPart) wholeEntries(ctx context.Context) error {
-	kept := &builder{files: map[string][]byte{}}
-	pack := packer{builder: kept, folder: folderPeriod}
+	before, total := p.end, p.total
+	pack := packer{builder: p.builder, folder: folderPeriod}
 	err := p.src.Entries(ctx, p.period.First, p.period.End, func(_ *ledger.Entry, raw []byte) error {
-		if kept.total+pack.data.Len() > p.limits.bytes {
+		if p.total-total+int64(pack.data.Len()) > p.limits.bytes {
 			return errTooMany
 		}
 		return pack.entry(raw)
@@ -232,12 +233,8 @@ func (p *ledgerPart) wholeEntries(ctx context.Context) error {
 		err = pack.flush("entries")
 	}
 	if err != nil {
+		p.drop(folderPeriod, before)
 		return fmt.Errorf("reading the period's entries: %w", err)
-	}
-	for name, data := range kept.files {
-		if err := p.add(name, data); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -306,7 +303,7 @@ func (p *packer) entry(raw []byte) error {
 		return err
 	}
 	p.data.Write(framed)
-	if p.count++; p.count == packEntries {
+	if p.count++; p.count == packEntries || p.data.Len() >= packBytes {
 		return p.flush("entries")
 	}
 	return nil
@@ -326,7 +323,7 @@ func (p *packer) flush(ending string) error {
 		return nil
 	}
 	name := packed(p.folder, p.files, ending)
-	err := p.add(name, bytes.Clone(p.data.Bytes()))
+	err := p.add(name, p.data.Bytes())
 	p.data.Reset()
 	p.count, p.files = 0, p.files+1
 	return err

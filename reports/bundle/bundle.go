@@ -77,10 +77,10 @@ func proofFile(seq uint64) string { return fmt.Sprintf("proofs/%012d.tlog-proof"
 
 // Bounds of an archive. Build keeps within them and Verify refuses what is not, before reading it.
 const (
-	maxArchive  = 256 << 20 // bytes of the archive
-	maxFiles    = 60_000
-	maxFile     = 64 << 20  // bytes of one file, unpacked
-	maxUnpacked = 512 << 20 // bytes of all files, unpacked
+	maxArchive  = 1 << 30 // bytes of the archive
+	maxFiles    = 200_000
+	maxFile     = 256 << 20 // bytes of one file, unpacked
+	maxUnpacked = 2 << 30   // bytes of all files, unpacked
 	maxName     = 512
 )
 
@@ -88,13 +88,13 @@ const (
 type bounds struct {
 	control int    // control-plane entries from the beginning; with more, only those since the period's start checkpoint
 	entries uint64 // of the period, themselves
-	bytes   int    // of these
+	bytes   int64  // of these
 	leaves  uint64 // of the period, by their hashes
 }
 
 // theBounds keep the largest bundle within what Verify reads.
 func theBounds() bounds {
-	return bounds{control: 200_000, entries: 100_000, bytes: 96 << 20, leaves: 1 << 20}
+	return bounds{control: 200_000, entries: 250_000, bytes: 256 << 20, leaves: 1 << 20}
 }
 
 // What can be wrong with a bundle. The error that Verify returns wraps one of them, and a [*FileError] where

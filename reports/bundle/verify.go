@@ -246,7 +246,7 @@ func (v *verifier) files(ctx context.Context) error {
 			return faultf(fileManifest, ErrFormat, "%s is listed twice", clip(f.Path))
 		}
 		listed[f.Path] = true
-		if _, err := v.archive.listed(f); err != nil {
+		if err := v.archive.check(f); err != nil {
 			return err
 		}
 	}

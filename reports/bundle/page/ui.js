@@ -26,7 +26,7 @@ async function check() {
   verdict.textContent = 'Checking …';
   try {
     const trust = trustFile ? readTrust(new Uint8Array(await trustFile.arrayBuffer())) : null;
-    const v = new Verifier(new Archive(new Uint8Array(await file.arrayBuffer())), trust, words => line(list, 'ok', words));
+    const v = new Verifier(await new Archive(file).open(), trust, words => line(list, 'ok', words));
     const m = await v.run();
     verdict.className = trust ? 'good' : 'half';
     verdict.textContent = (trust ? 'Genuine: everything holds against the trust file' : 'Self-consistent, unanchored: without a trust file nothing says whose bundle this is') +

@@ -1,30 +1,54 @@
-// A zip archive within the bounds of a bundle: names, sizes and counts are checked before anything is unpacked.
-const LIMITS = {archive: 256 * 2 ** 20, files: 60000, file: 64 * 2 ** 20, unpacked: 512 * 2 ** 20, name: 512};
+// A zip archive within the bounds of a bundle: names, sizes and counts are checked before anything is unpacked. It is read
+// from the file piece by piece, and nothing of it is kept.
+const LIMITS = {archive: 2 ** 30, files: 200000, file: 256 * 2 ** 20, unpacked: 2 * 2 ** 30, name: 512};
+const DIRECTORY_END = 22, END64_LOCATOR = 20, END64 = 56, LOCAL = 30;
 
 class Archive {
-  constructor(bytes) {
-    if (bytes.length > LIMITS.archive) throw new Fault('large', '', bytes.length + ' bytes');
-    this.bytes = bytes;
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  constructor(blob) {
+    if (blob.size > LIMITS.archive) throw new Fault('large', '', blob.size + ' bytes');
+    this.blob = blob;
     this.entries = new Map();
-    try { this.directory(); } catch (e) {
+  }
+
+  async open() {
+    try { await this.directory(); } catch (e) {
       if (e instanceof Fault) throw e;
       throw new Fault('format', '', 'the archive is cut or damaged');
     }
+    return this;
   }
 
-  directory() {
-    const v = this.view;
-    let end = this.bytes.length - 22;
-    for (const least = Math.max(0, end - 65535); end >= least && v.getUint32(end, true) !== 0x06054b50; end--);
-    if (end < 0 || v.getUint32(end, true) !== 0x06054b50) throw new Fault('format', '', 'no zip archive, or its end is missing');
-    const count = v.getUint16(end + 10, true);
-    let at = v.getUint32(end + 16, true), total = 0;
-    if (count > LIMITS.files) throw new Fault('large', '', count + ' files');
-    for (let i = 0; i < count; i++) {
+  async bytes(from, to) {
+    if (!(from >= 0 && from <= to && to <= this.blob.size)) throw new Error('cut');
+    return new Uint8Array(await this.blob.slice(from, to).arrayBuffer());
+  }
+
+  async view(from, to) { return new DataView((await this.bytes(from, to)).buffer); }
+
+  // end finds where the list of files is: in the last bytes, as a bundle bears no comment.
+  async end() {
+    const size = this.blob.size, bad = () => { throw new Fault('format', '', 'no zip archive, or its end is missing'); };
+    if (size < DIRECTORY_END) bad();
+    const v = await this.view(size - DIRECTORY_END, size);
+    if (v.getUint32(0, true) !== 0x06054b50 || v.getUint16(20, true) !== 0) bad();
+    const at = {count: v.getUint16(10, true), size: v.getUint32(12, true), from: v.getUint32(16, true)};
+    if (at.count !== 0xffff && at.size !== 0xffffffff && at.from !== 0xffffffff) return at;
+    const l = await this.view(size - DIRECTORY_END - END64_LOCATOR, size - DIRECTORY_END);
+    if (l.getUint32(0, true) !== 0x07064b50) bad();
+    const start = Number(l.getBigUint64(8, true)), w = await this.view(start, start + END64);
+    if (w.getUint32(0, true) !== 0x06064b50) bad();
+    return {count: Number(w.getBigUint64(32, true)), size: Number(w.getBigUint64(40, true)), from: Number(w.getBigUint64(48, true))};
+  }
+
+  async directory() {
+    const end = await this.end();
+    if (end.count > LIMITS.files) throw new Fault('large', '', end.count + ' files');
+    const list = await this.bytes(end.from, end.from + end.size), v = new DataView(list.buffer);
+    let at = 0, total = 0;
+    for (let i = 0; i < end.count; i++) {
       if (v.getUint32(at, true) !== 0x02014b50) throw new Fault('format', '', 'its list of files is damaged');
       const nameLength = v.getUint16(at + 28, true);
-      const name = text(this.bytes.subarray(at + 46, at + 46 + nameLength));
+      const name = text(list.subarray(at + 46, at + 46 + nameLength));
       const e = {method: v.getUint16(at + 10, true), packed: v.getUint32(at + 20, true), size: v.getUint32(at + 24, true), local: v.getUint32(at + 42, true)};
       if (!plainName(name)) throw new Fault('extra', clip(name), 'its name is not a plain relative path');
       if (this.entries.has(name)) throw new Fault('extra', name, 'its name occurs twice');
@@ -33,6 +57,7 @@ class Archive {
       this.entries.set(name, e);
       at += 46 + nameLength + v.getUint16(at + 30, true) + v.getUint16(at + 32, true);
     }
+    if (at !== list.length) throw new Fault('format', '', 'its list of files is damaged');
   }
 
   has(name) { return this.entries.has(name); }
@@ -41,20 +66,17 @@ class Archive {
   async read(name) {
     const e = this.entries.get(name);
     if (!e) throw new Fault('missing', name);
-    if (e.data) return e.data;
     let data;
     try {
-      const v = this.view;
-      if (v.getUint32(e.local, true) !== 0x04034b50) throw new Error('no header');
-      const from = e.local + 30 + v.getUint16(e.local + 26, true) + v.getUint16(e.local + 28, true);
-      const packed = this.bytes.subarray(from, from + e.packed);
-      if (packed.length !== e.packed) throw new Error('cut');
+      const v = await this.view(e.local, e.local + LOCAL);
+      if (v.getUint32(0, true) !== 0x04034b50) throw new Error('no header');
+      const from = e.local + LOCAL + v.getUint16(26, true) + v.getUint16(28, true), packed = await this.bytes(from, from + e.packed);
       data = e.method === 0 ? packed : await inflate(packed, e.size);
     } catch (err) {
       throw new Fault('altered', name, 'it cannot be unpacked');
     }
     if (data.length !== e.size) throw new Fault('altered', name, 'its size is not the one that the archive states');
-    return (e.data = data);
+    return data;
   }
 }
 
