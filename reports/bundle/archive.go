@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -13,9 +14,13 @@ import (
 
 // archive reads a zip file within bounds. Nothing is unpacked to disk.
 type archive struct {
-	file  *os.File
-	files map[string]*zip.File
+	file   *os.File
+	files  map[string]*zip.File
+	listed map[string]FileHash // by the manifest, once it was checked
 }
+
+// directoryEnd is the size of the record that ends a zip archive without a comment, in bytes.
+const directoryEnd = 22
 
 // openArchive checks sizes, counts and names before any content is read.
 func openArchive(name string) (*archive, error) {
@@ -43,13 +48,15 @@ func readArchive(f *os.File) (*archive, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrFormat, err)
 	}
-	if z.Comment != "" {
-		return nil, fmt.Errorf("%w: the archive bears a comment", ErrFormat)
+	// Other readers may find another end: a bundle's is its last bytes.
+	end := make([]byte, directoryEnd)
+	if _, err := f.ReadAt(end, info.Size()-directoryEnd); err != nil || !bytes.HasPrefix(end, []byte("PK\x05\x06")) {
+		return nil, fmt.Errorf("%w: the archive bears a comment, or its end is not where it ends", ErrFormat)
 	}
 	if len(z.File) > maxFiles {
 		return nil, fmt.Errorf("%w: %d files, at most %d", ErrTooLarge, len(z.File), maxFiles)
 	}
-	a := &archive{file: f, files: make(map[string]*zip.File, len(z.File))}
+	a := &archive{file: f, files: make(map[string]*zip.File, len(z.File)), listed: map[string]FileHash{}}
 	total := uint64(0)
 	for _, entry := range z.File {
 		if err := checkName(entry.Name); err != nil {
@@ -103,6 +110,11 @@ func (a *archive) read(name string) ([]byte, error) {
 	}
 	if uint64(len(data)) != entry.UncompressedSize64 {
 		return nil, faultf(name, ErrAltered, "its size is not the one that the archive states")
+	}
+	if want, known := a.listed[name]; known {
+		if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != want.SHA256 {
+			return nil, faultf(name, ErrAltered, "it changed while it was verified")
+		}
 	}
 	return data, nil
 }

@@ -64,7 +64,7 @@ func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Repor
 	if err != nil {
 		return err
 	}
-	rows, err := b.addRows(src, r)
+	rows, err := b.addRows(ctx, src, r)
 	if err = errors.Join(err, src.Err()); err != nil {
 		return err
 	}
@@ -81,9 +81,13 @@ func (b *builder) fill(ctx context.Context, src reports.Source, r *reports.Repor
 
 // addRows adds the authority rows that the report was read from, and those that show who signed what under which
 // policy.
-func (b *builder) addRows(src reports.Source, r *reports.Report) ([]control.Ref, error) {
+func (b *builder) addRows(ctx context.Context, src reports.Source, r *reports.Report) ([]control.Ref, error) {
+	first, end, err := reports.Range(ctx, src, r.From, r.To)
+	if err != nil {
+		return nil, err
+	}
 	wanted := map[control.Ref]bool{}
-	for _, ref := range append(r.Rows(), witnesses(src, r)...) {
+	for _, ref := range append(r.Rows(), witnesses(src, r, first, end)...) {
 		wanted[ref] = true
 	}
 	var refs []control.Ref

@@ -350,12 +350,25 @@ func TestHostileArchives(t *testing.T) {
 	z := zip.NewWriter(f)
 	w, err := z.Create("MANIFEST.json")
 	require.NoError(t, err)
-	_, err = io.CopyN(w, zeros{}, 65<<20)
+	_, err = io.CopyN(w, zeros{}, 257<<20)
 	require.NoError(t, err)
 	require.NoError(t, z.Close())
 	require.NoError(t, f.Close())
 	_, err = bundle.Verify(t.Context(), bomb, nil)
 	require.ErrorIs(t, err, bundle.ErrTooLarge)
+
+	secondEnd := "PK\x05\x06" + strings.Repeat("\x00", 18)
+	for name, comment := range map[string]string{"comment": "see also", "second end": secondEnd + "x", "cut comment": "PK\x05\x06" + strings.Repeat("\x00", 16) + "\x09\x00"} {
+		commented := filepath.Join(dir, name)
+		f, err = os.Create(commented)
+		require.NoError(t, err)
+		z = zip.NewWriter(f)
+		require.NoError(t, z.SetComment(comment))
+		require.NoError(t, z.Close())
+		require.NoError(t, f.Close())
+		_, err = bundle.Verify(t.Context(), commented, nil)
+		require.ErrorIs(t, err, bundle.ErrFormat, name)
+	}
 
 	twice := filepath.Join(dir, "twice.zip")
 	f, err = os.Create(twice)

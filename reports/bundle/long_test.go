@@ -97,7 +97,7 @@ func TestInvariant09_BundleOfALongPeriodIsVerified(t *testing.T) {
 }
 
 // BenchmarkLongPeriod builds and verifies the bundle of as many entries as BUNDLE_ENTRIES says: beyond two million a report
-// counts by day by itself, and the bundle holds the hashes of subtrees. docs/benchmarks.md has the figures.
+// counts by day by itself, and the bundle holds the hashes of subtrees.
 func BenchmarkLongPeriod(b *testing.B) {
 	entries := 20_000
 	if n, err := strconv.Atoi(os.Getenv("BUNDLE_ENTRIES")); err == nil {

@@ -91,7 +91,7 @@ type verifier struct {
 	head       ledger.Head
 	note       []byte
 	entries    map[uint64]*ledger.Entry
-	newest     map[rowName]ledger.RowChange // by the control-plane entries in the bundle
+	newest     map[rowName]change // by the control-plane entries in the bundle
 	index      RowIndex
 
 	span               Period
@@ -162,6 +162,12 @@ func (v *verifier) handovers(context.Context) error {
 }
 
 type rowName struct{ kind, id string }
+
+// change is what an entry did to a row.
+type change struct {
+	ledger.RowChange
+	seq uint64
+}
 
 func (v *verifier) say(format string, args ...any) {
 	v.result.Checked = append(v.result.Checked, fmt.Sprintf(format, args...))
@@ -249,6 +255,7 @@ func (v *verifier) files(ctx context.Context) error {
 		if err := v.archive.check(f); err != nil {
 			return err
 		}
+		v.archive.listed[f.Path] = f // and whatever is read from here on is held to it again
 	}
 	for name := range v.archive.files {
 		if !listed[name] {

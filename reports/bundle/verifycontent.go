@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"conclave/custodian"
 	"conclave/custodian/ledger"
 	"conclave/reports"
 	"conclave/reports/control"
@@ -94,11 +95,15 @@ func (v *verifier) rows(context.Context) error {
 	if err := decode(fileRows, data, &v.index); err != nil {
 		return err
 	}
-	files := map[string]bool{fileRows: true}
+	files, seen := map[string]bool{fileRows: true}, map[rowName]bool{}
 	for _, r := range v.index.Rows {
 		if err := v.row(r); err != nil {
 			return err
 		}
+		if seen[rowName{r.Kind, r.ID}] || (r.File != "" && files[r.File]) {
+			return faultf(fileRows, ErrRow, "%s %s or its file is there twice", clip(r.Kind), clip(r.ID))
+		}
+		seen[rowName{r.Kind, r.ID}] = true
 		files[r.File] = true
 		if r.File == "" {
 			v.result.Withheld++
@@ -130,34 +135,48 @@ func (v *verifier) unread() {
 	for _, r := range v.index.Rows {
 		read[rowName{r.Kind, r.ID}] = true
 	}
-	var passed []string
-	for name, change := range v.newest {
+	var passed, unsigned []string
+	for name, c := range v.newest {
+		if deleted := c.Hash == [32]byte{}; deleted || read[name] {
+			continue
+		}
 		switch name.kind {
 		case "key", "key_version", "keystore", "share_set":
-			if deleted := change.Hash == [32]byte{}; !deleted && !read[name] {
-				passed = append(passed, clip(name.kind)+" "+clip(name.id))
+			passed = append(passed, clip(name.kind)+" "+clip(name.id))
+		case kindCeremony, kindScript, string(custodian.KindCustody), string(custodian.KindPerson):
+			if c.seq >= v.span.First && c.seq < v.span.End {
+				unsigned = append(unsigned, clip(name.kind)+" "+clip(name.id))
 			}
 		}
 	}
 	if len(passed) == 0 {
 		v.say("Every key, key version, keystore and share set that the ledger knows is among the rows.")
-		return
+	} else {
+		v.say("The ledger knows %d keys, key versions, keystores or share sets that the report does not read: %s.", len(passed), few(passed))
 	}
-	slices.Sort(passed)
+	if len(unsigned) == 0 {
+		v.say("Every ceremony, record of one, line of the custody log and person that an entry of the period wrote last is among the rows.")
+	} else {
+		v.say("Entries of the period wrote %d ceremonies, records, lines of the custody log or people that are NOT in the bundle: %s. Who signed them is not shown.", len(unsigned), few(unsigned))
+	}
+}
+
+// few lists the first of many names.
+func few(names []string) string {
+	slices.Sort(names)
 	const named = 10
 	more := ""
-	if n := len(passed) - named; n > 0 {
+	if n := len(names) - named; n > 0 {
 		more = fmt.Sprintf(" and %d more", n)
 	}
-	v.say("The ledger knows %d keys, key versions, keystores or share sets that the report does not read: %s%s.",
-		len(passed), strings.Join(passed[:min(named, len(passed))], ", "), more)
+	return strings.Join(names[:min(named, len(names))], ", ") + more
 }
 
 func (v *verifier) row(r RowFile) error {
 	where := r.File
 	if where == "" {
 		where = fileRows
-		if r.Withheld == "" {
+		if r.Withheld == "" || withheld(r.Kind) == "" {
 			return faultf(where, ErrMissing, "%s %s has neither a file nor a reason", clip(r.Kind), clip(r.ID))
 		}
 	} else {
@@ -179,7 +198,7 @@ func (v *verifier) row(r RowFile) error {
 	}
 	// Where the chain begins before the period only, a row that no entry in it wrote is older than all of them.
 	newest, known := v.newest[rowName{r.Kind, r.ID}]
-	if (known || v.result.Complete) && !matches(newest, r) {
+	if (known || v.result.Complete) && !matches(newest.RowChange, r) {
 		return faultf(where, ErrRow, "a later entry changed %s %s", clip(r.Kind), clip(r.ID))
 	}
 	return nil
@@ -235,9 +254,11 @@ func (v *verifier) report(context.Context) error {
 	if err := v.counted(r.Entries); err != nil {
 		return err
 	}
-	for verdict, n := range r.Counts {
-		if counts[verdict] != n {
-			return faultf(fileReport, ErrCitation, "its cover counts %d controls as %s, it has %d", n, clip(verdict), counts[verdict])
+	for _, of := range []map[string]int{r.Counts, counts} { // none too many, and none passed over
+		for verdict := range of {
+			if counts[verdict] != r.Counts[verdict] {
+				return faultf(fileReport, ErrCitation, "its cover counts %d controls as %s, it has %d", r.Counts[verdict], clip(verdict), counts[verdict])
+			}
 		}
 	}
 	v.result.Counts, v.result.Report = r.Counts, r
@@ -258,6 +279,9 @@ func (v *verifier) report(context.Context) error {
 func contradiction(r control.Result) string {
 	for _, t := range r.Tables {
 		violating, attention := t.Violating, t.Attention
+		if violating < 0 || attention < 0 {
+			return "counts fewer rows than none"
+		}
 		for _, row := range t.Rows {
 			switch row.State {
 			case control.Violating:

@@ -302,7 +302,7 @@ func (v *verifier) controlPlane(context.Context) error {
 			return faultf(filePeriod, ErrLeftOut, "control-plane entries begin with number %d, the checkpoint before the period counts %d", v.span.ControlFrom, number)
 		}
 	}
-	v.newest = map[rowName]ledger.RowChange{}
+	v.newest = map[rowName]change{}
 	var turns []*ledger.Rotation
 	var seqs []uint64
 	var leaves []tlog.Hash
@@ -317,7 +317,7 @@ func (v *verifier) controlPlane(context.Context) error {
 		number, last = number+1, p.entry.Seq
 		seqs, leaves = append(seqs, p.entry.Seq), append(leaves, ledger.LeafHash(p.raw))
 		for _, r := range p.entry.Rows {
-			v.newest[rowName{r.Kind, r.ID}] = r
+			v.newest[rowName{r.Kind, r.ID}] = change{r, p.entry.Seq}
 		}
 		v.notePolicy(p.entry)
 		turn, is, err := ledger.ReadRotation(p.entry)
@@ -355,7 +355,7 @@ func (v *verifier) controlPlane(context.Context) error {
 func (v *verifier) counted(entries map[string]int) error {
 	total := uint64(0)
 	for kind, n := range entries {
-		if n < 0 || (v.counts != nil && v.counts[kind] != n) {
+		if n < 0 || uint64(n) > v.result.PeriodEntries || (v.counts != nil && v.counts[kind] != n) {
 			return faultf(fileReport, ErrCitation, "it counts %d entries of type %s, the period has %d", n, clip(kind), v.counts[kind])
 		}
 		total += uint64(n)

@@ -22,8 +22,12 @@ const (
 // witnesses are the rows that show who signed what, under which policy, beside those that the report was read from:
 // the instance, its people with their public keys, every ceremony that the period touched, and the policy bundles
 // that were in force during it.
-func witnesses(src reports.Source, r *reports.Report) []control.Ref {
+//
+// Of ceremonies, their records and the custody log those are taken that an entry of the period, first ≤ seq < end, wrote
+// last, whatever they say of their time.
+func witnesses(src reports.Source, r *reports.Report, first, end uint64) []control.Ref {
 	var out []control.Ref
+	written := func(ref control.Ref) bool { return ref.Seq >= first && ref.Seq < end }
 	take := func(kind string, wanted func(ref control.Ref, body []byte) bool) {
 		for ref, body := range src.Rows(kind) {
 			if wanted(ref, body) {
@@ -35,14 +39,15 @@ func witnesses(src reports.Source, r *reports.Report) []control.Ref {
 	take(string(custodian.KindInstance), all)
 	take(string(custodian.KindPerson), all)
 	ceremonies := map[string]bool{}
-	take(string(custodian.KindCustody), custodyOf(r, ceremonies))
+	lines := custodyOf(r, ceremonies)
+	take(string(custodian.KindCustody), func(ref control.Ref, body []byte) bool { return lines(ref, body, written(ref)) })
 	take(kindCeremony, func(ref control.Ref, body []byte) bool {
-		ceremonies[ref.ID] = ceremonies[ref.ID] || touches(body, r.From, r.To)
+		ceremonies[ref.ID] = ceremonies[ref.ID] || written(ref) || touches(body, r.From, r.To)
 		return ceremonies[ref.ID]
 	})
 	take(kindScript, func(ref control.Ref, _ []byte) bool {
 		id, _, _ := strings.Cut(ref.ID, "/") // an earlier run of one that was held anew
-		return ceremonies[id]
+		return ceremonies[id] || written(ref)
 	})
 	take(string(custodian.KindPolicy), all)
 	digests := inForce(src, r)
@@ -56,18 +61,18 @@ func witnesses(src reports.Source, r *reports.Report) []control.Ref {
 
 // custodyOf picks the lines of the custody log that the report reads or the period touched, and adds the ceremonies that hold
 // the signatures under them.
-func custodyOf(r *reports.Report, ceremonies map[string]bool) func(control.Ref, []byte) bool {
+func custodyOf(r *reports.Report, ceremonies map[string]bool) func(ref control.Ref, body []byte, written bool) bool {
 	read := map[control.Ref]bool{}
 	for _, ref := range r.Rows() {
 		read[ref] = true
 	}
-	return func(ref control.Ref, body []byte) bool {
+	return func(ref control.Ref, body []byte, written bool) bool {
 		var e people.CustodyEntry
 		if err := json.Unmarshal(body, &e); err != nil {
 			return true
 		}
 		touched := e.RecordedAt.Before(r.To) && (e.SignedAt == nil || !e.SignedAt.Before(r.From))
-		if !touched && !read[ref] {
+		if !touched && !written && !read[ref] {
 			return false
 		}
 		ceremonies[e.Recorded] = true

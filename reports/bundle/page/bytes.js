@@ -36,6 +36,8 @@ const KINDS = {
 const encoder = new TextEncoder();
 const utf8 = text => encoder.encode(text);
 const text = bytes => new TextDecoder('utf-8', {fatal: true, ignoreBOM: true}).decode(bytes);
+// few lists the first of many names.
+const few = names => names.slice(0, 10).map(clip).join(', ') + (names.length > 10 ? ' and ' + (names.length - 10) + ' more' : '');
 const clip = s => { s = String(s); return s.length > 80 ? s.slice(0, 80) + '…' : s; };
 
 function concat(...parts) {

@@ -6,29 +6,35 @@ const asker = c => c.requester.kind === 'human' ? c.requester.id : c.requester.c
 Object.assign(Verifier.prototype, {
   async rows() {
     this.index = (await this.json('rows/index.json')).rows;
-    const files = new Set(['rows/index.json']);
+    const files = new Set(['rows/index.json']), seen = new Set();
     let withheld = 0;
     for (const r of this.index) {
       const where = r.file || 'rows/index.json';
-      if (!r.file && !r.withheld) throw new Fault('missing', where, r.kind + ' ' + clip(r.id) + ' has neither a file nor a reason');
+      if (!r.file && !(r.withheld && ['key_version', 'share', 'token'].includes(r.kind))) throw new Fault('missing', where, r.kind + ' ' + clip(r.id) + ' has neither a file nor a reason');
       if (!r.file) withheld++;
       if (r.file && hex(await sha256(await this.a.read(r.file))) !== r.hash) throw new Fault('row', where, 'its SHA-256 is not the row\'s');
+      const name = r.kind + ' ' + r.id;
+      if (seen.has(name) || (r.file && files.has(r.file))) throw new Fault('row', 'rows/index.json', r.kind + ' ' + clip(r.id) + ' or its file is there twice');
+      seen.add(name);
       files.add(where);
       const e = this.entries.get(r.seq);
       if (!e) throw new Fault('missing', entryFile(r.seq), 'it wrote ' + r.kind + ' ' + clip(r.id));
       const matches = c => c && c.kind === r.kind && c.id === r.id && c.rev === r.revision && c.hash === r.hash;
       if (!(e.rows || []).some(matches)) throw new Fault('row', where, 'entry ' + r.seq + ' does not bind ' + r.kind + ' ' + clip(r.id) + ' with this hash');
-      const newest = this.newest.get(r.kind + ' ' + r.id);
+      const newest = this.newest.get(name);
       if ((newest || this.complete) && !matches(newest)) throw new Fault('row', where, 'a later entry changed ' + r.kind + ' ' + clip(r.id));
     }
     for (const path of this.paths) if (path.startsWith('rows/') && !files.has(path)) throw new Fault('extra', path, 'no row of the index has it');
     this.say('Each of ' + this.index.length + ' authority rows is bound by its hash to a ledger entry' + (this.complete ? ', in its newest revision.' : '.') +
       ' The content of ' + withheld + ' of them is withheld, as it holds wrapped keys or sealed shares.');
     if (!this.complete) return;
-    const read = new Set(this.index.map(r => r.kind + ' ' + r.id));
-    const passed = [...this.newest].filter(([name, c]) => c.hash && ['key', 'key_version', 'keystore', 'share_set'].includes(c.kind) && !read.has(name)).map(([name]) => name);
+    const left = (kinds, fits) => [...this.newest].filter(([name, c]) => c.hash && kinds.includes(c.kind) && fits(c) && !seen.has(name)).map(([name]) => name).sort();
+    const passed = left(['key', 'key_version', 'keystore', 'share_set'], () => true);
     this.say(passed.length === 0 ? 'Every key, key version, keystore and share set that the ledger knows is among the rows.'
-      : 'The ledger knows ' + passed.length + ' keys, key versions, keystores or share sets that the report does not read: ' + clip(passed.sort().join(', ')));
+      : 'The ledger knows ' + passed.length + ' keys, key versions, keystores or share sets that the report does not read: ' + few(passed) + '.');
+    const unsigned = left(['ceremony', 'script_run', 'custody', 'person'], c => c.seq >= this.p.first && c.seq < this.p.end);
+    this.say(unsigned.length === 0 ? 'Every ceremony, record of one, line of the custody log and person that an entry of the period wrote last is among the rows.'
+      : 'Entries of the period wrote ' + unsigned.length + ' ceremonies, records, lines of the custody log or people that are NOT in the bundle: ' + few(unsigned) + '. Who signed them is not shown.');
   },
 
   async rowsOf(kind) {
@@ -129,29 +135,36 @@ Object.assign(Verifier.prototype, {
       r.checkpoint.size !== m.size || r.checkpoint.root !== m.root || r.checkpoint.note !== text(this.note)) bad('it is about another instance, period or checkpoint than the manifest');
     if (c.framework !== r.framework || c.version !== r.catalogue_version || c.controls.length !== r.controls.length || c.controls.some((x, i) => x.id !== r.controls[i].id)) throw new Fault('citation', 'catalogue.json', 'the report judges another catalogue');
     const key = x => [x.kind, x.id, x.revision, x.hash, x.seq].join(' '), have = new Set(this.index.map(key)), counts = {};
+    const cited = row => {
+      for (const seq of row.ledger || []) if (!this.entries.has(seq)) bad('entry ' + seq);
+      for (const ref of row.rows || []) if (!have.has(key(ref))) bad(ref.kind + ' ' + clip(ref.id));
+    };
+    (r.who.rows || []).forEach(cited);
     for (const control of r.controls) {
       const {verdict, question, tables} = control.result;
       counts[verdict] = (counts[verdict] || 0) + 1;
       let violating = 0, attention = 0;
       for (const t of tables || []) {
+        if (!(t.violating >= 0) || !(t.attention >= 0)) bad('control ' + control.id + ' counts fewer rows than none');
         violating += t.violating; attention += t.attention;
         for (const row of t.rows || []) {
           if (row.state === 'violating') violating++;
           if (row.state === 'attention') attention++;
-          for (const seq of row.ledger || []) if (!this.entries.has(seq)) bad('entry ' + seq);
-          for (const ref of row.rows || []) if (!have.has(key(ref))) bad(ref.kind + ' ' + clip(ref.id));
+          cited(row);
         }
       }
       if ((violating > 0 && verdict !== 'violated') || (verdict === 'satisfied' && (attention > 0 || question))) bad('control ' + control.id + ' is ' + verdict + ' against its own rows');
     }
-    for (const [verdict, n] of Object.entries(r.counts)) if ((counts[verdict] || 0) !== n) bad('its cover counts ' + n + ' controls as ' + verdict);
+    for (const verdict of [...Object.keys(r.counts), ...Object.keys(counts)]) if ((counts[verdict] || 0) !== (r.counts[verdict] || 0)) bad('its cover counts ' + (r.counts[verdict] || 0) + ' controls as ' + clip(verdict));
     let total = 0;
     for (const [type, n] of Object.entries(r.entries)) {
+      if (!Number.isSafeInteger(n) || n < 0) bad('it counts ' + n + ' entries of type ' + clip(type));
       if (this.counts && this.counts.get(type) !== n) bad('it counts ' + n + ' entries of type ' + clip(type) + ', the period has ' + (this.counts.get(type) || 0));
       total += n;
     }
     if (total !== this.p.end - this.p.first) bad('it counts ' + total + ' entries, the period has ' + (this.p.end - this.p.first));
-    this.say('The report judges ' + r.controls.length + ' controls of ' + r.framework + ', no verdict contradicts its rows, and it cites nothing that the bundle does not hold. Go by report.json: this page does not compare report.html with it.');
+    this.say('The report judges ' + r.controls.length + ' controls of ' + r.framework + ', no verdict contradicts its rows, and it cites nothing that the bundle does not hold. Go by what follows, which is from report.json: this page does not compare report.html with it.');
     this.verdicts = r.counts;
+    this.controls = r.controls.map(c => c.id + ' ' + c.title + ': ' + c.result.verdict);
   },
 });

@@ -33,6 +33,7 @@ async function check() {
       (m.mode === 'production' ? '.' : '; DEVELOPMENT instance.');
     for (const [name, value] of [['Instance', m.instance], ['Signed by node', m.node], ['Framework', m.framework], ['Period', m.from + ' to ' + m.to], ['Ledger', m.size + ' entries'],
       ['Verdicts', Object.entries(v.verdicts).filter(([, n]) => n > 0).map(([k, n]) => n + ' ' + k).join(', ')]]) line(list, 'fact', name + ': ' + value);
+    for (const verdict of v.controls) line(list, 'fact', verdict);
   } catch (e) {
     verdict.className = 'bad';
     verdict.dataset.kind = e.kind || 'format';

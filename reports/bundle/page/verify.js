@@ -80,7 +80,7 @@ class Verifier {
       if (path.startsWith('proofs/') && !this.a.has(path.replace('proofs/', 'entries/').replace('.tlog-proof', '.json'))) throw new Fault('extra', path, 'a proof without an entry');
       if (!path.startsWith('entries/')) continue;
       const m = /^entries\/(\d{12,})\.json$/.exec(path);
-      if (!m) throw new Fault('extra', path, 'its name is no sequence number');
+      if (!m || entryFile(Number(m[1])) !== path) throw new Fault('extra', path, 'its name is no sequence number');
       await this.single(path, m[1]);
     }
     const genesis = this.entries.get(0);
@@ -111,6 +111,7 @@ class Verifier {
 
   async period() {
     const p = this.p = await this.json('ledger/period.json');
+    if (![p.first, p.end, p.start, p.after, p.control_from].every(n => Number.isSafeInteger(n) && n >= 0)) throw new Fault('format', 'ledger/period.json');
     if (p.first > p.end || p.end > this.head.size || p.start > p.first || (p.after !== 0 && (p.after < p.end || p.after >= this.head.size))) throw new Fault('format', 'ledger/period.json');
     let newer = this.head;
     for (const [file, size, what] of [['ledger/end', p.after, 'at the end of'], ['ledger/start', p.start, 'before']]) {
@@ -232,7 +233,7 @@ class Verifier {
       if (!l || l.n !== number || l.prev !== last || (seqs.length > 0 && entry.seq <= last)) throw new Fault('leftout', name, 'entry ' + entry.seq + ' stands where control-plane entry number ' + number + ', the one after entry ' + last + ', is due');
       number++; last = entry.seq;
       seqs.push(entry.seq); known.push(await leafHash(raw));
-      for (const r of entry.rows || []) this.newest.set(r.kind + ' ' + r.id, r);
+      for (const r of entry.rows || []) this.newest.set(r.kind + ' ' + r.id, {...r, seq: entry.seq});
       this.mark(entry);
       if (entry.type === 'logkey.rotate' && entry.outcome === 'done') turns.push(entry);
     }
