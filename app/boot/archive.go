@@ -2,6 +2,8 @@ package boot
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"conclave/custodian"
@@ -17,6 +19,9 @@ const (
 	// dropAtOnce is how many batches one step takes out, so that no commit waits for long.
 	dropAtOnce = 64
 )
+
+// errNoSegment: archived entries of which no segment is on record that can be believed.
+var errNoSegment = errors.New("no segment that can be believed is on record")
 
 // archiver takes entries out of the database once they are in segments.
 type archiver struct {
@@ -49,6 +54,8 @@ func (s *service) dropArchived(ctx context.Context) error {
 func (s *service) droppable(ctx context.Context) (end uint64, err error) {
 	for _, g := range custodian.Segments(s.store.View()) {
 		switch {
+		case g.From != end: // the row of the one before it is not to be believed: its file was not looked at
+			return end, fmt.Errorf("entries from %d to %d: %w", end, g.From, errNoSegment)
 		case g.Status != segment.Kept || s.archive.checked[g.ID]:
 		case s.clock.Now().Sub(g.ArchivedAt) < dropAfter:
 			return end, nil
