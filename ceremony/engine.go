@@ -64,6 +64,8 @@ type Engine struct {
 	turns     *semaphore.Weighted // of one: whoever lost a race to commit waits here, in order
 	health    healthCache
 	budget    *budget
+	// ticks is held by a Tick, and guards what is called its own.
+	ticks sync.Mutex
 	// watchAgain is when quorums are looked at again, monotonic. Tick's own.
 	watchAgain time.Duration
 

@@ -52,9 +52,11 @@ func (h *heartbeat) reset() { h.wall, h.elapsed = h.clock.Now(), h.clock.Elapsed
 
 // Tick does what time brings: expires what nobody finished, counts waiting periods down, runs what has
 // become due, changes key states by date, and looks after effects left behind. One replica at a time calls
-// it, every few seconds. Errors of one ceremony do not stop the others. While the clock is distrusted no date has come:
-// one that jumped ahead would end for good all that people are at.
+// it, every few seconds; in one process one call waits for the other. Errors of one ceremony do not stop the others.
+// While the clock is distrusted no date has come: one that jumped ahead would end for good all that people are at.
 func (e *Engine) Tick(ctx context.Context) error {
+	e.ticks.Lock()
+	defer e.ticks.Unlock()
 	e.Sweep()
 	errs := []error{e.noteClock(ctx), e.endStranded(ctx)}
 	trusted := e.ClockProblem() == ""
