@@ -7,6 +7,35 @@ import (
 
 // People: what the register shows beyond a line, how people come into it, and what follows when they leave.
 type (
+	Person struct {
+		ID             string     `json:"id"`
+		Name           string     `json:"name"`
+		StaffNumber    string     `json:"staff_number,omitempty"`
+		Organisation   string     `json:"organisation,omitempty"`
+		Until          *time.Time `json:"until,omitempty"` // when an engagement ends by itself
+		Roles          []string   `json:"roles"`
+		Groups         []string   `json:"groups,omitempty"`
+		Team           string     `json:"team"`
+		Site           string     `json:"site"`
+		Manager        string     `json:"manager,omitempty"`
+		Backup         string     `json:"backup,omitempty"` // who stands in for them
+		Status         string     `json:"status"`
+		AcknowledgedAt *time.Time `json:"acknowledged_at,omitempty"`
+		AckExpiresAt   *time.Time `json:"acknowledgement_expires_at,omitempty"`
+		LastActiveAt   *time.Time `json:"last_active_at,omitempty"` // give or take a day
+		ApprovalKeyIDs []string   `json:"approval_key_ids"`         // of those that may sign
+		// ShareKeyID and BackupShareKeyID name the keys that shares are sealed to.
+		ShareKeyID       string       `json:"share_key_id,omitempty"`
+		BackupShareKeyID string       `json:"backup_share_key_id,omitempty"`
+		AddedAt          time.Time    `json:"added_at"`
+		AddedBy          string       `json:"added_by"`
+		SuspendedAt      *time.Time   `json:"suspended_at,omitempty"`
+		SuspendedReason  string       `json:"suspended_reason,omitempty"`
+		SuspendedBy      string       `json:"suspended_by,omitempty"`
+		LeftAt           *time.Time   `json:"left_at,omitempty"`
+		LeftReason       string       `json:"left_reason,omitempty"`
+		Credentials      []Credential `json:"credentials,omitempty"` // all approval keys; of one person asked for alone
+	}
 	// Credential is one approval key of a person.
 	Credential struct {
 		ID            string     `json:"id"`

@@ -90,4 +90,31 @@ type (
 		Summary  *BacktestSums     `json:"summary,omitempty"`
 		Report   []byte            `json:"report,omitempty"`
 	}
+	ExplainRequest struct {
+		Point string          `json:"point"` // authorise, place, quorum, lifecycle
+		Input json.RawMessage `json:"input"`
+	}
+	ExplainResponse struct {
+		Decision json.RawMessage `json:"decision"`
+		Trace    string          `json:"trace"`
+	}
+	// Decision is what `conclave why` shows.
+	Decision struct {
+		ID         string          `json:"id"`
+		Seq        uint64          `json:"seq"`
+		At         time.Time       `json:"at"`
+		Type       string          `json:"type"`
+		Actor      string          `json:"actor"`
+		Origin     string          `json:"origin"`
+		Target     string          `json:"target"`
+		Outcome    string          `json:"outcome"`
+		Code       string          `json:"code,omitempty"`
+		ReasonCode string          `json:"reason_code,omitempty"` // why the caller did it, in their words of the table
+		Breakglass string          `json:"breakglass,omitempty"`  // ceremony that opened the emergency access used
+		Reasons    []Reason        `json:"reasons,omitempty"`
+		Policy     string          `json:"policy"`
+		Entry      json.RawMessage `json:"entry,omitempty"`
+		Inclusion  []string        `json:"inclusion,omitempty"` // base64 hashes, RFC 6962
+		Checkpoint string          `json:"checkpoint,omitempty"`
+	}
 )

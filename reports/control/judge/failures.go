@@ -1,0 +1,119 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"conclave/reports/control"
+)
+
+// clock judges whether time in the record can be relied on.
+func clock(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("What happened to the clock in the period", "at|time", "what", "node|id", "confirmed by ceremony|id")
+	disagreed := 0
+	for _, kind := range []string{"clock.disagrees", "clock.agrees", "clock.confirm"} {
+		for _, e := range ev.Events.Of(kind) {
+			if !ev.InPeriod(e.At) {
+				continue
+			}
+			state := control.OK
+			if kind == "clock.disagrees" {
+				disagreed++
+				state = control.Attention
+			}
+			var f control.Faults
+			f.Check(kind != "clock.confirm" || ev.Ceremony(e.Ceremony) != nil, "no ceremony stands behind it")
+			t.Add(state, f, control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), kind, e.Actor, e.Ceremony)
+		}
+	}
+	order := table("Order of time in the record", "entries of the period|integer", "older than one before|integer", "form")
+	if n := total(ev); n > 0 {
+		back := ev.Events.Backwards()
+		var f control.Faults
+		f.Check(back.Count == 0, count(back.Count, "entry")+" older than one before it")
+		order.Add(control.OK, f, control.Proof{Ledger: back.Seqs}, control.Int(n), control.Int(back.Count), "UTC, microseconds")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t, order},
+		Good:   "Time in the record is UTC and never goes back; the clock of each node is held against the record and against monotonic time, and a change of it stops executions until a quorum has confirmed it.",
+		Bad:    "A change of the clock was not decided on, or time in the record goes back.",
+		Empty:  "The period has no entry.",
+		Doubt:  fmt.Sprintf("The clock disagreed with the record %d times. What was the cause each time, and was it changed by somebody who may?", disagreed),
+		Unseen: ev.Events.Dropped("clock.disagrees", "clock.agrees", "clock.confirm"),
+	})
+}
+
+// failureKinds are entries that say that a safeguard failed, with those that say that it works again.
+var failureKinds = map[string]string{"integrity.violation": "finding.close", "clock.disagrees": "clock.agrees", "placement.drift": "placement.settled", "quorum.worse": "quorum.better"}
+
+// failures judges whether failures of safeguards were noticed and settled.
+func failures(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("Failures of safeguards in the period", "at|time", "what", "about|id", "settled|time", "by")
+	for _, kind := range slices.Sorted(maps.Keys(failureKinds)) {
+		for _, e := range ev.Events.Of(kind) {
+			if ev.InPeriod(e.At) {
+				addFailure(ev, t, e, failureKinds[kind])
+			}
+		}
+	}
+	watch := table("What would notice", "watch", "every")
+	if total(ev) > 0 {
+		watch.Note(control.OK, "", control.Proof{}, "comparison of all rows with the ledger", "30 s, and at each start")
+		watch.Note(control.OK, "", control.Proof{}, "clock against the record; quorum health; placement", "2 s")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t, watch},
+		Good:   fmt.Sprintf("%s recorded in the period, each settled or within its time.", count(t.Total, "failure")),
+		Bad:    fmt.Sprintf("%s not settled within a day.", of(t.Violating, t.Total, "failure")),
+		Holds:  true,
+		Empty:  "The period has no entry.",
+		Doubt:  "Some failures are not settled yet. For each: what was the cause, what was done meanwhile, was the risk weighed anew, and what keeps it from coming back?",
+		Unseen: ev.Events.Dropped(slices.Sorted(maps.Keys(failureKinds))...),
+	})
+}
+
+func addFailure(ev *control.Evidence, t *control.Table, e control.Event, answer string) {
+	var settled control.Event
+	for _, a := range ev.Events.Of(answer) {
+		if a.At.After(e.At) && !a.At.After(ev.Now) && (a.Target == e.Target || answer != "placement.settled") {
+			settled = a
+			break
+		}
+	}
+	proof := control.Proof{Ledger: []uint64{e.Seq}}
+	if settled.Type != "" {
+		proof = proof.And(settled.Seq)
+		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, e.Target, control.Time(settled.At), settled.Type)
+		return
+	}
+	var f control.Faults
+	f.Check(ev.Now.Sub(e.At) <= answerWithin, "not settled")
+	t.Add(control.Attention, f, proof, control.Time(e.At), e.Type, e.Target, "", "")
+}
+
+// signInFailures shows who failed to prove who they are, and how often.
+func signInFailures(_ context.Context, ev *control.Evidence) control.Result {
+	t := table("Failed sign-ins in the period, by source", "source|id", "entries|integer", "first|time", "last|time")
+	doers := ev.Events.Doers("auth.failure")
+	for _, who := range sortedDoers(doers) {
+		tally := doers[who]
+		n := tally.Allowed + tally.Denied
+		state := control.OK
+		if n >= burst {
+			state = control.Attention
+		}
+		t.Note(state, "", control.Proof{Ledger: []uint64{tally.First, tally.Last}}, who.ID, control.Int(n), control.Time(tally.FirstAt), control.Time(tally.LastAt))
+	}
+	if t.Total == 0 && total(ev) > 0 {
+		t.Note(control.OK, "", control.Proof{}, "none", "0", "", "")
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   "Failed sign-ins are on record by source, gathered to at most one entry a second; no source failed ten times or more.",
+		Empty:  "The period has no entry.",
+		Open:   "Failed sign-ins are on record by source, gathered to at most one entry a second; some sources failed ten times or more.",
+		Doubt:  "Some sources failed ten times or more. Who was it, was an alert raised, and what came of it?",
+	})
+}
