@@ -59,7 +59,7 @@ func (o keySuspend) Prepare(ctx context.Context, env Env, view *store.View, in I
 	if p.Campaign {
 		plan.Lines = append(plan.Lines, Line{Label: "follows", After: reprotects()})
 	}
-	plan.Lines = append(plan.Lines, Line{Label: "cause", After: cause}, Line{Label: "review due", After: by.Format(time.RFC3339)})
+	plan.Lines = append(plan.Lines, Line{Label: "cause", After: cause}, Line{Label: "to be released or ended by", After: by.Format(time.RFC3339)})
 	return plan, nil
 }
 
@@ -116,7 +116,7 @@ func (o keySuspend) Execute(ctx context.Context, env Env, tx *store.Tx, in Input
 	if err != nil {
 		return Result{}, err
 	}
-	err = putChanged(a, tx, "key.suspend", k, changed, map[string]any{"suspected": p.Suspected, "review_by": by.Format(time.RFC3339)})
+	err = putChanged(a, tx, "key.suspend", k, changed, map[string]any{"suspected": p.Suspected, "decide_by": by.Format(time.RFC3339)})
 	for _, v := range changed {
 		if err == nil && p.Campaign {
 			_, err = campaignFor(a, tx, v, in, fmt.Sprintf("-v%d", v.Version))
