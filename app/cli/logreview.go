@@ -39,15 +39,13 @@ func auditReviewLog() *cobra.Command {
 		if err := s.connectAny(); err != nil {
 			return err
 		}
-		days, err := s.client.LogDays(s.ctx)
+		d, err := s.client.LogDay(s.ctx, args[0])
+		if isCode(err, "not_found") {
+			return usagef("day: the log of %q is not summed up; `conclave audit log-days` lists those that are", clean(args[0]))
+		}
 		if err != nil {
 			return err
 		}
-		i := slices.IndexFunc(days, func(d api.LogDay) bool { return d.Day == args[0] })
-		if i < 0 {
-			return usagef("day: the log of %q is not summed up; `conclave audit log-days` lists those that are", clean(args[0]))
-		}
-		d := days[i]
 		if *outcome == "" {
 			return s.show(d, func(w io.Writer) { writeLogDay(w, &d) })
 		}

@@ -10,6 +10,7 @@ import (
 	"conclave/app/api"
 	"conclave/custodian"
 	"conclave/custodian/custodiantest"
+	"conclave/custodian/oversight"
 )
 
 // proposeAs asks for an operation as a person.
@@ -59,9 +60,23 @@ func TestReviewsFindingsAndHoldsOverHTTP(t *testing.T) {
 	require.Len(t, retention, 2)
 	require.Equal(t, 2192, retention[0].Days)
 	require.Equal(t, 366, retention[0].LeastDays)
-	for _, path := range []string{"/v1/holds", "/v1/retention", "/v1/reviews", "/v1/findings", "/v1/exceptions", "/v1/attestations", "/v1/log-days", "/v1/breakglass"} {
+	for _, path := range []string{"/v1/holds", "/v1/retention", "/v1/reviews", "/v1/findings", "/v1/exceptions", "/v1/attestations", "/v1/log-days", "/v1/log-days/2026-11-27", "/v1/breakglass"} {
 		require.Equal(t, http.StatusForbidden, e.app(t, http.MethodGet, path, "").status, "applications have no part in it: %s", path)
 	}
+}
+
+// The summary of a day is had by its name, without the others.
+func TestOneDayOfTheLogOverHTTP(t *testing.T) {
+	e := newEdge(t, options{})
+	d := &oversight.LogDay{Day: "2026-01-15", From: 3, To: 9, Leaf: "ab", Entries: map[string]int{"key.use": 6}, Refused: 1, MadeAt: e.Clock.Now()}
+	e.Put(t, custodian.KindLogDay, d.Day, d)
+	var one api.LogDay
+	e.as(t, "demo-dan", http.MethodGet, "/v1/log-days/2026-01-15", "").into(t, &one)
+	require.Equal(t, listOf[api.LogDay](t, e, "/v1/log-days"), []api.LogDay{one})
+	require.Equal(t, "not_found", e.as(t, "demo-dan", http.MethodGet, "/v1/log-days/2026-01-16", "").problem(t).Code)
+	p := e.as(t, "demo-dan", http.MethodGet, "/v1/log-days/yesterday", "").problem(t)
+	require.Equal(t, http.StatusBadRequest, p.Status)
+	require.Contains(t, p.Detail, "day")
 }
 
 // A person decrypts by emergency access, justified, and the decision shows why and by which ceremony.

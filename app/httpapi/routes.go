@@ -89,6 +89,7 @@ func (s *server) routes() []route {
 		get("/v1/attestations", s.listAttestations),
 		get("/v1/controls", s.listControls),
 		get("/v1/log-days", s.listLogDays),
+		get("/v1/log-days/:day", s.getLogDay),
 		get("/v1/ledger/segments", s.listSegments),
 		get("/v1/breakglass", s.listBreakGlass),
 		get("/v1/templates", s.listTemplates),
