@@ -224,7 +224,7 @@ func (s *session) showDossier(d *workspace.Dossier) error {
 		return err
 	}
 	return s.show(d, func(w io.Writer) {
-		facts(w, "dossier", d.Number, "of", d.Kind+" "+d.ID, "instance", d.Name+", "+d.Mode, "proof", proven)
+		facts(w, "cited", citedWords(d), "dossier", d.Number, "of", d.Kind+" "+d.ID, "instance", d.Name+", "+d.Mode, "proof", proven)
 		writeCheckpoint(w, d.Checkpoint)
 		if d.Omitted > 0 {
 			fmt.Fprintf(w, "%d older entries are not listed.\n", d.Omitted)
@@ -253,4 +253,12 @@ func (s *session) showDossier(d *workspace.Dossier) error {
 		fmt.Fprintln(w)
 		table(w, []string{"ROW", "ID", "REVISION", "WRITTEN BY", "STATE"}, rows)
 	})
+}
+
+// citedWords says by which number a dossier was opened, and what it did not know yet.
+func citedWords(d *workspace.Dossier) string {
+	if d.Cited == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s; entries below that are newer than it: %d", d.Cited, d.Newer)
 }

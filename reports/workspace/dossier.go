@@ -33,6 +33,8 @@ const maxEvents = 5000
 type Dossier struct {
 	Format      string             `json:"format"`
 	Number      string             `json:"number"`
+	Cited       string             `json:"cited,omitempty"` // the number by which it was opened
+	Newer       int                `json:"newer,omitempty"` // events that the checkpoint of Cited did not have
 	Kind        string             `json:"kind"`
 	ID          string             `json:"id"`
 	Instance    string             `json:"instance"`

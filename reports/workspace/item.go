@@ -9,7 +9,8 @@ import (
 	"conclave/reports"
 )
 
-// Item is one ledger entry that a number cites, with its proof.
+// Item is one ledger entry that a number cites, with its proof. It and its event bear the number that was cited, whatever
+// the checkpoint of the proof.
 type Item struct {
 	Number     string             `json:"number"`
 	Instance   string             `json:"instance"`
@@ -24,7 +25,8 @@ type Opened struct {
 }
 
 // Open finds what a number cites. The ledger only grows, so that the entry of an older number is the same one, proven in
-// the newest checkpoint; a dossier is told as of now, and says by its own number that it has grown since.
+// the newest checkpoint; a dossier is told as of now, under a number of its own, and says by which it was cited and how many
+// of its events are newer than that.
 func (w *Workspace) Open(ctx context.Context, number string, beside Beside, now time.Time) (*Opened, error) {
 	n, err := ParseNumber(number)
 	if err != nil {
@@ -40,7 +42,16 @@ func (w *Workspace) Open(ctx context.Context, number string, beside Beside, now 
 	}
 	if n.Kind != EntryKind {
 		d, err := w.Dossier(ctx, n.Kind, n.ID, beside, now)
-		return &Opened{Dossier: d}, err
+		if err != nil {
+			return nil, err
+		}
+		d.Cited = number
+		for i := range d.Timeline {
+			if d.Timeline[i].Seq >= n.Size {
+				d.Newer++
+			}
+		}
+		return &Opened{Dossier: d}, nil
 	}
 	seq, err := n.entry()
 	if err != nil {
@@ -51,6 +62,7 @@ func (w *Workspace) Open(ctx context.Context, number string, beside Beside, now 
 		return nil, fmt.Errorf("reading entry %d: %w", seq, err)
 	}
 	item := &Item{Number: number, Instance: w.instance.ID, Checkpoint: checkpoint, Event: w.event(e, raw)}
+	item.Event.Number = number
 	return &Opened{Item: item}, w.prove(ctx, &item.Event)
 }
 

@@ -168,14 +168,19 @@ func TestNumbersOpen(t *testing.T) {
 	w := fixture.New(t, custodian.Production)
 	desk := open(t, w)
 	size := w.Source(t).Checkpoint().Size
-	number := workspace.Number{Instance: w.Instance.ID[:8], Size: size, Kind: "entry", ID: "3"}
+	number := workspace.Number{Instance: w.Instance.ID[:8], Size: size - 1, Kind: "entry", ID: "3"}
 	x, err := desk.Open(t.Context(), number.String(), workspace.Beside{}, fixture.Now())
 	require.NoError(t, err)
 	require.EqualValues(t, 3, x.Item.Event.Seq)
 	require.NoError(t, x.Item.Event.Check())
-	d, err := desk.Open(t.Context(), workspace.Number{Instance: number.Instance, Size: 1, Kind: "person", ID: someone(t, desk)}.String(), workspace.Beside{}, fixture.Now())
+	require.Equal(t, []string{number.String(), number.String()}, []string{x.Item.Number, x.Item.Event.Number}, "as it was cited")
+	cited := workspace.Number{Instance: number.Instance, Size: 1, Kind: "person", ID: someone(t, desk)}.String()
+	d, err := desk.Open(t.Context(), cited, workspace.Beside{}, fixture.Now())
 	require.NoError(t, err)
 	require.Equal(t, "person", d.Dossier.Kind)
+	require.Equal(t, cited, d.Dossier.Cited)
+	require.Positive(t, d.Dossier.Newer)
+	require.LessOrEqual(t, d.Dossier.Newer, len(d.Dossier.Timeline))
 	for _, bad := range []string{"", "EV", "EV-1-2-entry-3", number.String() + "x", strings.ToLower(number.String()), "EV-" + number.Instance + "-0-entry-0",
 		"EV-" + number.Instance + "-5-entry-5", "EV-" + number.Instance + "-05-entry-1", "EV-" + number.Instance + "-5-secret-x", "EV-00000000-5-entry-1",
 		workspace.Number{Instance: number.Instance, Size: size + 1, Kind: "entry", ID: "1"}.String()} {
