@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -106,19 +108,49 @@ func BenchmarkLongPeriod(b *testing.B) {
 	w := fixture.New(b, custodian.Production)
 	use(b, w, entries)
 	trust := w.Trust(b)
-	var path string
+	path := byDay(b, w, 0, func(f *os.File, src reports.Source, r *reports.Report) error {
+		return bundle.Build(b.Context(), f, src, r, w.Node)
+	})
+	info, err := os.Stat(path)
+	require.NoError(b, err)
+	b.Logf("the bundle is %d KiB", info.Size()>>10)
 	b.Run("build", func(b *testing.B) {
-		for b.Loop() {
-			path = byDay(b, w, 0, func(f *os.File, src reports.Source, r *reports.Report) error {
+		measure(b, func() {
+			byDay(b, w, 0, func(f *os.File, src reports.Source, r *reports.Report) error {
 				return bundle.Build(b.Context(), f, src, r, w.Node)
 			})
-		}
+		})
 	})
 	b.Run("verify", func(b *testing.B) {
-		for b.Loop() {
+		measure(b, func() {
 			r, err := bundle.Verify(b.Context(), path, trust)
 			require.NoError(b, err)
 			require.GreaterOrEqual(b, r.PeriodEntries, uint64(entries))
-		}
+		})
 	})
+}
+
+// measure runs f and says beside its time the most heap that was in use, looked at every 10 ms.
+func measure(b *testing.B, f func()) {
+	b.Helper()
+	done, most := make(chan struct{}), make(chan uint64)
+	go func() {
+		var peak uint64
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak = max(peak, m.HeapInuse)
+			select {
+			case <-done:
+				most <- peak
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	for b.Loop() {
+		f()
+	}
+	close(done)
+	b.ReportMetric(float64(<-most)/(1<<20), "MiB-heap")
 }
