@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 
@@ -29,6 +30,12 @@ func ArchivedTo(view *store.View) uint64 {
 		return 0
 	}
 	return all[len(all)-1].To
+}
+
+// Deleted are the runs of entries that were deleted and hold some of from ≤ seq < to, in order: what is left of them is of
+// the control plane.
+func Deleted(view *store.View, from, to uint64) []*segment.Segment {
+	return slices.DeleteFunc(Segments(view), func(g *segment.Segment) bool { return g.Status != segment.Deleted || g.To <= from || to <= g.From })
 }
 
 // openSegments are kept open at once.
@@ -79,7 +86,7 @@ func (s *SegmentSource) Covering(view *store.View, seq uint64) (store.Run, bool)
 	if g == nil {
 		return store.Run{}, false
 	}
-	run := store.Run{ID: g.ID, From: g.From, To: g.To}
+	run := store.Run{ID: g.ID, From: g.From, To: g.To, FirstAt: g.FirstAt, LastAt: g.LastAt}
 	if g.Status != segment.Kept {
 		run.Deleted = g.DeletedBy
 	}

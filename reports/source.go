@@ -5,6 +5,7 @@ package reports
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -61,7 +62,8 @@ type Checkpoint struct {
 	Handovers []string `json:"handovers,omitempty"`
 }
 
-// Range finds the entries of a period: first ≤ seq < end.
+// Range finds the entries of a period: first ≤ seq < end. Where a bound of it is among entries that were deleted, the error is
+// a [*ledger.DeletedError].
 func Range(ctx context.Context, src Source, from, to time.Time) (first, end uint64, err error) {
 	if first, err = firstAt(ctx, src, from); err != nil {
 		return 0, 0, fmt.Errorf("finding the period's first entry: %w", err)
@@ -69,7 +71,32 @@ func Range(ctx context.Context, src Source, from, to time.Time) (first, end uint
 	if end, err = firstAt(ctx, src, to); err != nil {
 		return 0, 0, fmt.Errorf("finding the period's last entry: %w", err)
 	}
+	if err := sharp(ctx, src, first, from); err != nil {
+		return 0, 0, fmt.Errorf("finding the period's first entry: %w", err)
+	}
+	if err := sharp(ctx, src, end, to); err != nil {
+		return 0, 0, fmt.Errorf("finding the period's last entry: %w", err)
+	}
 	return first, end, nil
+}
+
+// sharp shows that deleted entries beside a bound are on its sides of an instant: where it was among them, what was found is
+// only the bound that the entries show which are left there.
+func sharp(ctx context.Context, src Source, bound uint64, at time.Time) error {
+	for _, seq := range []uint64{bound, bound - 1} {
+		if seq >= src.Checkpoint().Size { // beyond the end, or before the beginning
+			continue
+		}
+		_, _, err := src.Entry(ctx, seq)
+		var gone *ledger.DeletedError
+		if errors.As(err, &gone) && gone.Outside(at, at) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // firstAt finds the first entry that is not before an instant.

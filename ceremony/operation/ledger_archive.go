@@ -135,7 +135,7 @@ func (o ledgerArchive) Effect(ctx context.Context, env Env, in Input, effectID s
 	if err != nil {
 		return Effect{}, err
 	}
-	archive := segment.Archive{Directory: a.directory, Objects: env.Archives}
+	archive := segment.Archive{Directory: a.directory, Objects: env.Archives, Writer: segment.Writer(in.Instance.ID, env.Custodian.Node())}
 	if err := archive.Mark(ctx, in.Instance.ID); err != nil {
 		return Effect{}, fmt.Errorf("the archive can not be written to (a directory must exist; an absent mount is not made up for): %w", err)
 	}

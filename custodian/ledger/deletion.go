@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 )
@@ -20,7 +21,16 @@ const (
 type DeletedError struct {
 	From, To uint64
 	By       string
+	// FirstAt and LastAt are the times of the first and last of them; zero where whoever answers does not say.
+	FirstAt, LastAt time.Time
 }
+
+// before says that all of them were before an instant, from that none was.
+func (e *DeletedError) before(at time.Time) bool { return !e.LastAt.IsZero() && e.LastAt.Before(at) }
+func (e *DeletedError) from(at time.Time) bool   { return !e.FirstAt.IsZero() && !e.FirstAt.Before(at) }
+
+// Outside says that none of them was in a period, from ≤ at < to.
+func (e *DeletedError) Outside(from, to time.Time) bool { return e.before(from) || e.from(to) }
 
 // Error implements error.
 func (e *DeletedError) Error() string {
@@ -41,12 +51,31 @@ type Deletion struct {
 	Ceremony string `json:"ceremony"`
 	From     uint64 `json:"from"` // data-plane entries from ≤ seq < to are gone
 	To       uint64 `json:"to"`
+	// FirstAt and LastAt are the times of the first and last of these entries, as whoever recorded the deletion says; zero
+	// where it does not.
+	FirstAt time.Time `json:"first_at,omitzero"`
+	LastAt  time.Time `json:"last_at,omitzero"`
 }
 
 type deletionDetail struct {
-	From uint64 `json:"from"`
-	To   uint64 `json:"to"`
+	From    uint64 `json:"from"`
+	To      uint64 `json:"to"`
+	FirstAt any    `json:"first_at"`
+	LastAt  any    `json:"last_at"`
 }
+
+// instant reads a time of a deletion's detail; what is none is the zero time.
+func instant(value any) time.Time {
+	text, _ := value.(string)
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// Covers says whether an entry is in the run.
+func (d Deletion) Covers(seq uint64) bool { return d.From <= seq && seq < d.To }
 
 // ReadDeletion reads an entry that records a deletion that was done; false for any other entry. An entry that claims to
 // be one and names no whole groups before it is an error.
@@ -61,5 +90,5 @@ func ReadDeletion(e *Entry) (Deletion, bool, error) {
 	if d.From >= d.To || d.To > e.Seq || d.From%TileWidth != 0 || d.To%TileWidth != 0 {
 		return Deletion{}, true, fmt.Errorf("entry %d deletes entries from %d up to %d: allowed: whole groups of %d before it", e.Seq, d.From, d.To, TileWidth)
 	}
-	return Deletion{Seq: e.Seq, Segment: e.Target.ID, Ceremony: e.Ceremony, From: d.From, To: d.To}, true, nil
+	return Deletion{Seq: e.Seq, Segment: e.Target.ID, Ceremony: e.Ceremony, From: d.From, To: d.To, FirstAt: instant(d.FirstAt), LastAt: instant(d.LastAt)}, true, nil
 }

@@ -14,8 +14,8 @@ type Timed struct {
 	Control func(ctx context.Context, from, to uint64, fn func(*Entry) error) error
 }
 
-// FirstAt is the first of the first size entries of a log that is not before an instant; size for none. Where entries were
-// deleted it is the bound that those which are left there show. Times of entries never go back, so it is found by halving,
+// FirstAt is the first of the first size entries of a log that is not before an instant; size for none. Of a run that was
+// deleted its first and last time tell where the instant is; where it is among them, the entries which are left there. Times of entries never go back, so it is found by halving,
 // after a look from the end back in doubling steps: what is recent is found without a look at what is old.
 func FirstAt(ctx context.Context, in Timed, at time.Time, size uint64) (uint64, error) {
 	low, high := uint64(0), size
@@ -29,6 +29,10 @@ func FirstAt(ctx context.Context, in Timed, at time.Time, size uint64) (uint64, 
 		e, err := in.Entry(ctx, middle)
 		var gone *DeletedError
 		switch {
+		case errors.As(err, &gone) && gone.before(at):
+			low, back = min(gone.To, high), 0
+		case errors.As(err, &gone) && gone.from(at):
+			high = max(gone.From, low)
 		case errors.As(err, &gone):
 			if low, high, err = in.narrow(ctx, at, low, high, gone); err != nil {
 				return 0, err

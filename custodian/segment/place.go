@@ -11,6 +11,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +38,54 @@ const markName = ".conclave-archive"
 type Archive struct {
 	Directory string
 	Objects   Objects // nil where this process is configured for no object store
+	// Writer is who writes there: see [Writer]. Whoever only reads needs none.
+	Writer string
+}
+
+// Writer names a node of an instance in what it has not finished writing, so that it knows its own again among those of
+// others in the same directory. No name is the beginning of another.
+func Writer(instance, node string) string {
+	sum := sha256.Sum256([]byte(instance + "/" + node))
+	return hex.EncodeToString(sum[:8])
+}
+
+const (
+	partialPrefix, partialSuffix = ".segment-", ".partial"
+	// leftAfter is how long nothing was written to a file that its writer has left behind (ours): far longer than a
+	// writer at work takes from one group of entries to the next.
+	leftAfter = time.Hour
+)
+
+// Tidy removes what this writer began to write and, killed, left behind; nothing of others, and nothing that may still be
+// written. It says how many files that were. In an object store there are none: what is not whole does not appear.
+func (a Archive) Tidy(now time.Time) (removed int, err error) {
+	if _, _, is := location.Object(a.Directory); is || a.Writer == "" {
+		return 0, nil
+	}
+	entries, err := os.ReadDir(a.Directory)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrUnreachable, a.Directory, err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), partialPrefix+a.Writer+"-") || !strings.HasSuffix(e.Name(), partialSuffix) || !e.Type().IsRegular() {
+			continue
+		}
+		info, err := e.Info()
+		if err == nil && now.Sub(info.ModTime()) < leftAfter {
+			continue
+		}
+		if err == nil {
+			err = os.Remove(filepath.Join(a.Directory, e.Name()))
+		}
+		switch {
+		case err == nil:
+			removed++
+		case !errors.Is(err, fs.ErrNotExist): // else it was finished meanwhile
+			errs = append(errs, fmt.Errorf("removing what was left behind: %w", err))
+		}
+	}
+	return removed, errors.Join(errs...)
 }
 
 func (a Archive) object() (bucket, prefix string, is bool, err error) {
@@ -88,7 +138,7 @@ func (a Archive) create(ctx context.Context, name string, write func(io.Writer) 
 	if _, err := os.Lstat(final); err == nil {
 		return fs.ErrExist
 	}
-	f, err := os.CreateTemp(a.Directory, ".segment-*.partial") // of mode 0600
+	f, err := os.CreateTemp(a.Directory, partialPrefix+a.Writer+"-*"+partialSuffix) // of mode 0600
 	if err != nil {
 		return err
 	}

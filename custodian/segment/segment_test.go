@@ -4,9 +4,13 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -189,6 +193,49 @@ func TestATamperedSegmentIsRefused(t *testing.T) {
 	early := head
 	early.Size = 300
 	require.ErrorIs(t, f.Verify(t.Context(), early), segment.ErrAltered)
+}
+
+// Whoever is killed while it writes leaves a part behind. The same node takes it away later, and nobody else's.
+func TestWhatAKilledWriterLeftIsTakenAway(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	mine := segment.Archive{Directory: dir, Writer: segment.Writer("instance", "node-1")}
+	left := func(a segment.Archive, idle time.Duration) string {
+		var part string
+		err := a.Create(t.Context(), "a.segment.zip", func(w io.Writer) error {
+			parts, err := filepath.Glob(filepath.Join(dir, ".segment-"+a.Writer+"-*.partial"))
+			require.NoError(t, err)
+			for _, p := range parts { // the one that is written now is empty yet
+				if info, err := os.Stat(p); err == nil && info.Size() == 0 {
+					part = p
+				}
+			}
+			return errors.New("killed")
+		})
+		require.Error(t, err)
+		require.NoError(t, os.WriteFile(part, []byte("half"), 0o600)) // as it stands where nothing runs after the kill
+		require.NoError(t, os.Chtimes(part, now, now.Add(-idle)))
+		return part
+	}
+	require.NoError(t, mine.Create(t.Context(), "b.segment.zip", func(w io.Writer) error { _, err := w.Write([]byte("whole")); return err }))
+	old, young := left(mine, 2*time.Hour), left(mine, 5*time.Minute)
+	others := left(segment.Archive{Directory: dir, Writer: segment.Writer("instance", "node-10")}, 48*time.Hour)
+	nobodys := left(segment.Archive{Directory: dir}, 48*time.Hour)
+	n, err := mine.Tidy(now)
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.NoFileExists(t, old)
+	for _, path := range []string{young, others, nobodys, filepath.Join(dir, "b.segment.zip")} {
+		require.FileExists(t, path)
+	}
+	n, err = mine.Tidy(now.Add(time.Hour))
+	require.NoError(t, err)
+	require.Equal(t, 1, n)
+	require.NoFileExists(t, young)
+	n, err = segment.Archive{Directory: dir}.Tidy(now)
+	require.NoError(t, err)
+	require.Zero(t, n, "who is nobody has nothing")
+	_, err = segment.Archive{Directory: filepath.Join(dir, "absent"), Writer: mine.Writer}.Tidy(now)
+	require.ErrorIs(t, err, segment.ErrUnreachable)
 }
 
 func FuzzOpen(f *testing.F) {

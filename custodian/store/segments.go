@@ -18,6 +18,8 @@ type Run struct {
 	ID       string
 	From, To uint64
 	Deleted  string // ceremony by which the entries were deleted; "" where they are kept
+	// FirstAt and LastAt are the times of its first and last entry.
+	FirstAt, LastAt time.Time
 }
 
 // Segments gives back entries that were moved out of the database. What it gives is proven by whoever asked for proof.
@@ -74,7 +76,7 @@ func (s *Store) archived(ctx context.Context, from, to uint64, fn func(seq uint6
 			return err
 		}
 		if run.Deleted != "" {
-			return &ledger.DeletedError{From: run.From, To: run.To, By: run.Deleted}
+			return &ledger.DeletedError{From: run.From, To: run.To, By: run.Deleted, FirstAt: run.FirstAt, LastAt: run.LastAt}
 		}
 		index := from / ledger.TileWidth
 		bundle, err := s.cfg.Segments.Bundle(ctx, run, index)
@@ -138,7 +140,7 @@ func (x *export) leaves(ctx context.Context, to uint64) error {
 
 // DropArchived takes data-plane batches out of the database that end at or before an entry, of those that begin at or after
 // another, at most limit: their entries are in segments, which the caller has verified. Next is where to go on; equal to
-// end, nothing is left. Control-plane entries stay.
+// end, nothing is left, neither of a batch that stands across it. Control-plane entries stay.
 func (s *Store) DropArchived(ctx context.Context, from, end uint64, limit int) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
@@ -149,7 +151,7 @@ func (s *Store) DropArchived(ctx context.Context, from, end uint64, limit int) (
 		return from, unavailable("looking for archived entries", err)
 	}
 	if !last.Valid {
-		return end, nil
+		return end, s.shorten(ctx, end)
 	}
 	err = s.db.gorm.WithContext(ctx).Exec("DELETE FROM ledger_batches WHERE control = 0 AND first_seq >= ? AND first_seq <= ? AND first_seq + count <= ?",
 		number(from), last.Int64, number(end)).Error
@@ -157,6 +159,44 @@ func (s *Store) DropArchived(ctx context.Context, from, end uint64, limit int) (
 		return from, unavailable("dropping archived entries", err)
 	}
 	return uint64(last.Int64) + 1, nil
+}
+
+// shorten takes what is before an entry out of the data-plane batch that holds it.
+func (s *Store) shorten(ctx context.Context, end uint64) error {
+	tx, err := s.db.write.BeginTx(ctx, nil)
+	if err != nil {
+		return unavailable("dropping archived entries", err)
+	}
+	defer tx.Rollback() // does nothing after the commit
+	whole := &storedBatch{}
+	err = tx.QueryRowContext(ctx, "SELECT first_seq, count, body FROM ledger_batches WHERE control = 0"+
+		" AND first_seq = (SELECT MAX(first_seq) FROM ledger_batches WHERE first_seq < $1) AND first_seq + count > $1",
+		number(end)).Scan((*number)(&whole.first), (*number)(&whole.count), &whole.body)
+	if errors.Is(err, sql.ErrNoRows) { // the end is between two batches
+		return nil
+	}
+	if err != nil {
+		return unavailable("dropping archived entries", err)
+	}
+	var rest []byte
+	err = whole.entries(func(seq uint64, raw []byte) (err error) {
+		if seq >= end {
+			rest, err = ledger.AppendBundle(rest, raw)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "UPDATE ledger_batches SET first_seq = $1, count = $2, body = $3 WHERE first_seq = $4 AND control = 0",
+		number(end), number(whole.first+whole.count-end), rest, number(whole.first))
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		return unavailable("dropping archived entries", err)
+	}
+	return nil
 }
 
 // OpenCheckpoint verifies a signed checkpoint of this ledger and returns its head.

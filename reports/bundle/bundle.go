@@ -68,6 +68,9 @@ type Period struct {
 	After uint64 `json:"after"`
 }
 
+// holds says whether an entry is of the period.
+func (p Period) holds(seq uint64) bool { return p.First <= seq && seq < p.End }
+
 func packed(folder string, n int, ending string) string {
 	return fmt.Sprintf("%s%06d.%s", folder, n, ending)
 }

@@ -95,10 +95,11 @@ type verifier struct {
 	index      RowIndex
 
 	span               Period
-	least              ledger.Head    // the trust file's checkpoint; zero: none
-	continued          bool           // that the log continues it was shown
-	startHead, endHead ledger.Head    // of the checkpoints kept around the period; zero: none
-	counts             map[string]int // entries of the period by type; nil where they are not in the bundle
+	least              ledger.Head       // the trust file's checkpoint; zero: none
+	continued          bool              // that the log continues it was shown
+	startHead, endHead ledger.Head       // of the checkpoints kept around the period; zero: none
+	counts             map[string]int    // entries of the period by type; nil where they are not in the bundle
+	deletions          []ledger.Deletion // of entries, by the control-plane entries in the bundle
 	policies           map[string]bool
 	people             map[string]*people.Person
 	custody            map[string]*signedCeremony // those that hold signatures under lines of the custody log

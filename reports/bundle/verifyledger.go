@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -238,16 +239,41 @@ func (v *verifier) anchored(context.Context) error {
 func (v *verifier) periodEdges() error {
 	p := v.span
 	for _, seq := range edges(p, v.head.Size) {
-		e := v.entries[seq]
+		e, inside := v.entries[seq], p.holds(seq)
+		if e == nil && !inside {
+			if err := v.deletedEdge(seq); err != nil {
+				return err
+			}
+			continue
+		}
 		if e == nil {
 			return faultf(entryFile(seq), ErrMissing, "it shows where the period ends or begins")
 		}
-		inside := seq >= p.First && seq < p.End
 		if inside != inPeriod(e.At, v.manifest) {
 			return faultf(entryFile(seq), ErrLeftOut, "its time is %s, the period %s to %s is said to be entries %d to %d",
 				e.At.Format(time.RFC3339Nano), v.manifest.From.Format(time.RFC3339Nano), v.manifest.To.Format(time.RFC3339Nano), p.First, p.End)
 		}
 	}
+	return nil
+}
+
+// deletedEdge stands for an entry beside the period that is not there: the ledger must record that it was deleted, with
+// entries that were all of another time.
+func (v *verifier) deletedEdge(seq uint64) error {
+	i := slices.IndexFunc(v.deletions, func(d ledger.Deletion) bool { return d.Covers(seq) })
+	if i < 0 {
+		return faultf(entryFile(seq), ErrMissing, "it shows where the period ends or begins")
+	}
+	d := v.deletions[i]
+	side, end, at, outside := "before", "last", d.LastAt, d.LastAt.Before(v.manifest.From)
+	if seq >= v.span.End {
+		side, end, at, outside = "after", "first", d.FirstAt, !d.FirstAt.Before(v.manifest.To)
+	}
+	if at.IsZero() || !outside {
+		return faultf(entryFile(seq), ErrLeftOut, "entries %d to %d were deleted by ceremony %s; that none of them is of the period is not recorded (entry %d)", d.From, d.To-1, clip(d.Ceremony), d.Seq)
+	}
+	v.say("Entry %d, next to the period and %s it, was deleted under retention by ceremony %s (entry %d). Its time is NOT shown; the record says that the %s of entries %d to %d, deleted together, was of %s.",
+		seq, side, clip(d.Ceremony), d.Seq, end, d.From, d.To-1, at.UTC().Format(time.RFC3339Nano))
 	return nil
 }
 
@@ -320,6 +346,9 @@ func (v *verifier) controlPlane(context.Context) error {
 			v.newest[rowName{r.Kind, r.ID}] = change{r, p.entry.Seq}
 		}
 		v.notePolicy(p.entry)
+		if err := v.noteDeletion(p); err != nil {
+			return err
+		}
 		turn, is, err := ledger.ReadRotation(p.entry)
 		if err != nil {
 			return fault(p.file, fmt.Errorf("%w: %w", ErrFormat, err))
@@ -348,6 +377,18 @@ func (v *verifier) controlPlane(context.Context) error {
 	}
 	v.say("The bundle holds all control-plane entries from number %d, before the period, to number %d, the checkpoint's last, in an unbroken chain. What was written before is not in it: a row older than the period is shown unchanged since, not that none was left out.",
 		v.span.ControlFrom, number-1)
+	return nil
+}
+
+// noteDeletion keeps the deletion that an entry records.
+func (v *verifier) noteDeletion(p packedEntry) error {
+	d, is, err := ledger.ReadDeletion(p.entry)
+	if err != nil {
+		return fault(p.file, fmt.Errorf("%w: %w", ErrFormat, err))
+	}
+	if is {
+		v.deletions = append(v.deletions, d)
+	}
 	return nil
 }
 

@@ -228,6 +228,7 @@ class Verifier {
     const seqs = [], known = [], turns = [];
     this.newest = new Map();
     this.marks = new Set();
+    this.deletions = [];
     for await (const {name, raw, entry} of this.packedEntries('ledger/control/')) {
       const l = entry.link;
       if (!l || l.n !== number || l.prev !== last || (seqs.length > 0 && entry.seq <= last)) throw new Fault('leftout', name, 'entry ' + entry.seq + ' stands where control-plane entry number ' + number + ', the one after entry ' + last + ', is due');
@@ -236,6 +237,7 @@ class Verifier {
       for (const r of entry.rows || []) this.newest.set(r.kind + ' ' + r.id, {...r, seq: entry.seq});
       this.mark(entry);
       if (entry.type === 'logkey.rotate' && entry.outcome === 'done') turns.push(entry);
+      if (entry.type === 'ledger.delete-archived' && entry.outcome === 'done') this.deletions.push(deletion(name, entry));
     }
     if (number !== this.head.controlCount || last !== this.head.controlLast) throw new Fault('leftout', 'ledger/control/', number + ' control-plane entries, the last at ' + last + '; the checkpoint counts ' + this.head.controlCount + ', the last at ' + this.head.controlLast);
     await this.cover('ledger/control.hashes', entrySpans(seqs), known);
@@ -259,6 +261,7 @@ class Verifier {
     if (end < this.head.size) edges.push(end);
     for (const seq of edges) {
       const e = this.entries.get(seq);
+      if (!e && (seq < first || seq >= end) && this.deletedEdge(seq)) continue;
       if (!e) throw new Fault('missing', entryFile(seq), 'it shows where the period ends or begins');
       if (this.inside(e) !== (seq >= first && seq < end)) throw new Fault('leftout', entryFile(seq), 'the period is said to be entries ' + first + ' to ' + end + ', and its time says otherwise');
     }
@@ -286,9 +289,27 @@ class Verifier {
       : 'The bundle accounts for all ' + (end - first) + ' entries of the period by their hashes, which make the checkpoint\'s root: none is left out.');
   }
 
+  // deletedEdge stands for an entry beside the period that the ledger records as deleted, with entries of another time.
+  deletedEdge(seq) {
+    const d = this.deletions.find(x => x.from <= seq && seq < x.to), after = seq >= this.p.end;
+    if (!d) return false;
+    const at = after ? d.firstAt : d.lastAt;
+    if (at === null || (after ? at < nanoseconds(this.m.to) : at >= nanoseconds(this.m.from))) throw new Fault('leftout', entryFile(seq), 'entries ' + d.from + ' to ' + (d.to - 1) + ' were deleted by ceremony ' + clip(d.ceremony) + '; that none of them is of the period is not recorded (entry ' + d.seq + ')');
+    this.say('Entry ' + seq + ', next to the period and ' + (after ? 'after' : 'before') + ' it, was deleted under retention by ceremony ' + clip(d.ceremony) + ' (entry ' + d.seq + '). Its time is NOT shown; the record says that the ' + (after ? 'first' : 'last') + ' of entries ' + d.from + ' to ' + (d.to - 1) + ', deleted together, was of ' + (after ? d.firstText : d.lastText) + '.');
+    return true;
+  }
+
   async anchored() {
     if (this.least.size > 0 && !this.continued) this.say('The checkpoint is not older than the trust file\'s (' + this.least.size + ' entries); that it continues it is NOT shown by this bundle.');
   }
+}
+
+// deletion reads the entry that records one: whole groups before it, and from when to when they were.
+function deletion(name, e) {
+  const {from, to, first_at: firstText, last_at: lastText} = e.detail || {}, whole = n => Number.isSafeInteger(n) && n >= 0 && n % 256 === 0;
+  if (!whole(from) || !whole(to) || from >= to || to > e.seq || !e.target || e.target.type !== 'ledger_segment' || !e.target.id || !e.ceremony) throw new Fault('format', name, 'entry ' + e.seq + ' deletes entries and does not say which, or by which ceremony');
+  const time = t => { try { return nanoseconds(t); } catch { return null; } };
+  return {from, to, firstText, lastText, firstAt: time(firstText), lastAt: time(lastText), seq: e.seq, ceremony: e.ceremony};
 }
 
 const entryFile = seq => 'entries/' + String(seq).padStart(12, '0') + '.json';
