@@ -191,6 +191,9 @@ func TestArchivedEntriesAreDeletedOnceRetentionHasPassed(t *testing.T) {
 		}
 		r.run(t, "hold.set", human("demo-ben"), params)
 		require.Equal(t, []string{key.CodeLegalHold}, r.denied(t, "ledger.delete-archived", human("demo-ada"), remove))
+		plan, err := r.prepare(t, "ledger.delete-archived", r.input(t, human("demo-ada"), remove))
+		require.NoError(t, err)
+		require.Contains(t, plan.Deny[0].Message, "hold "+params["id"].(string)+" for Doe v. Shop keeps segment "+g.ID)
 		r.run(t, "hold.lift", human("demo-ada"), map[string]any{"hold": params["id"], "reason": "settled"})
 	}
 	r.run(t, "hold.set", human("demo-ben"), map[string]any{"id": "m4", "on": map[string]any{"type": "ledger"}, "from": 768, "to": 800, "matter": "Doe v. Shop", "reason": "other entries"})
@@ -213,7 +216,7 @@ func TestArchivedEntriesAreDeletedOnceRetentionHasPassed(t *testing.T) {
 	var gone *ledger.DeletedError
 	_, _, err = r.Store.EntryAt(t.Context(), 300)
 	require.ErrorAs(t, err, &gone)
-	require.Equal(t, ledger.DeletedError{From: 0, To: 768, By: custodian.Segments(r.View())[0].DeletedBy}, *gone)
+	require.Equal(t, ledger.DeletedError{From: 0, To: 768, By: custodian.Segments(r.View())[0].DeletedBy, FirstAt: g.FirstAt, LastAt: g.LastAt}, *gone)
 	_, err = r.Store.Inclusion(t.Context(), 300, head.Size)
 	require.NoError(t, err)
 	left := 0

@@ -111,8 +111,8 @@ func entriesOnHold(view *store.View, g *segment.Segment) ([]policies.Reason, err
 		if !h.InForce() || h.On.Type == oversight.HoldLedger && !h.CoversEntries(g.From, g.To-1) {
 			continue
 		}
-		out = append(out, policies.Reason{Rule: "operation", Code: key.CodeLegalHold, Message: fmt.Sprintf("%s is on hold for %s, and entries in segment %s may be about it", h.What(), h.Matter, g.ID),
-			Remedy: "a quorum lifts the hold (hold.lift)", Controls: []string{"nist-800-53r5:AU-11"}})
+		out = append(out, policies.Reason{Rule: "operation", Code: key.CodeLegalHold, Message: fmt.Sprintf("hold %s for %s keeps segment %s, which goes whole or not at all: entries in it may be about %s", h.ID, h.Matter, g.ID, h.What()),
+			Remedy: "a quorum lifts hold " + h.ID + " (hold.lift)", Controls: []string{"nist-800-53r5:AU-11"}})
 	}
 	return out, nil
 }
