@@ -46,9 +46,6 @@ type healthCache struct {
 	turn   chan struct{} // holds one token while somebody computes
 	key    string
 	health *quorum.Health
-	// table is what the policy said operations take, within one minute: the same whoever the people are.
-	table    *quorum.Table
-	tableKey string
 }
 
 // QuorumHealth is how every share set and every operation would stand losses and pressure now. What it returns is
@@ -69,10 +66,6 @@ func (e *Engine) healthOf(ctx context.Context, view *store.View, now time.Time) 
 	if e.health.key == key {
 		return e.health.health, nil
 	}
-	if table := fmt.Sprintf("%s %d", f.Digest, now.Unix()/60); e.health.tableKey != table {
-		e.health.table, e.health.tableKey = quorum.NewTable(f.Policy, f.Mode, now), table
-	}
-	f.Table = e.health.table
 	ctx, cancel := context.WithTimeout(ctx, assessWithin)
 	defer cancel()
 	h, err := quorum.Assess(ctx, f)

@@ -30,6 +30,7 @@ type Engine struct {
 	queries  map[Point]rego.PreparedEvalQuery
 	timeout  time.Duration
 	memo     memo
+	quorums  *kept
 	caching  map[string]time.Duration // by classification
 	scripts  scripts
 	unusable error // the answer to every question; see Unusable
@@ -70,6 +71,7 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 	if e.memo, err = b.readMemo(compiler); err != nil {
 		return nil, err
 	}
+	e.quorums = newKept(compiler)
 	if e.caching, err = b.readCaching(); err != nil {
 		return nil, err
 	}
@@ -194,7 +196,8 @@ func (e *Engine) Place(ctx context.Context, in PlacementInput) (PlacementDecisio
 
 // Quorum says what an operation takes, and whether this requester may propose it. An operation the policy
 // does not know is ErrUndefined; an answer below the compiled-in floor is ErrBelowFloor. What it takes to restore
-// an earlier bundle no bundle is asked: see [Recovery].
+// an earlier bundle no bundle is asked: see [Recovery]. What was answered before is not evaluated again; lists of a
+// decision are shared and must not be changed.
 func (e *Engine) Quorum(ctx context.Context, in QuorumInput) (QuorumDecision, error) {
 	if err := checkHeader(in.Now, in.Mode, in.Operation); err != nil {
 		return QuorumDecision{}, err
@@ -202,15 +205,23 @@ func (e *Engine) Quorum(ctx context.Context, in QuorumInput) (QuorumDecision, er
 	if in.Operation == Recover {
 		return e.recovery(&in)
 	}
-	result, err := e.evaluate(ctx, PointQuorum, quorumValue(&in))
+	if e.unusable != nil {
+		return QuorumDecision{}, fmt.Errorf("deciding %s: %w", PointQuorum, e.unusable)
+	}
+	return e.quorums.get(&in, func() (QuorumDecision, error) { return e.askQuorum(ctx, &in) })
+}
+
+// askQuorum evaluates the rules and holds their answer to the floor.
+func (e *Engine) askQuorum(ctx context.Context, in *QuorumInput) (QuorumDecision, error) {
+	result, err := e.evaluate(ctx, PointQuorum, quorumValue(in))
 	if err != nil {
 		return QuorumDecision{}, err
 	}
-	decision, err := e.decodeQuorum(result, &in)
+	decision, err := e.decodeQuorum(result, in)
 	if err != nil {
 		return QuorumDecision{}, err
 	}
-	if err := checkFloor(&in, &decision); err != nil {
+	if err := checkFloor(in, &decision); err != nil {
 		return QuorumDecision{}, err
 	}
 	return decision, nil

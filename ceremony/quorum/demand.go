@@ -9,8 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"conclave/custodian/identity"
@@ -37,26 +35,17 @@ type Case struct {
 // ask for is judged as asked for by its owner.
 const somebody = "somebody"
 
-// Table remembers what operations take under one policy, by who asks: their roles, or the node. Safe for
-// concurrent use. What it holds is bounded by the cases times the sets of roles.
+// Table says what operations take under one policy, by who asks: their roles, or the node. Safe for concurrent use. It
+// remembers nothing: the policy engine keeps its answers.
 type Table struct {
 	policy Policy
 	mode   policies.Mode
 	now    time.Time
-
-	mu      sync.Mutex
-	answers map[string]answer
-}
-
-type answer struct {
-	takes   policies.QuorumDecision
-	allowed bool
-	err     error
 }
 
 // NewTable asks a policy as of now.
 func NewTable(policy Policy, mode policies.Mode, now time.Time) *Table {
-	return &Table{policy: policy, mode: mode, now: now, answers: map[string]answer{}}
+	return &Table{policy: policy, mode: mode, now: now}
 }
 
 // Takes says what a case takes when somebody with these roles asks for it, or the node when roles is nil, and
@@ -74,26 +63,14 @@ func (t *Table) Takes(ctx context.Context, c Case, roles []people.Role) (policie
 		}
 		slices.Sort(q.Requester.Roles)
 	}
-	key := fmt.Sprintf("%s\x00%s\x00%s\x00%d/%d\x00%s\x00%s", c.Operation, c.TargetType, strings.Join(c.Classifications, ","),
-		c.Threshold, c.Total, q.Requester.Kind, strings.Join(q.Requester.Roles, ","))
-	t.mu.Lock()
-	a, known := t.answers[key]
-	t.mu.Unlock()
-	if !known {
-		a.takes, a.err = t.ask(ctx, q)
-		if err := ctx.Err(); err != nil {
-			return policies.QuorumDecision{}, false, fmt.Errorf("asking policy for %s: %w", c.Operation, err)
-		}
-		switch {
-		case errors.Is(a.err, policies.ErrTimeout), a.err != nil && !errors.Is(a.err, policies.ErrPolicy):
-			return policies.QuorumDecision{}, false, fmt.Errorf("asking policy for %s: %w", c.Operation, a.err)
-		}
-		a.allowed = a.err == nil && a.takes.Allow
-		t.mu.Lock()
-		t.answers[key] = a
-		t.mu.Unlock()
+	takes, err := t.ask(ctx, q)
+	if ended := ctx.Err(); ended != nil {
+		return policies.QuorumDecision{}, false, fmt.Errorf("asking policy for %s: %w", c.Operation, ended)
 	}
-	return a.takes, a.allowed, nil
+	if errors.Is(err, policies.ErrTimeout) || err != nil && !errors.Is(err, policies.ErrPolicy) {
+		return policies.QuorumDecision{}, false, fmt.Errorf("asking policy for %s: %w", c.Operation, err)
+	}
+	return takes, err == nil && takes.Allow, nil
 }
 
 // ask asks first without an earlier decision to rest on: what is left to those who need none. Where that leads

@@ -24,7 +24,6 @@ type Facts struct {
 	Policy     Policy
 	Digest     string // of the policy
 	Then       Policy // of simulations: what would judge afterwards; nil for Policy
-	Table      *Table // what Policy said before; nil for nothing
 	Now        time.Time
 }
 
@@ -78,12 +77,8 @@ func Assess(ctx context.Context, f Facts) (*Health, error) {
 		h.Sets = append(h.Sets, setHealth(set, f.Shares, r.find, f.Now))
 	}
 	h.Overdue = overdue(f, h.Sets)
-	table := f.Table
-	if table == nil {
-		table = NewTable(f.Policy, f.Mode, f.Now)
-	}
 	var err error
-	h.Operations, err = r.outlooks(ctx, table, f.Operations, f.Sets)
+	h.Operations, err = r.outlooks(ctx, NewTable(f.Policy, f.Mode, f.Now), f.Operations, f.Sets)
 	return h, err
 }
 
