@@ -82,26 +82,16 @@ func (s *session) recoveryDocument(path string) ([]byte, error) {
 }
 
 func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
-	doc, err := openRecovery(document)
-	if err != nil {
-		return err
-	}
 	source, closeSource, err := s.source(dir)
 	if err != nil {
 		return err
 	}
 	defer closeSource()
-	checkpoint, err := source.ReadFile(s.ctx, ledger.CheckpointFile)
-	if err != nil {
-		return err
-	}
-	s.say("Verifying the whole ledger and the recovery's signatures.")
 	in, err := s.verifyInput()
 	if err != nil {
 		return err
 	}
-	in.Source = pinned{source, checkpoint}
-	judged, err := recovery.JudgeLedger(s.ctx, in, doc, document)
+	doc, judged, checkpoint, err := s.judgeRecovery(in, source, document)
 	if err != nil {
 		return err
 	}
@@ -120,6 +110,22 @@ func (s *session) acceptRecovery(document []byte, dir string, yes bool) error {
 	}
 	s.say("Accepted. What was lost is not missed here any more; whoever still shows it is refused.")
 	return nil
+}
+
+// judgeRecovery verifies the whole recovered ledger, and who restored it, by one checkpoint of it, which is returned.
+func (s *session) judgeRecovery(in ledger.VerifyInput, source ledger.LogSource, document []byte) (*backup.Recovery, *recovery.Judgement, []byte, error) {
+	doc, err := openRecovery(document)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	checkpoint, err := source.ReadFile(s.ctx, ledger.CheckpointFile)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	s.say("Verifying the whole ledger and the recovery's signatures.")
+	in.Source = pinned{source, checkpoint}
+	judged, err := recovery.JudgeLedger(s.ctx, in, doc, document)
+	return doc, judged, checkpoint, err
 }
 
 func openRecovery(document []byte) (*backup.Recovery, error) {

@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"conclave/app/witness"
-	"conclave/ceremony/recovery"
 	"conclave/custodian/ledger"
 )
 
@@ -47,10 +46,6 @@ func witnessAcceptRecovery() *cobra.Command {
 }
 
 func (s *session) witnessAccepts(seen, dir string, document []byte, yes bool) error {
-	doc, err := openRecovery(document)
-	if err != nil {
-		return err
-	}
 	state, err := witness.OpenState(s.trust, seen)
 	if err != nil {
 		return err
@@ -75,13 +70,7 @@ func (s *session) witnessAccepts(seen, dir string, document []byte, yes bool) er
 		return err
 	}
 	defer closeSource()
-	checkpoint, err := source.ReadFile(s.ctx, ledger.CheckpointFile)
-	if err != nil {
-		return err
-	}
-	s.say("Verifying the whole ledger and the recovery's signatures.")
-	in.Source = pinned{source, checkpoint}
-	judged, err := recovery.JudgeLedger(s.ctx, in, doc, document)
+	doc, judged, checkpoint, err := s.judgeRecovery(in, source, document)
 	if err != nil {
 		return err
 	}

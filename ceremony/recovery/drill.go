@@ -10,7 +10,6 @@ import (
 	"conclave/ceremony/statement"
 	"conclave/custodian"
 	"conclave/custodian/backup"
-	"conclave/custodian/dsse"
 	"conclave/custodian/people"
 )
 
@@ -69,24 +68,9 @@ func (d *Drill) Judge(c *backup.Copy, in custodian.Instance, r Register) (Quorum
 }
 
 func (d *Drill) verify(raw []byte, c *backup.Copy, in custodian.Instance, r Register) (string, statement.Decision, error) {
-	envelope, err := dsse.Parse(raw)
+	p, claimed, _, err := signed(raw, r)
 	if err != nil {
 		return "", "", err
-	}
-	claimed, err := statement.Parse(envelope.UnverifiedPayload())
-	if err != nil {
-		return "", "", err
-	}
-	p := r.Person(claimed.Signer)
-	if err := people.Present(p); err != nil {
-		return "", "", err
-	}
-	i := slices.IndexFunc(p.ApprovalKeys, func(k people.Credential) bool { return k.ID == envelope.KeyID() })
-	if i < 0 {
-		return "", "", fmt.Errorf("%s: signed with a key that is not theirs", p.ID)
-	}
-	if _, err := envelope.Verify(statement.TypeStatement, p.ApprovalKeys[i]); err != nil {
-		return "", "", fmt.Errorf("%s: %w", p.ID, err)
 	}
 	var params struct {
 		Backup  string `json:"backup_sha256"`
@@ -102,16 +86,7 @@ func (d *Drill) verify(raw []byte, c *backup.Copy, in custodian.Instance, r Regi
 	if !same {
 		return "", "", fmt.Errorf("%s: signed something else than this drill", p.ID)
 	}
-	switch claimed.Decision {
-	case statement.Approve:
-		return p.ID, claimed.Decision, holdsOf(p, c, r)
-	case statement.Attend:
-		if !p.Has(people.RoleWitness) {
-			return "", "", fmt.Errorf("%s: attends without being a witness", p.ID)
-		}
-		return p.ID, claimed.Decision, nil
-	}
-	return "", "", fmt.Errorf("%s: signed a %s", p.ID, claimed.Decision)
+	return p.ID, claimed.Decision, counts(p, claimed.Decision, func() error { return holdsOf(p, c, r) })
 }
 
 func holdsOf(p *people.Person, c *backup.Copy, r Register) error {

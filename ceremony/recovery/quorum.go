@@ -204,25 +204,9 @@ func (o *Opened) Judge(envelopes []jsontext.Value, r Register) (Quorum, error) {
 }
 
 func (o *Opened) verify(raw []byte, r Register) (string, statement.Decision, error) {
-	envelope, err := dsse.Parse(raw)
+	p, claimed, payload, err := signed(raw, r)
 	if err != nil {
 		return "", "", err
-	}
-	claimed, err := statement.Parse(envelope.UnverifiedPayload())
-	if err != nil {
-		return "", "", err
-	}
-	p := r.Person(claimed.Signer)
-	if err := people.Present(p); err != nil {
-		return "", "", err
-	}
-	i := slices.IndexFunc(p.ApprovalKeys, func(c people.Credential) bool { return c.ID == envelope.KeyID() })
-	if i < 0 {
-		return "", "", fmt.Errorf("%s: signed with a key that is not theirs", p.ID)
-	}
-	payload, err := envelope.Verify(statement.TypeStatement, p.ApprovalKeys[i])
-	if err != nil {
-		return "", "", fmt.Errorf("%s: %w", p.ID, err)
 	}
 	want, err := o.Statement(p.ID, claimed.Decision, claimed.IssuedAt)
 	if err != nil {
@@ -239,16 +223,44 @@ func (o *Opened) verify(raw []byte, r Register) (string, statement.Decision, err
 	if claimed.IssuedAt.Before(from.Add(-skew)) {
 		return "", "", fmt.Errorf("%s: signed before the session began", p.ID)
 	}
-	switch claimed.Decision {
+	return p.ID, claimed.Decision, counts(p, claimed.Decision, func() error { return o.holds(p, r) })
+}
+
+// signed verifies a statement with a key of the person whom it names, who must be there.
+func signed(raw []byte, r Register) (p *people.Person, claimed statement.Statement, payload []byte, err error) {
+	envelope, err := dsse.Parse(raw)
+	if err != nil {
+		return nil, claimed, nil, err
+	}
+	if claimed, err = statement.Parse(envelope.UnverifiedPayload()); err != nil {
+		return nil, claimed, nil, err
+	}
+	p = r.Person(claimed.Signer)
+	if err := people.Present(p); err != nil {
+		return nil, claimed, nil, err
+	}
+	key := p.Credential(envelope.KeyID())
+	if key == nil {
+		return nil, claimed, nil, fmt.Errorf("%s: signed with a key that is not theirs", p.ID)
+	}
+	if payload, err = envelope.Verify(statement.TypeStatement, *key); err != nil {
+		return nil, claimed, nil, fmt.Errorf("%s: %w", p.ID, err)
+	}
+	return p, claimed, payload, nil
+}
+
+// counts says why somebody's decision does not: who approves holds a share, who attends is a witness.
+func counts(p *people.Person, d statement.Decision, holds func() error) error {
+	switch d {
 	case statement.Approve:
-		return p.ID, claimed.Decision, o.holds(p, r)
+		return holds()
 	case statement.Attend:
 		if !p.Has(people.RoleWitness) {
-			return "", "", fmt.Errorf("%s: attends without being a witness", p.ID)
+			return fmt.Errorf("%s: attends without being a witness", p.ID)
 		}
-		return p.ID, claimed.Decision, nil
+		return nil
 	}
-	return "", "", fmt.Errorf("%s: signed a %s", p.ID, claimed.Decision)
+	return fmt.Errorf("%s: signed a %s", p.ID, d)
 }
 
 // skew is how far people's clocks may be behind that of whoever began the session (ours).

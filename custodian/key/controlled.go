@@ -34,15 +34,8 @@ func (u *ControlledApproval) Covers(application, keyID string, version uint32, c
 
 // AllowsControlled reports whether a version may process under a controlled use: compromised, and within its dates.
 func (v *Version) AllowsControlled(now time.Time) error {
-	switch {
-	case v.State != Compromised:
+	if v.State != Compromised {
 		return v.denyState()
-	case v.ActivationAt.IsZero() || v.RUPEnd.IsZero():
-		return v.deny(CodeKeyDates, "its usage period is not recorded")
-	case now.Before(v.ActivationAt):
-		return v.deny(CodeKeyNotYet, "its activation date is not reached")
-	case !now.Before(v.RUPEnd):
-		return v.deny(CodeKeyRUPEnded, "its recipient usage period is over")
 	}
-	return nil
+	return v.withinRecipientUse(now)
 }

@@ -80,17 +80,28 @@ func (v *Version) AllowsVerify(now time.Time) error {
 // AllowsProtect reports whether the version may protect now: active, and activation_at ≤ now < oup_end
 // (SP 800-57 Part 1 section 5.3.5). It does not rely on any job having run.
 func (v *Version) AllowsProtect(now time.Time) error {
-	switch {
-	case v.State != Active:
+	if v.State != Active {
 		return v.denyState()
-	case v.ActivationAt.IsZero() || v.OUPEnd.IsZero():
+	}
+	return v.within(now, v.OUPEnd, CodeKeyOUPEnded, "its originator usage period is over")
+}
+
+// within denies before the activation date, and from the end of a usage period on, with its code.
+func (v *Version) within(now, end time.Time, code, over string) error {
+	switch {
+	case v.ActivationAt.IsZero() || end.IsZero():
 		return v.deny(CodeKeyDates, "its usage period is not recorded")
 	case now.Before(v.ActivationAt):
 		return v.deny(CodeKeyNotYet, "its activation date is not reached")
-	case !now.Before(v.OUPEnd):
-		return v.deny(CodeKeyOUPEnded, "its originator usage period is over")
+	case !now.Before(end):
+		return v.deny(code, over)
 	}
 	return nil
+}
+
+// withinRecipientUse denies outside of the recipient usage period.
+func (v *Version) withinRecipientUse(now time.Time) error {
+	return v.within(now, v.RUPEnd, CodeKeyRUPEnded, "its recipient usage period is over")
 }
 
 // AllowsProcess reports whether the version may process data that was protected at protectedAt: active or
@@ -100,16 +111,8 @@ func (v *Version) AllowsProcess(now, protectedAt time.Time, acceptRisk bool) err
 	if v.State != Active && v.State != Deactivated && v.State != Suspended {
 		return v.denyState()
 	}
-	switch {
-	case v.ActivationAt.IsZero() || v.RUPEnd.IsZero():
-		return v.deny(CodeKeyDates, "its usage period is not recorded")
-	case now.Before(v.ActivationAt):
-		return v.deny(CodeKeyNotYet, "its activation date is not reached")
-	case !now.Before(v.RUPEnd):
-		return v.deny(CodeKeyRUPEnded, "its recipient usage period is over")
-	}
-	if v.State != Suspended {
-		return nil
+	if err := v.withinRecipientUse(now); err != nil || v.State != Suspended {
+		return err
 	}
 	switch {
 	case v.Suspected || v.SuspendedAt == nil:
