@@ -5,6 +5,14 @@ import (
 	"time"
 )
 
+// LedgerEntries is one page of the ledger. What one answer looks at is bounded: see [LedgerSearch].
+type LedgerEntries struct {
+	Items []json.RawMessage `json:"items"` // their exact bytes
+	Next  string            `json:"next"`  // cursor; "" where there is no more
+	// Deleted are the runs of entries that the page passes, or is in, of which only those of the control plane are left.
+	Deleted []DeletedEntries `json:"deleted,omitempty"`
+}
+
 // LedgerSearch is one page of a search in the ledger. It may hold fewer entries than asked for, even none, and yet
 // have a next one: what one answer looks at is bounded.
 type LedgerSearch struct {
@@ -12,6 +20,8 @@ type LedgerSearch struct {
 	Next       string        `json:"next"`       // cursor; "" where there is no more
 	Checkpoint string        `json:"checkpoint"` // signed note that the proofs belong to
 	Indexed    uint64        `json:"indexed"`    // entries that the index covers
+	// Deleted are the runs of entries of the time asked for of which only those of the control plane are left to be found.
+	Deleted []DeletedEntries `json:"deleted,omitempty"`
 }
 
 // ProvenEntry is a ledger entry with the proof that it is in the log of a checkpoint.

@@ -339,20 +339,49 @@ func ledgerEntries() *cobra.Command {
 		if err := s.connectAny(); err != nil {
 			return err
 		}
-		list := []json.RawMessage{}
-		for e, err := range s.client.Entries(s.ctx, filter) {
-			if err != nil {
-				return err
-			}
-			if len(list) >= *limit {
-				s.say("There are more: go on with --from, or raise --limit.")
-				break
-			}
-			list = append(list, e)
+		list, more, err := s.entries(filter, *limit)
+		if err != nil {
+			return err
+		}
+		if more {
+			s.say("There are more: go on with --from, or raise --limit.")
 		}
 		return s.show(list, func(w io.Writer) { writeEntries(w, list) })
 	})
 	return c
+}
+
+// entries collects at most limit entries, and says which runs on the way were deleted.
+func (s *session) entries(filter client.EntryFilter, limit int) (list []json.RawMessage, more bool, err error) {
+	list = []json.RawMessage{}
+	var said deletions
+	for page, err := range s.client.Entries(s.ctx, filter) {
+		if err != nil {
+			return nil, false, err
+		}
+		s.sayDeleted(&said, page.Deleted)
+		if room := limit - len(list); len(page.Items) > room {
+			return append(list, page.Items[:room]...), true, nil
+		}
+		list = append(list, page.Items...)
+	}
+	return list, false, nil
+}
+
+// deletions are runs of deleted entries that were told already.
+type deletions map[api.DeletedEntries]bool
+
+// sayDeleted tells of runs that what is listed passes over, each once.
+func (s *session) sayDeleted(said *deletions, runs []api.DeletedEntries) {
+	if *said == nil {
+		*said = deletions{}
+	}
+	for _, run := range runs {
+		if !(*said)[run] {
+			(*said)[run] = true
+			s.say("Entries %d to %d were deleted under retention by ceremony %s: of them those of the control plane are left.", run.From, run.To-1, run.Ceremony)
+		}
+	}
 }
 
 func writeEntries(w io.Writer, list []json.RawMessage) {

@@ -65,10 +65,12 @@ func ledgerSearch() *cobra.Command {
 func (s *session) searchLedger(q client.LedgerQuery, limit int) (found []api.ProvenEntry, more bool, err error) {
 	proven := s.settings[setTrust] != ""
 	found = []api.ProvenEntry{}
+	var said deletions
 	for page, err := range s.client.SearchLedger(s.ctx, q) {
 		if err != nil {
 			return nil, false, err
 		}
+		s.sayDeleted(&said, page.Deleted)
 		for _, e := range page.Items {
 			if len(found) == limit {
 				return found, true, nil

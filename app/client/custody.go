@@ -284,9 +284,7 @@ func pages[T any](ctx context.Context, c *Client, path string, query url.Values)
 func walk[T any](ctx context.Context, c *Client, path string, first url.Values) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		q := maps.Clone(first)
-		for {
-			page, err := get[api.Page[T]](ctx, c, path, q)
+		for page, err := range walkPages(ctx, c, path, first, func(p api.Page[T]) string { return p.Next }) {
 			if err != nil {
 				yield(zero, err)
 				return
@@ -296,11 +294,23 @@ func walk[T any](ctx context.Context, c *Client, path string, first url.Values) 
 					return
 				}
 			}
-			// A page that leads to itself would never end.
-			if page.Next == "" || page.Next == q.Get("cursor") {
+		}
+	}
+}
+
+// walkPages walks the pages of a list; next is the cursor that a page leads to.
+func walkPages[P any](ctx context.Context, c *Client, path string, first url.Values, next func(P) string) iter.Seq2[P, error] {
+	return func(yield func(P, error) bool) {
+		q := maps.Clone(first)
+		for {
+			page, err := get[P](ctx, c, path, q)
+			if !yield(page, err) || err != nil {
 				return
 			}
-			q.Set("cursor", page.Next)
+			if next(page) == "" || next(page) == q.Get("cursor") { // a page that leads to itself would never end
+				return
+			}
+			q.Set("cursor", next(page))
 		}
 	}
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -46,9 +45,10 @@ type EntryFilter struct {
 	Type, Actor, Target string
 }
 
-// Entries walks ledger entries as canonical JSON.
-func (c *Client) Entries(ctx context.Context, f EntryFilter) iter.Seq2[json.RawMessage, error] {
-	q := url.Values{}
+// Entries walks pages of ledger entries as canonical JSON. Of runs that were deleted, which a page names, it has those of the
+// control plane.
+func (c *Client) Entries(ctx context.Context, f EntryFilter) iter.Seq2[api.LedgerEntries, error] {
+	q := url.Values{"limit": {strconv.Itoa(pageSize)}}
 	if f.From > 0 {
 		q.Set("from", strconv.FormatUint(f.From, 10))
 	}
@@ -60,7 +60,7 @@ func (c *Client) Entries(ctx context.Context, f EntryFilter) iter.Seq2[json.RawM
 			q.Set(name, v)
 		}
 	}
-	return pages[json.RawMessage](ctx, c, "/v1/ledger/entries", q)
+	return walkPages(ctx, c, "/v1/ledger/entries", q, func(p api.LedgerEntries) string { return p.Next })
 }
 
 // InclusionProof proves that entry seq is in the log of a size (RFC 6962 section 2.1.1).

@@ -19,28 +19,17 @@ type LedgerQuery struct {
 
 // SearchLedger walks the pages of a search. The entries are the service's word until their proofs are checked.
 func (c *Client) SearchLedger(ctx context.Context, query LedgerQuery) iter.Seq2[api.LedgerSearch, error] {
-	return func(yield func(api.LedgerSearch, error) bool) {
-		q := url.Values{"limit": {strconv.Itoa(pageSize)}}
-		for name, v := range map[string]string{"actor": query.Actor, "key": query.Key, "target": query.Target, "ceremony": query.Ceremony,
-			"operation": query.Operation, "outcome": query.Outcome, "since": instant(query.Since), "until": instant(query.Until)} {
-			if v != "" {
-				q.Set(name, v)
-			}
-		}
-		if query.NewestFirst {
-			q.Set("order", "newest")
-		}
-		for {
-			page, err := get[api.LedgerSearch](ctx, c, "/v1/ledger/search", q)
-			if !yield(page, err) || err != nil {
-				return
-			}
-			if page.Next == "" || page.Next == q.Get("cursor") { // a page that leads to itself would never end
-				return
-			}
-			q.Set("cursor", page.Next)
+	q := url.Values{"limit": {strconv.Itoa(pageSize)}}
+	for name, v := range map[string]string{"actor": query.Actor, "key": query.Key, "target": query.Target, "ceremony": query.Ceremony,
+		"operation": query.Operation, "outcome": query.Outcome, "since": instant(query.Since), "until": instant(query.Until)} {
+		if v != "" {
+			q.Set(name, v)
 		}
 	}
+	if query.NewestFirst {
+		q.Set("order", "newest")
+	}
+	return walkPages(ctx, c, "/v1/ledger/search", q, func(p api.LedgerSearch) string { return p.Next })
 }
 
 func instant(t time.Time) string {

@@ -74,26 +74,35 @@ func (s *server) entries(x *exchange) error {
 		return err
 	}
 	filter := entryFilter{q.Get("type"), q.Get("actor"), q.Get("target")}
-	out := api.Page[json.RawMessage]{Items: []json.RawMessage{}}
-	stop, size := min(to, from+maxScanned), 0
-	if stop < to {
-		out.Next = cursorFor(strconv.FormatUint(stop, 10))
-	}
-	err = s.store.Entries(x.ctx(), from, stop, func(e *ledger.Entry, raw []byte) error {
-		if !filter.matches(e) {
-			return nil
-		}
-		if len(out.Items) == limit || size+len(raw) > maxEntries {
-			out.Next = cursorFor(strconv.FormatUint(e.Seq, 10))
+	out := api.LedgerEntries{Items: []json.RawMessage{}}
+	end, scanned, size := to, 0, 0
+	err = s.store.Present(x.ctx(), from, to, func(e *ledger.Entry, raw []byte) error {
+		matches := filter.matches(e)
+		if scanned == maxScanned || matches && (len(out.Items) == limit || size+len(raw) > maxEntries) {
+			end, out.Next = e.Seq, cursorFor(strconv.FormatUint(e.Seq, 10))
 			return errPageFull
 		}
-		out.Items, size = append(out.Items, json.RawMessage(append([]byte(nil), raw...))), size+len(raw)
+		scanned++
+		if matches {
+			out.Items, size = append(out.Items, json.RawMessage(append([]byte(nil), raw...))), size+len(raw)
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, errPageFull) {
 		return err
 	}
+	out.Deleted = s.deletedEntries(from, end)
 	return x.json(http.StatusOK, out)
+}
+
+// deletedEntries are the runs of entries that hold some of from ≤ seq < to and of which the data plane is gone. Asked for
+// after the entries were read, they name whatever was missed.
+func (s *server) deletedEntries(from, to uint64) []api.DeletedEntries {
+	var out []api.DeletedEntries
+	for _, g := range custodian.Deleted(s.door.View(), from, to) {
+		out = append(out, api.DeletedEntries{From: g.From, To: g.To, Ceremony: g.DeletedBy})
+	}
+	return out
 }
 
 // entryRange reads from (or the cursor in its place) and to, clipped to the ledger as it is.

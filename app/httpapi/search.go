@@ -31,7 +31,7 @@ func (s *server) searchLedger(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	out := api.LedgerSearch{Items: []api.ProvenEntry{}, Checkpoint: string(page.Checkpoint), Indexed: page.Indexed}
+	out := api.LedgerSearch{Items: []api.ProvenEntry{}, Checkpoint: string(page.Checkpoint), Indexed: page.Indexed, Deleted: s.deletedEntries(page.From, page.To)}
 	for _, f := range page.Items {
 		item := api.ProvenEntry{Seq: f.Entry.Seq, Entry: json.RawMessage(f.Raw), Inclusion: []string{}}
 		for _, h := range f.Inclusion {

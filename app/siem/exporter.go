@@ -57,6 +57,7 @@ type Exporter struct {
 	clock  clock.Clock
 	log    *slog.Logger
 
+	turn      sync.Mutex    // of one run; the target and what follows are its own
 	notBefore time.Duration // monotonic: after a failure
 	problem   error         // that failure
 	pause     time.Duration
@@ -83,6 +84,8 @@ func (x *Exporter) Close() error { return x.target.Close() }
 // Run delivers what is there, if this replica has the lease, until nothing is left or ctx ends. After a failure it waits
 // longer each time, up to a minute, before it tries the same records again; meanwhile it returns that failure.
 func (x *Exporter) Run(ctx context.Context) error {
+	x.turn.Lock()
+	defer x.turn.Unlock()
 	if err := x.observe(ctx); err != nil {
 		return err
 	}
@@ -131,7 +134,7 @@ func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
 	if from > size {
 		return true, x.restored(ctx, from, size)
 	}
-	records, err := x.read(ctx, from, min(size, from+batchRecords), batchBytes)
+	records, _, err := read(ctx, x.store.Entries, from, min(size, from+batchRecords), batchBytes)
 	if gone := new(ledger.DeletedError); errors.As(err, &gone) && len(records) == 0 {
 		return true, x.deleted(ctx, from, gone)
 	}
@@ -164,11 +167,21 @@ func (x *Exporter) restored(ctx context.Context, from, size uint64) error {
 }
 
 // deleted tells the target of entries that were deleted before it was to have them: one that is new, or was away for years.
+// Those of the control plane among them are kept, and follow.
 func (x *Exporter) deleted(ctx context.Context, from uint64, gone *ledger.DeletedError) error {
-	if err := x.send(ctx, []Record{{Gap: gone.Error(), At: x.clock.Now(), Seq: from}}); err != nil {
+	next := gone.To
+	kept, all, err := read(ctx, x.store.ControlEntriesIn, from, next, batchBytes)
+	if err != nil {
 		return err
 	}
-	_, err := x.store.MoveExport(ctx, x.target.Name(), from, gone.To)
+	if !all {
+		next = kept[len(kept)-1].Entry.Seq + 1
+	}
+	said := (&ledger.DeletedError{From: from, To: next, By: gone.By}).Error() + "; those of the control plane among them are kept, and follow"
+	if err := x.send(ctx, append([]Record{{Gap: said, At: x.clock.Now(), Seq: from}}, kept...)); err != nil {
+		return err
+	}
+	_, err = x.store.MoveExport(ctx, x.target.Name(), from, next)
 	return err
 }
 
@@ -186,15 +199,19 @@ func (x *Exporter) again(ctx context.Context, next uint64) ([]Record, error) {
 	if r, ok := x.target.(Repeater); !ok || r.Connected() {
 		return nil, nil
 	}
-	return x.read(ctx, next-min(next, repeated), next, repeated*ledger.MaxEntry)
+	out, _, err := read(ctx, x.store.Present, next-min(next, repeated), next, repeated*ledger.MaxEntry)
+	return out, err
 }
 
-// read takes entries of a range, proven to be in the signed tree, from its beginning up to a number of bytes.
-func (x *Exporter) read(ctx context.Context, from, to uint64, most int) ([]Record, error) {
-	var out []Record
+// walk gives entries from ≤ seq < to, proven to be in the signed tree.
+type walk func(ctx context.Context, from, to uint64, fn func(e *ledger.Entry, raw []byte) error) error
+
+// read takes what a walk gives of a range, from its beginning up to a number of bytes and batchRecords entries, and says
+// whether that was all of it.
+func read(ctx context.Context, entries walk, from, to uint64, most int) (out []Record, all bool, err error) {
 	total := 0
-	err := x.store.Entries(ctx, from, to, func(e *ledger.Entry, raw []byte) error {
-		if total > 0 && total+len(raw) > most {
+	err = entries(ctx, from, to, func(e *ledger.Entry, raw []byte) error {
+		if total > 0 && total+len(raw) > most || len(out) == batchRecords {
 			return errEnough
 		}
 		total += len(raw)
@@ -202,9 +219,9 @@ func (x *Exporter) read(ctx context.Context, from, to uint64, most int) ([]Recor
 		return nil
 	})
 	if errors.Is(err, errEnough) {
-		err = nil
+		return out, false, nil
 	}
-	return out, err
+	return out, err == nil, err
 }
 
 // observe notes how far the target is, whichever replica delivers to it.

@@ -32,12 +32,12 @@ import (
 
 	"conclave/app/siem"
 	"conclave/custodian"
+	"conclave/custodian/access"
 	"conclave/custodian/clock"
 	"conclave/custodian/custodiantest"
 	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
-	"conclave/custodian/segment"
 	"conclave/custodian/store"
 	"conclave/custodian/store/storetest"
 )
@@ -405,25 +405,50 @@ func TestRestoreIsNamed(t *testing.T) {
 	require.Equal(t, w.size(), x.State().Next)
 }
 
-// A target that is new where old entries were deleted is told which, and given the rest.
+// A target that is new where old entries were deleted is told which, gets what of the control plane is left, and the rest. So
+// it does where a new connection begins among what was deleted.
 func TestDeletedEntriesAreNamed(t *testing.T) {
 	c := custodiantest.New(t, custodiantest.Options{})
 	w := &world{Store: c.Store, clock: c.Clock}
-	w.write(t, 600)
-	deleted := c.Clock.Now()
-	c.Put(t, custodian.KindSegment, segment.ID(0, 256), segment.Segment{ID: segment.ID(0, 256), To: 256, Status: segment.Deleted, DeletedAt: &deleted, DeletedBy: "c-1"})
-	for next := uint64(0); next < 256; {
-		var err error
-		next, err = c.Store.DropArchived(t.Context(), next, 256, 100)
-		require.NoError(t, err)
-	}
+	w.write(t, 300)
+	c.Put(t, custodian.KindGrant, "demo-late", access.Grant{ID: "demo-late", Application: custodiantest.ApplicationID, Key: custodiantest.KeyID, CreatedAt: c.Clock.Now(), CreatedBy: "genesis"})
+	w.write(t, 300)
+	custodiantest.DeleteArchived(t, w.Store, custodiantest.Archive(t, w.Store, t.TempDir(), 0, 512))
+	custodiantest.Drop(t, w.Store)
+	var want []uint64
+	require.NoError(t, w.Present(t.Context(), 0, w.size(), func(e *ledger.Entry, _ []byte) error { want = append(want, e.Seq); return nil }))
+	left, _ := slices.BinarySearch(want, 512)
+	require.Greater(t, left, 2, "of the first 512 those of the control plane are left")
+	require.Greater(t, want[left-1], uint64(256))
+
 	path := filepath.Join(t.TempDir(), "events.jsonl")
 	x := w.exporter(siem.NewFile(path, source("node-1")), "node-1")
 	require.NoError(t, x.Run(t.Context()))
+	require.Equal(t, w.size(), x.State().Next)
 	raw, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.Contains(t, string(raw), "ledger entries 0 to 255 were deleted under retention by ceremony c-1")
-	require.Equal(t, w.size(), x.State().Next)
+	var gaps, entries [][]byte
+	for line := range bytes.Lines(raw) {
+		if bytes.Contains(line, []byte(`"gap":`)) {
+			gaps = append(gaps, line)
+		} else {
+			entries = append(entries, line)
+		}
+	}
+	require.Len(t, gaps, 1)
+	require.Contains(t, string(gaps[0]), "to 511 were deleted under retention by ceremony c-delete; those of the control plane among them are kept, and follow")
+	require.Equal(t, want, jsonSeqs(t, bytes.Join(entries, nil)))
+
+	// A connection that is new right behind them begins 256 entries back, among them.
+	moved, err := w.MoveExport(t.Context(), "syslog", 0, 512)
+	require.NoError(t, err)
+	require.True(t, moved)
+	r := newReceiver(t)
+	y := w.exporter(siem.NewSyslog(r.address, r.client, source("node-1")), "node-1")
+	require.NoError(t, y.Run(t.Context()))
+	require.Equal(t, w.size(), y.State().Next)
+	r.got(t, w.size()-1)
+	require.NoError(t, y.Close())
 }
 
 // A cancelled context ends a run; nothing is noted that was not taken.

@@ -43,6 +43,7 @@ type Page struct {
 	Items      []Found
 	Next       *uint64 // After of the next page; nil: there is none
 	Indexed    uint64  // entries that the index covers; those after it were looked at one by one
+	From, To   uint64  // the entries of the time asked for: From ≤ seq < To
 }
 
 // Bounds of one answer.
@@ -116,6 +117,7 @@ func (f *finder) span(ctx context.Context) (lo, hi uint64, err error) {
 		}
 	}
 	lo, hi = min(lo, f.size), min(hi, f.size)
+	f.page.From, f.page.To = lo, hi
 	switch {
 	case f.q.After == nil:
 	case f.q.NewestFirst:
