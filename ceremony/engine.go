@@ -80,6 +80,8 @@ type Engine struct {
 	// clockNoted is the clock problem that was last recorded.
 	clockNoted string
 	told       map[operation.Alert]bool // alerts already in the log
+	// instanceBegan is the time of entry 0, once it was read.
+	instanceBegan time.Time
 	// seen is when people last proved who they are to this process.
 	seen map[string]time.Time
 	// began is when this process started, peopleDue when its jobs about people run next; monotonic. Tick's own.
@@ -90,6 +92,7 @@ type Engine struct {
 	// notBefore is when scheduled rotations that did not succeed are tried again, by params, monotonic. Tick's own.
 	notBefore map[string]time.Duration
 	copies    *backups
+	handing   sync.Mutex // of one HandOver
 	// handOvers is when hand-overs that were refused or failed are tried again, by what they are of, monotonic. HandOver's own.
 	handOvers map[string]time.Duration
 }

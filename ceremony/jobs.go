@@ -18,9 +18,7 @@ import (
 // version whose usage period is over, then activations and expiries; and tells once of what a person should
 // look at.
 func (e *Engine) runJobs(ctx context.Context) error {
-	err := errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.resyncDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.watchPlacement(ctx), e.tendPeople(ctx))
-	e.alert()
-	return err
+	return errors.Join(e.rotateDue(ctx), e.applyDue(ctx), e.resyncDue(ctx), e.findUnreviewed(ctx), e.findLapsed(ctx), e.tendWrappingKeys(ctx), e.watchQuorums(ctx), e.watchPlacement(ctx), e.tendPeople(ctx), e.alert(ctx))
 }
 
 // rotateAgain is how long a scheduled rotation that was refused or failed, which is recorded, is left alone.
@@ -177,9 +175,38 @@ func Review(view *store.View, ceremony string) *oversight.Review {
 	return r
 }
 
+// Began is when the instance did: the time of its first entry.
+func (e *Engine) Began(ctx context.Context) (time.Time, error) {
+	e.mu.Lock()
+	began := e.instanceBegan
+	e.mu.Unlock()
+	if !began.IsZero() {
+		return began, nil
+	}
+	_, first, err := e.store.EntryAt(ctx, 0)
+	if err != nil {
+		return began, fmt.Errorf("reading when the instance began: %w", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.instanceBegan = first.At
+	return first.At, nil
+}
+
+// Alerts lists what people should look at now.
+func (e *Engine) Alerts(ctx context.Context) ([]operation.Alert, error) {
+	began, err := e.Began(ctx)
+	if err != nil {
+		return nil, err
+	}
+	view, now := e.store.View(), e.clock.Now()
+	return append(operation.Alerts(view, now), operation.LogKeyAlerts(view, began, now)...), nil
+}
+
 // alert writes each alert to the service's log once a process.
-func (e *Engine) alert() {
-	for _, a := range operation.Alerts(e.store.View(), e.clock.Now()) {
+func (e *Engine) alert(ctx context.Context) error {
+	alerts, err := e.Alerts(ctx)
+	for _, a := range alerts {
 		e.mu.Lock()
 		told := e.told[a]
 		e.told[a] = true
@@ -188,4 +215,5 @@ func (e *Engine) alert() {
 			e.log.Warn(a.Message, "kind", a.Kind, "key", a.Key, "version", a.Version, "keystore", a.Keystore, "person", a.Person, "duty", a.Duty, "share_set", a.Set)
 		}
 	}
+	return err
 }

@@ -55,6 +55,18 @@ func (e *Engine) Stalled(id string) string {
 	return e.stalled[id]
 }
 
+// Executing says whether a ceremony of an operation may have an effect that is not recorded yet, on any replica. A row that
+// is not to be believed may be one.
+func (e *Engine) Executing(operation string) bool {
+	view := e.store.View()
+	for _, c := range store.Active[Ceremony](view, Kind) {
+		if c.Operation == operation && (c.State == Executing || c.State == Indeterminate) {
+			return true
+		}
+	}
+	return len(view.Tampered(Kind)) > 0
+}
+
 func (e *Engine) executor() string { return e.door.Node() + "/" + e.boot }
 
 // Recover looks after ceremonies whose effect a process that has ended left open: it adopts the effect,

@@ -1,19 +1,27 @@
 package custodian
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
 
+	"conclave/custodian/key"
 	"conclave/custodian/store"
 )
 
 // LogKeyRow is the id of the one row of KindLogKey.
 const LogKeyRow = "log_key"
 
-// LogKeyPeriod is how long a log key should be in force at most: NIST SP 800-57 part 1, revision 5, table 1, gives a private
-// signature key one to three years; ours is the shorter.
-const LogKeyPeriod = 365 * 24 * time.Hour
+// How long a log key is in force, in days. NIST SP 800-57 part 1, revision 5, table 1, gives a private signature key one to
+// three years.
+const (
+	// LogKeyDays is the cryptoperiod of the key that genesis made, and of one for which no other was decided (ours): the
+	// shorter of the two.
+	LogKeyDays = 365
+	// MostLogKeyDays is the longest that a quorum can decide on.
+	MostLogKeyDays = 1095
+)
 
 // Why a log key is replaced.
 const (
@@ -28,34 +36,45 @@ type LogKey struct {
 	Key      string    `json:"key"` // note verifier key
 	Previous string    `json:"previous"`
 	Since    time.Time `json:"since"`
-	Cause    string    `json:"cause"`
-	Reason   string    `json:"reason"`
-	Ceremony string    `json:"ceremony"`
-	Node     string    `json:"node"` // that made it
+	// Days is its cryptoperiod, as those who put it in force decided; 0 for LogKeyDays.
+	Days     int    `json:"days,omitzero"`
+	Cause    string `json:"cause"`
+	Reason   string `json:"reason"`
+	Ceremony string `json:"ceremony"`
+	Node     string `json:"node"` // that made it
 	// Given are the nodes that were sealed it before it came into force; others ask for it.
 	Given []string `json:"given,omitempty"`
 }
 
-// LogKeyDue lists why the log key should be replaced; began is when the instance did. Empty: nothing asks for it.
-func LogKeyDue(view *store.View, began, now time.Time) (since time.Time, due []string, err error) {
-	since = began
+// LogKeyTerm is how long the log key is in force.
+type LogKeyTerm struct {
+	Since time.Time
+	Until time.Time // the end of its cryptoperiod
+	Due   []string  // why it should be replaced now; empty: nothing asks for it
+}
+
+// LogKeyTermOf says how long the log key is in force and why it should be replaced; began is when the instance did.
+func LogKeyTermOf(view *store.View, began, now time.Time) (LogKeyTerm, error) {
+	t, days := LogKeyTerm{Since: began}, 0
 	k, err := store.Peek[LogKey](view, KindLogKey, LogKeyRow)
 	switch {
 	case err == nil:
-		since = k.Since
+		t.Since, days = k.Since, k.Days
 	case !errors.Is(err, store.ErrNotFound):
-		return since, nil, fmt.Errorf("reading the log key's row: %w", err)
+		return t, fmt.Errorf("reading the log key's row: %w", err)
 	}
+	days = cmp.Or(days, LogKeyDays)
+	t.Until = t.Since.Add(time.Duration(days) * key.Day)
 	if bad := view.Tampered(KindNode); len(bad) > 0 {
-		return since, nil, &store.TamperedError{Kind: KindNode, ID: bad[0].ID}
+		return t, &store.TamperedError{Kind: KindNode, ID: bad[0].ID}
 	}
-	if now.Sub(since) > LogKeyPeriod {
-		due = append(due, fmt.Sprintf("it is in force since %s, longer than %d days", since.UTC().Format(time.DateOnly), int(LogKeyPeriod.Hours()/24)))
+	if now.After(t.Until) {
+		t.Due = append(t.Due, fmt.Sprintf("it is in force since %s, longer than %d days", t.Since.UTC().Format(time.DateOnly), days))
 	}
 	for _, n := range store.All[Node](view, KindNode) {
-		if n.Revoked() && n.RevokedAt.After(since) {
-			due = append(due, fmt.Sprintf("node %s had it and was revoked on %s (%s)", n.ID, n.RevokedAt.UTC().Format(time.DateOnly), n.RevokedReason))
+		if n.Revoked() && n.RevokedAt.After(t.Since) {
+			t.Due = append(t.Due, fmt.Sprintf("node %s had it and was revoked on %s (%s)", n.ID, n.RevokedAt.UTC().Format(time.DateOnly), n.RevokedReason))
 		}
 	}
-	return since, due, nil
+	return t, nil
 }

@@ -24,6 +24,7 @@ type (
 	LogKey struct {
 		Key     string    `json:"key"` // note verifier key
 		Since   time.Time `json:"since"`
+		Until   time.Time `json:"until"` // the end of its cryptoperiod
 		AgeDays int       `json:"age_days"`
 		Due     []string  `json:"due,omitempty"` // why it should be replaced
 	}

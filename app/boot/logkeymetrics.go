@@ -25,11 +25,11 @@ func (logKeyCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector. What can not be read is left out.
 func (c logKeyCollector) Collect(ch chan<- prometheus.Metric) {
-	since, due, err := custodian.LogKeyDue(c.s.store.View(), c.s.began, c.s.clock.Now())
+	term, err := custodian.LogKeyTermOf(c.s.store.View(), c.s.began, c.s.clock.Now())
 	if err != nil {
 		return
 	}
 	sinceDesc, dueDesc := logKeyDescs()
-	ch <- prometheus.MustNewConstMetric(sinceDesc, prometheus.GaugeValue, float64(since.Unix()))
-	ch <- prometheus.MustNewConstMetric(dueDesc, prometheus.GaugeValue, float64(len(due)))
+	ch <- prometheus.MustNewConstMetric(sinceDesc, prometheus.GaugeValue, float64(term.Since.Unix()))
+	ch <- prometheus.MustNewConstMetric(dueDesc, prometheus.GaugeValue, float64(len(term.Due)))
 }

@@ -245,16 +245,22 @@ func logKeyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rotate", Short: "Propose to replace the key that signs the ledger", Args: exactly(),
 		Long: "The node that executes it makes a new log key; the old one signs the head that names it, and nothing after that. Nodes\n" +
-			"are given it sealed. Verifiers that pin the old key follow the succession by themselves. Do so every year, when a log key\n" +
-			"may have been read, and after a node was revoked: whoever has its disk has the key. `conclave status` says what is due.\n" +
+			"are given it sealed. Verifiers that pin the old key follow the succession by themselves. Do so every year (or after --days),\n" +
+			"when a log key may have been read, and after a node was revoked: whoever has its disk has the key. `conclave alerts` and\n" +
+			"`conclave status` say what is due.\n" +
 			"After a suspected compromise hand out new trust files (node trust): a copy of the ledger that the thief forged up to the\n" +
 			"rotation is told from the genuine one only by who has seen a later checkpoint.",
 		Example: "  conclave logkey rotate --cause node-revoked --reason \"disk of node-2 copied\"",
 	}
 	cause := c.Flags().String("cause", "", "scheduled, suspected-compromise or node-revoked")
 	reason := c.Flags().String("reason", "", "why, for the record")
+	days := c.Flags().Int("days", 0, "days until the next one is due; 0 for 365, at most 1095")
 	c.RunE = action(func(s *session, _ *cobra.Command, _ []string) error {
-		return s.propose("logkey.rotate", map[string]any{"cause": *cause}, *reason)
+		params := map[string]any{"cause": *cause}
+		if *days != 0 {
+			params["days"] = *days
+		}
+		return s.propose("logkey.rotate", params, *reason)
 	})
 	return parent("logkey", "The key that signs the ledger", must(c, "cause", "reason"))
 }

@@ -40,7 +40,7 @@ func writeStatus(w io.Writer, st api.Status) {
 		"ready", yesNo(st.Ready), "problems", strings.Join(st.Problems, "; "), "fips 140", st.FIPS,
 		"policy", st.PolicyDigest, "ledger", number(st.LedgerSize)+" entries", "time", when(st.Time))
 	if k := st.LogKey; k != nil {
-		facts(w, "log key", k.Key, "in force for", number(k.AgeDays)+" days", "log key, to be replaced", strings.Join(k.Due, "; "))
+		facts(w, "log key", k.Key, "in force for", number(k.AgeDays)+" days", "until", when(k.Until), "log key, to be replaced", strings.Join(k.Due, "; "))
 	}
 	if len(st.Keystores) > 0 {
 		io.WriteString(w, "\n")

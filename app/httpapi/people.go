@@ -146,7 +146,11 @@ func (s *server) listAlerts(x *exchange) error {
 		return err
 	}
 	out := api.Page[api.Alert]{Items: []api.Alert{}}
-	for _, a := range operation.Alerts(s.door.View(), s.clock.Now()) {
+	alerts, err := s.engine.Alerts(x.ctx())
+	if err != nil {
+		return err
+	}
+	for _, a := range alerts {
 		out.Items = append(out.Items, api.Alert{Kind: string(a.Kind), Key: a.Key, Version: a.Version, Keystore: a.Keystore, Person: a.Person, Duty: a.Duty, Set: a.Set, Days: a.Days, Message: a.Message})
 	}
 	return x.json(http.StatusOK, out)

@@ -69,13 +69,13 @@ func (s *server) status(x *exchange) error {
 
 // logKey says which key signs the ledger, and what asks for another.
 func (s *server) logKey(x *exchange, view *store.View) (*api.LogKey, error) {
-	_, first, err := s.store.EntryAt(x.ctx(), 0)
+	began, err := s.engine.Began(x.ctx())
 	if err != nil {
 		return nil, err
 	}
-	since, due, err := custodian.LogKeyDue(view, first.At, s.clock.Now())
+	term, err := custodian.LogKeyTermOf(view, began, s.clock.Now())
 	if err != nil {
 		return nil, err
 	}
-	return &api.LogKey{Key: s.store.LogKeys().Newest(), Since: since, AgeDays: int(s.clock.Now().Sub(since) / (24 * time.Hour)), Due: due}, nil
+	return &api.LogKey{Key: s.store.LogKeys().Newest(), Since: term.Since, Until: term.Until, AgeDays: int(s.clock.Now().Sub(term.Since) / (24 * time.Hour)), Due: term.Due}, nil
 }

@@ -1,15 +1,18 @@
 package operation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
 	"conclave/hsm/secret"
@@ -30,7 +33,9 @@ type LogKeys interface {
 }
 
 type logKeyRotateParams struct {
-	Cause  string `json:"cause"`
+	Cause string `json:"cause"`
+	// Days is the cryptoperiod of the new key; 0 for custodian.LogKeyDays.
+	Days   int    `json:"days,omitzero"`
 	Reason string `json:"reason,omitzero"`
 }
 
@@ -47,6 +52,11 @@ func (logKeyRotate) read(view *store.View, in Input) (p logKeyRotateParams, row 
 	causes := []string{custodian.LogKeyScheduled, custodian.LogKeyCompromise, custodian.LogKeyNodeRevoked}
 	if !slices.Contains(causes, p.Cause) {
 		return p, row, &custodian.InputError{Field: "cause", Problem: fmt.Sprintf("%q", clean(p.Cause)), Allowed: strings.Join(causes, ", ")}
+	}
+	if p.Days != 0 {
+		if err := key.CheckRange("days", p.Days, 1, custodian.MostLogKeyDays, "days (NIST SP 800-57 part 1: one to three years at most)"); err != nil {
+			return p, row, err
+		}
 	}
 	if p.Reason, err = why("reason", p.Reason, in); err != nil {
 		return p, row, err
@@ -78,6 +88,7 @@ func (o logKeyRotate) Prepare(_ context.Context, env Env, view *store.View, in I
 		Title: "Replace the key that signs the ledger: the old one signs the new one, and nothing after it",
 		Lines: []Line{{Label: "log key", Before: env.Custodian.Store().LogKeys().Newest(), After: "a new one, made by the node that executes this"},
 			{Label: "nodes that are given it, sealed", After: strings.Join(names, ", ")},
+			{Label: "to be replaced after", After: fmt.Sprintf("%d days", cmp.Or(p.Days, custodian.LogKeyDays))},
 			{Label: "cause", After: p.Cause}, {Label: "reason", After: p.Reason}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "logkey", ID: custodian.LogKeyRow}}}
 	if env.LogKeys == nil {
@@ -128,9 +139,9 @@ func (o logKeyRotate) Complete(_ context.Context, env Env, tx *store.Tx, in Inpu
 	}
 	a := act(env, tx, in, p.Reason)
 	old := env.Custodian.Store().LogKeys().Newest()
-	k := &custodian.LogKey{Key: r.Key, Previous: old, Since: a.at, Cause: p.Cause, Reason: p.Reason, Ceremony: in.Ceremony, Node: env.Custodian.Node(), Given: r.Given}
+	k := &custodian.LogKey{Key: r.Key, Previous: old, Since: a.at, Days: cmp.Or(p.Days, custodian.LogKeyDays), Cause: p.Cause, Reason: p.Reason, Ceremony: in.Ceremony, Node: env.Custodian.Node(), Given: r.Given}
 	detail := ledger.RotationDetail(old, r.Key)
-	detail["cause"], detail["given"] = p.Cause, len(r.Given)
+	detail["cause"], detail["given"], detail["days"] = p.Cause, len(r.Given), k.Days
 	if err := a.put(tx, custodian.KindLogKey, custodian.LogKeyRow, k, a.event(ledger.RotationType, ledger.Target{Type: "logkey", ID: custodian.LogKeyRow}, detail)); err != nil {
 		return Result{}, err
 	}
@@ -145,4 +156,30 @@ func (logKeyRotate) Settle(_ context.Context, env Env, _ Input, _ Effect) error 
 
 func (logKeyRotate) Undo(_ context.Context, env Env, _ Input, effect Effect) error {
 	return env.LogKeys.Forget(effect.ID)
+}
+
+// AlertLogKey: the key that signs the ledger; 30, 7 days before the end of its cryptoperiod (ours), 0 days when it should be
+// replaced.
+const AlertLogKey AlertKind = "log-key"
+
+// LogKeyAlerts lists why the log key should be looked at; began is when the instance did. Where rows that tell are not to be
+// believed there is none: the alert about those rows stands.
+func LogKeyAlerts(view *store.View, began, now time.Time) []Alert {
+	term, err := custodian.LogKeyTermOf(view, began, now)
+	if err != nil {
+		return nil
+	}
+	var out []Alert
+	for _, why := range term.Due {
+		out = append(out, Alert{Kind: AlertLogKey, Message: "replace the key that signs the ledger (logkey.rotate): " + why})
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, days := range []int{7, 30} {
+		if term.Until.Sub(now) <= time.Duration(days)*key.Day {
+			return []Alert{{Kind: AlertLogKey, Days: days, Message: fmt.Sprintf("the key that signs the ledger is to be replaced by %s (logkey.rotate): within %d days", term.Until.UTC().Format(time.DateOnly), days)}}
+		}
+	}
+	return nil
 }
