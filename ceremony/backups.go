@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"conclave/ceremony/operation"
@@ -19,13 +20,15 @@ import (
 // backUpAgain is how long a scheduled copy that failed, which is recorded, is left alone (ours).
 const backUpAgain = 10 * time.Minute
 
-// backups is what this process knows of copies and journals under way. Only [Engine.Journal] touches journals, only
-// [Engine.BackUp] the rest.
+// backups is what this process knows of copies and journals under way.
 type backups struct {
-	notBefore map[string]time.Duration   // by params, monotonic
-	journals  map[string]*backup.Journal // by path
-	missing   map[string]bool            // copies out of retention whose file is not there: said once
-	published map[string]publication     // journals in an object store, by place
+	copying   sync.Mutex               // of one BackUp
+	notBefore map[string]time.Duration // by params, monotonic; BackUp's own
+	missing   map[string]bool          // copies out of retention whose file is not there: said once; BackUp's own
+
+	writing   sync.Mutex                 // of one Journal
+	journals  map[string]*backup.Journal // by path; Journal's own
+	published map[string]publication     // journals in an object store, by place; Journal's own
 }
 
 // publishEvery is how often a journal in an object store, which is stored whole each time, is brought up to date (ours).
@@ -43,6 +46,8 @@ func (e *Engine) Journal(ctx context.Context) error {
 	if e.env.Copier == nil {
 		return nil
 	}
+	e.copies.writing.Lock()
+	defer e.copies.writing.Unlock()
 	return e.journal(ctx)
 }
 
@@ -52,6 +57,8 @@ func (e *Engine) BackUp(ctx context.Context, copying bool) error {
 	if e.env.Copier == nil {
 		return nil
 	}
+	e.copies.copying.Lock()
+	defer e.copies.copying.Unlock()
 	errs := []error{e.deleteExpired(ctx, copying)}
 	if copying {
 		errs = append(errs, e.copyDue(ctx))

@@ -27,6 +27,8 @@ const handOverAgain = 10 * time.Minute
 // lacks, gives those that it has, and takes what it was given. Every node calls it, every few seconds. Custodians can bring
 // their shares all the while.
 func (e *Engine) HandOver(ctx context.Context) error {
+	e.handing.Lock()
+	defer e.handing.Unlock()
 	view := e.store.View()
 	if bad := view.Tampered(custodian.KindHandOver); len(bad) > 0 {
 		return &store.TamperedError{Kind: custodian.KindHandOver, ID: bad[0].ID}

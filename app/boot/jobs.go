@@ -105,8 +105,10 @@ func (s *service) wakened(ctx context.Context, pause time.Duration, wake <-chan 
 }
 
 // tick does what time brings. Ceremonies are looked after by one replica at a time; every node looks after its
-// own keystores. Taking the lease writes, and so also tells whether the storage takes writes.
+// own keystores; one tick at a time in a process. Taking the lease writes, and so also tells whether the storage takes writes.
 func (s *service) tick(ctx context.Context) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	if err := s.store.CanSign(); err != nil { // another replica, which can, is to have the lease
 		return err
 	}

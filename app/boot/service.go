@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,7 +54,7 @@ type service struct {
 	store    *store.Store
 	segments *custodian.SegmentSource
 	objects  *objectstore.Store // nil where none is configured
-	archive  archiver           // the job's own
+	archive  archiver
 	door     *custodian.Service
 	engine   *ceremony.Engine
 	bundles  *bundles.Keeper
@@ -73,6 +74,7 @@ type service struct {
 	paced         bool
 	storageFailed atomic.Bool // the last periodic write did not succeed
 	stopping      atomic.Bool
+	turn          sync.Mutex         // of one tick
 	asked         map[string]request // by keystore; the tick's own
 }
 

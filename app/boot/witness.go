@@ -36,7 +36,8 @@ type watchers struct {
 	clients []*witness.Client
 	stamper *timestamp.Authority
 
-	problems map[string]error // what failed last and is not due again, by witness and for the time-stamp; of the one job
+	turn     sync.Mutex       // of one run: held from its beginning to its end
+	problems map[string]error // what failed last and is not due again, by witness and for the time-stamp; the turn's own
 
 	mu       sync.Mutex
 	due      map[string]time.Duration // monotonic, by witness and for the time-stamp
@@ -112,6 +113,8 @@ func (s *service) haveWitnessed(ctx context.Context) error {
 	if len(s.watchers.clients) == 0 && s.watchers.stamper == nil {
 		return nil
 	}
+	s.watchers.turn.Lock()
+	defer s.watchers.turn.Unlock()
 	ours, err := s.store.Lease(ctx, witnessLease, s.cfg.Node.ID, time.Minute)
 	if err != nil || !ours {
 		return err
@@ -185,7 +188,8 @@ func (w *watchers) settled(key string) {
 	delete(w.accused, key)
 }
 
-// submitHandovers has a witness follow the succession of the log key, and then sign the checkpoint.
+// submitHandovers has a witness follow the succession of the log key, and then sign the checkpoint. One that knows other keys of
+// this ledger than it shows, as after a restore to before a rotation, refuses it: [witness.ErrRefused].
 func (s *service) submitHandovers(ctx context.Context, c *witness.Client, note []byte, size, last uint64) ([]byte, error) {
 	keys := s.store.LogKeys()
 	for _, handover := range keys.Handovers() {
@@ -201,7 +205,11 @@ func (s *service) submitHandovers(ctx context.Context, c *witness.Client, note [
 		}
 		last = head.Size
 	}
-	return c.Submit(ctx, note, size, min(last, size), s.store.Consistency)
+	signed, err := c.Submit(ctx, note, size, min(last, size), s.store.Consistency)
+	if errors.Is(err, witness.ErrUnknownKey) {
+		err = fmt.Errorf("%w: %w", witness.ErrRefused, err)
+	}
+	return signed, err
 }
 
 // recordAccusation makes a witness's refusal an entry, once as long as it says the same of the same process.

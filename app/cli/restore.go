@@ -51,11 +51,19 @@ func (f *sources) flags(c *cobra.Command) {
 	c.Flags().StringSliceVar(&f.known, "known", nil, "file with a checkpoint that a node, client or auditor had seen; repeat for more")
 }
 
-// heads reads the checkpoints that somebody had seen.
+// heads reads the checkpoints that somebody had seen. The log key may have been replaced since the trust file was made: what
+// this client has seen, and the journals, show by which.
 func (f *sources) heads(s *session) ([]ledger.Head, error) {
 	trust, err := client.Followed(s.trust, s.settings[setStateDir])
 	if err != nil {
 		return nil, err
+	}
+	lost, err := backup.ReadJournals(f.journals, trust, 0)
+	if err != nil {
+		return nil, err
+	}
+	if trust, err = trust.Follow(lost.Handovers...); err != nil {
+		return nil, fmt.Errorf("succession of the log key: %w", err)
 	}
 	chain, err := trust.Chain()
 	if err != nil {
@@ -68,6 +76,9 @@ func (f *sources) heads(s *session) ([]ledger.Head, error) {
 			return nil, fmt.Errorf("reading known checkpoint: %w", err)
 		}
 		h, err := chain.Open(note)
+		if errors.Is(err, ledger.ErrSignature) {
+			err = fmt.Errorf("%w; where the log key was replaced after the trust file was made, give the journals, or a trust file from after that", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("known checkpoint %s: %w", path, err)
 		}

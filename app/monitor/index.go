@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"sync"
 	"time"
 
 	"conclave/custodian"
@@ -33,8 +34,9 @@ type Index struct {
 	mark  func() string
 	log   *slog.Logger
 
+	turn  sync.Mutex // of one run
 	begun bool
-	next  uint64 // block
+	next  uint64 // block; both the run's own
 }
 
 // NewIndex watches over the index.
@@ -47,6 +49,8 @@ func (x *Index) Release(ctx context.Context) error { return x.store.Release(ctx,
 
 // Run carries out what was asked for and checks some blocks.
 func (x *Index) Run(ctx context.Context) error {
+	x.turn.Lock()
+	defer x.turn.Unlock()
 	ours, err := x.store.Lease(ctx, indexLease, x.node, indexFor)
 	if err != nil || !ours {
 		return err

@@ -63,7 +63,7 @@ func (c *Client) Submit(ctx context.Context, checkpoint []byte, size, last uint6
 		case http.StatusOK:
 			return ledger.AddCosignature(checkpoint, body, c.Key)
 		case http.StatusForbidden:
-			return nil, fmt.Errorf("witness %s: %w", c.Key.Name(), ErrUnknownKey)
+			return nil, fmt.Errorf("witness %s: %w: %.300s", c.Key.Name(), ErrUnknownKey, bytes.TrimSpace(body))
 		case http.StatusUnprocessableEntity:
 			return nil, fmt.Errorf("witness %s, of %d entries after %d: %w", c.Key.Name(), size, last, ErrRefused)
 		case http.StatusConflict:

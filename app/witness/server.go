@@ -142,6 +142,9 @@ func (s *Server) submitted(r *http.Request) ([]byte, error) {
 	}
 	head, err := s.state.keys.Open(checkpoint)
 	switch {
+	case errors.Is(err, ledger.ErrLogKeyReplaced): // or a forgery in its name: nothing is kept of it
+		s.log.Warn("a checkpoint in the name of a log key that was replaced before was submitted", "what_to_do", advice)
+		return nil, refuse(http.StatusForbidden, "signed by a log key that was replaced before; %s", advice)
 	case errors.Is(err, ledger.ErrSignature):
 		return nil, refuse(http.StatusForbidden, "not signed by a key of the log")
 	case err != nil:

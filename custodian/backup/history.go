@@ -121,7 +121,7 @@ func (l *Lost) after(backup string, from uint64, last *uint64) (*Lost, error) {
 		}
 	}
 	h.judge(from, last)
-	out := &Lost{Parts: l.Parts, To: from, segments: l.segments, verify: l.verify, Changed: map[string][]string{}}
+	out := &Lost{Parts: l.Parts, To: from, Handovers: l.Handovers, segments: l.segments, verify: l.verify, Changed: map[string][]string{}}
 	var ends []*step
 	left, changed := map[string]bool{}, map[[2]string]bool{}
 	for _, number := range slices.Sorted(maps.Keys(h)) {

@@ -265,6 +265,9 @@ type Lost struct {
 	// Notes say what of the journals is not applied, or doubtful.
 	Notes []string
 
+	// Handovers show who succeeded the log key that the trust file pins, as far as the journals tell.
+	Handovers []string
+
 	segments []segment
 	verify   func(note []byte) (ledger.Head, error)
 }
@@ -296,6 +299,7 @@ func ReadJournals(paths []string, trust *ledger.TrustFile, from uint64) (*Lost, 
 			}
 		}
 	}
+	all.Handovers = chain.Handovers()
 	// The order is that of what they hold, wherever they lie.
 	slices.SortFunc(all.segments, func(a, b segment) int {
 		return cmp.Or(cmp.Compare(a.part.From, b.part.From), strings.Compare(a.part.SHA256, b.part.SHA256))

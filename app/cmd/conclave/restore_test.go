@@ -173,7 +173,7 @@ func TestInvariant09_RestoreElsewhereAfterTotalLoss(t *testing.T) {
 	require.Contains(t, again.as("ada").done("key", "versions", cards), "suspended")
 	require.Contains(t, again.as("cleo").fails(1, "", "ceremony", "show", open.ID).err, "not", "what was proposed after the backup is unknown")
 	exported(t, n)
-	o.witnessGoesOn(n, trust, lost, target)
+	o.witnessGoesOn(n, trust, lost, nil, target)
 
 	// The restored instance restarts, and its backups go on.
 	require.NoError(t, n.stop())
@@ -183,13 +183,17 @@ func TestInvariant09_RestoreElsewhereAfterTotalLoss(t *testing.T) {
 }
 
 // witnessGoesOn: a witness that saw more than the backup refuses the recovered ledger until its operator has judged the
-// recovery; then it goes on under the same key, shows both heads, and refuses the ledger that was left behind.
-func (o *vaulted) witnessGoesOn(n *node, trust string, lost []byte, target string) {
+// recovery; then it goes on under the same key, shows both heads, and refuses the ledger that was left behind. handovers are
+// those of the log key that it had followed; nil for none.
+func (o *vaulted) witnessGoesOn(n *node, trust string, lost, handovers []byte, target string) {
 	t := o.t
 	t.Helper()
 	seen, copied, recovered := o.path("witness"), o.path("copy"), filepath.Join(target, "recovery.json")
 	require.NoError(t, os.MkdirAll(seen, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(seen, "checkpoint"), lost, 0o600))
+	if handovers != nil {
+		require.NoError(t, os.WriteFile(filepath.Join(seen, "handovers"), handovers, 0o600))
+	}
 	key, err := ledger.GenerateWitness(o.path("witness.key"), "witness.example/audit")
 	require.NoError(t, err)
 	pinned, err := ledger.LoadTrustFile(trust)
@@ -208,7 +212,12 @@ func (o *vaulted) witnessGoesOn(n *node, trust string, lost []byte, target strin
 	}
 	refused := submit()
 	require.Error(t, refused)
-	require.True(t, errors.Is(refused, witness.ErrAhead) || errors.Is(refused, witness.ErrRefused), refused)
+	if handovers == nil {
+		require.True(t, errors.Is(refused, witness.ErrAhead) || errors.Is(refused, witness.ErrRefused), refused)
+	} else {
+		require.ErrorIs(t, refused, witness.ErrUnknownKey)
+		require.ErrorContains(t, refused, "replaced before")
+	}
 
 	(&terminal{t: t, n: n, dir: o.path("exporter")}).as("ada").done("ledger", "export", copied)
 	accept := []string{"witness", "accept-recovery", "--state-dir", seen, "--dir", copied, "--recovery", recovered}
@@ -233,7 +242,14 @@ func (o *vaulted) witnessGoesOn(n *node, trust string, lost []byte, target strin
 	taken, err := os.ReadFile(filepath.Join(copied, ledger.CheckpointFile))
 	require.NoError(t, err)
 	require.Equal(t, string(taken), accepted[0].Taken)
-	verifiers, err := pinned.Verifiers()
+	saw := pinned
+	if handovers != nil {
+		followed, err := ledger.ParseHandovers(handovers)
+		require.NoError(t, err)
+		saw, err = pinned.Follow(followed...)
+		require.NoError(t, err)
+	}
+	verifiers, err := saw.Verifiers()
 	require.NoError(t, err)
 	left, err := ledger.OpenHead(lost, pinned.Origin, verifiers...)
 	require.NoError(t, err)
