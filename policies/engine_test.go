@@ -3,6 +3,7 @@ package policies_test
 import (
 	"context"
 	"io/fs"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -15,9 +16,14 @@ import (
 // now is the fixed time of these tests.
 func now() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
+// embedded is the program's bundle, compiled once: an engine is immutable but for the answers that it keeps.
+var embedded = sync.OnceValues(func() (*policies.Engine, error) {
+	return policies.New(context.Background(), policies.Options{Timeout: 10 * time.Second})
+})
+
 func engine(t testing.TB) *policies.Engine {
 	t.Helper()
-	e, err := policies.New(context.Background(), policies.Options{Timeout: 10 * time.Second})
+	e, err := embedded()
 	require.NoError(t, err)
 	return e
 }

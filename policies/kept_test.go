@@ -14,11 +14,12 @@ import (
 
 // What was answered once is answered again without an evaluation; an evaluation that was cut short is no answer.
 func TestQuorumAnswersAreKept(t *testing.T) {
-	e := engine(t)
+	e, err := policies.New(t.Context(), policies.Options{})
+	require.NoError(t, err)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	in := ask("key.destroy", "ephi")
-	_, err := e.Quorum(ended, in)
+	_, err = e.Quorum(ended, in)
 	require.ErrorIs(t, err, policies.ErrTimeout)
 	first, err := e.Quorum(t.Context(), in)
 	require.NoError(t, err)

@@ -23,6 +23,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/custodian/store/storetest"
 	"conclave/hsm"
 	"conclave/hsm/secret"
 	"conclave/hsm/soft"
@@ -118,7 +119,7 @@ func New(t testing.TB, opts Options) *Custodian {
 	for kind, spec := range opts.Schema {
 		schema[kind] = spec
 	}
-	c.Config = store.Config{Driver: store.SQLite, DSN: filepath.Join(dir, "conclave.db"), Schema: schema, LogKey: logKey,
+	c.Config = store.Config{Driver: store.SQLite, DSN: storetest.SQLite(t, filepath.Join(dir, "conclave.db")), Schema: schema, LogKey: logKey,
 		HighWaterPath: filepath.Join(dir, "checkpoint"), Clock: c.Clock, Node: NodeID, Segments: c.Segments}
 	require.NoError(t, store.Initialise(ctx, c.Config, func(tx *store.Tx) error {
 		if err := tx.Put(custodian.KindInstance, custodian.InstanceRow, c.Instance); err != nil {

@@ -26,7 +26,7 @@ func Config(tb testing.TB, driver string, schema store.Schema) store.Config {
 	if driver == store.Postgres {
 		dsn = Postgres(tb)
 	} else {
-		dsn = filepath.Join(dir, "ledger.db")
+		dsn = SQLite(tb, filepath.Join(dir, "ledger.db"))
 	}
 	seed := make([]byte, 16)
 	rand.Read(seed)
