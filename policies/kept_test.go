@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -64,5 +65,28 @@ func TestQuorumAnswersFollowWhatTheRulesRead(t *testing.T) {
 		d, err := e.Quorum(t.Context(), in)
 		require.NoError(t, err)
 		require.Contains(t, codes(d.Denials), "no", condition)
+	}
+}
+
+// Many may ask one engine at once, the same and otherwise.
+func TestQuorumsAreAskedAtOnce(t *testing.T) {
+	e, err := policies.New(t.Context(), policies.Options{Timeout: time.Minute})
+	require.NoError(t, err)
+	operations := []string{"key.destroy", "key.create", "custodian.add", "keystore.activate"}
+	var all sync.WaitGroup
+	answers := make([]policies.QuorumDecision, 8*len(operations))
+	for i := range answers {
+		all.Go(func() {
+			d, err := e.Quorum(t.Context(), ask(operations[i%len(operations)], "ephi"))
+			if err != nil {
+				t.Error(err)
+			}
+			answers[i] = d
+		})
+	}
+	all.Wait()
+	for i, d := range answers {
+		require.Equal(t, answers[i%len(operations)], d)
+		require.Equal(t, operations[i%len(operations)], d.Operation)
 	}
 }
