@@ -113,7 +113,7 @@ func whys(r control.Result) []string {
 				if row.State != state || len(out) >= keptWhy {
 					continue
 				}
-				what := strings.Join(slices.DeleteFunc(slices.Clone(row.Cells[:min(2, len(row.Cells))]), func(s string) bool { return s == "" }), " ")
+				what := named(t, row)
 				if text := strings.TrimSpace(what + ": " + cmp.Or(row.Why, t.Title)); !slices.Contains(out, text) {
 					out = append(out, strings.TrimPrefix(text, ": "))
 				}
@@ -126,11 +126,25 @@ func whys(r control.Result) []string {
 	return out
 }
 
+// named is what a row is about: its first two cells, times written for reading.
+func named(t control.Table, row control.Row) string {
+	var words []string
+	for i, text := range row.Cells[:min(2, len(row.Cells))] {
+		if at, err := time.Parse(time.RFC3339, text); err == nil && t.Columns[i].Type == control.Instant {
+			text = at.UTC().Format("2006-01-02 15:04 UTC")
+		}
+		if text != "" {
+			words = append(words, text)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
 // ahead is the evidence as it will be on a day if nobody does anything. A version ends by itself at the end of its
 // originator usage period: expiry never waits.
 func ahead(ev *control.Evidence, on time.Time) *control.Evidence {
 	then := *ev
-	then.Now, then.To = on, on
+	then.Now, then.To, then.Ahead = on, on, ev.Now
 	then.Versions = slices.Clone(ev.Versions)
 	for i := range then.Versions {
 		v := &then.Versions[i].Value
@@ -165,7 +179,11 @@ func due(ev *control.Evidence, on time.Time) []Due {
 	dueOfKeys(ev, add)
 	for _, a := range ev.Attestations {
 		if a.Value.InForce(ev.Now) {
-			add(a.Value.ExpiresAt, "a statement about "+strings.Join(a.Value.Controls, ", ")+" ends", "attestation "+a.Value.ID, a.Value.Signer)
+			what := "a statement about " + strings.Join(a.Value.Controls, ", ") + " ends"
+			if a.Value.Kind.Declared() {
+				what = "a declaration ends (" + string(a.Value.Kind) + ")"
+			}
+			add(a.Value.ExpiresAt, what, "attestation "+a.Value.ID, a.Value.Signer)
 		}
 	}
 	for _, f := range ev.Findings {
@@ -176,7 +194,7 @@ func due(ev *control.Evidence, on time.Time) []Due {
 	for _, c := range ev.Ceremonies {
 		reviewed := slices.ContainsFunc(ev.Reviews, func(r control.Record[oversight.Review]) bool { return r.Value.Ceremony == c.Value.ID })
 		if c.Value.State == "completed" && c.Value.ReviewBy != nil && !reviewed {
-			add(*c.Value.ReviewBy, "to be reviewed: "+c.Value.Title, "ceremony "+c.Value.ID, c.Value.Requester.ID)
+			add(*c.Value.ReviewBy, "to be reviewed by somebody who took no part: "+c.Value.Title, "ceremony "+c.Value.ID, c.Value.Requester.ID)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Due) int { return cmp.Or(a.At.Compare(b.At), strings.Compare(a.About, b.About)) })

@@ -46,6 +46,7 @@ func TestReadinessLooksAhead(t *testing.T) {
 	require.Equal(t, control.Violated, turns["10.4.3"].VerdictOn, "the finding will be late")
 	require.Equal(t, control.Violated, turns["10.4.1"].VerdictOn, "nobody will have reviewed the log")
 	require.NotContains(t, turns, "3.7.4")
+	require.NotContains(t, turns, "10.4.1.1", "the daily run goes on by itself")
 	require.True(t, month.Findings[0].OnDay)
 	require.False(t, month.Findings[0].Late)
 	about := map[string]string{}

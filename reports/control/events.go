@@ -26,6 +26,7 @@ type Event struct {
 	Reason     string
 	Ceremony   string
 	CheckValue string // of a key version made, "" where the entry names none
+	Subject    string // whom and what an alert is about, "" of other entries
 }
 
 // Use is what the data plane did with one key version in the period.
@@ -153,7 +154,7 @@ func (ev *Events) keep(e *ledger.Entry) {
 	ev.byType[e.Type] = append(ev.byType[e.Type], Event{
 		Seq: e.Seq, At: e.At, Type: strings.Clone(e.Type), ActorKind: string(e.Actor.Kind), Actor: e.Actor.ID,
 		TargetType: e.Target.Type, Target: e.Target.ID, Version: e.Target.Version,
-		Outcome: e.Outcome, Reason: e.Reason, Ceremony: e.Ceremony, CheckValue: checkValue(e),
+		Outcome: e.Outcome, Reason: e.Reason, Ceremony: e.Ceremony, CheckValue: checkValue(e), Subject: subject(e),
 	})
 }
 
@@ -169,6 +170,21 @@ func checkValue(e *ledger.Entry) string {
 		return "" // an entry without a readable detail names no check value
 	}
 	return detail.CheckValue
+}
+
+// subject reads from the detail of an alert what its rule means and whom and what it found.
+func subject(e *ledger.Entry) string {
+	if e.Type != "monitor.alert" {
+		return ""
+	}
+	var detail struct {
+		Title   string `json:"title"`
+		Subject string `json:"subject"`
+	}
+	if json.Unmarshal(e.Detail, &detail) != nil {
+		return ""
+	}
+	return strings.Trim(detail.Title+": "+detail.Subject, ": ")
 }
 
 func (ev *Events) use(e *ledger.Entry) {

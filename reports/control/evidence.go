@@ -103,6 +103,8 @@ type Evidence struct {
 	Framework string
 	Scope     Scope     // which keys the framework that is judged is about
 	From, To  time.Time // the period: From ≤ event < To
+	Whole     bool      // a register is made: its lists keep all rows
+	Ahead     time.Time // zero, or the instant after which everything is ahead: what the service does by itself is taken as done
 	Now       time.Time // the instant as of which state is judged: the earlier of To and the checkpoint's time
 
 	Keys         []Record[key.Key]

@@ -47,8 +47,12 @@ type Row struct {
 	Rows []Ref `json:"rows,omitempty"`
 }
 
-// maxRows bounds the rows that one table keeps of each severity; all are counted.
-const maxRows = 500
+// Bounds of the rows that one table keeps of each state (ours); all are counted. A report shows some that prove a verdict,
+// a register is of use only if it has all.
+const (
+	maxRows     = 500
+	maxListRows = 50_000
+)
 
 // Table is a list of rows of one kind.
 type Table struct {
@@ -61,11 +65,18 @@ type Table struct {
 	Attention int `json:"attention"`
 
 	kept map[State]int
+	most int // 0: maxRows
 }
 
 // NewTable starts a table.
 func NewTable(title string, columns ...Column) *Table {
 	return &Table{Title: title, Columns: columns, Rows: []Row{}, kept: map[State]int{}}
+}
+
+// Whole has a table keep all its rows, within the bound of a register.
+func (t *Table) Whole() *Table {
+	t.most = maxListRows
+	return t
 }
 
 // Proof is what proves one row: authority rows, and ledger entries beside those that wrote them.
@@ -107,7 +118,7 @@ func (t *Table) add(row Row) {
 	case Attention:
 		t.Attention++
 	}
-	if t.kept[row.State]++; t.kept[row.State] <= maxRows {
+	if t.kept[row.State]++; t.kept[row.State] <= cmp.Or(t.most, maxRows) {
 		t.Rows = append(t.Rows, row)
 	}
 }

@@ -22,6 +22,7 @@ type document struct {
 	running           string   // at the top of every page but the first
 	intro             []string // paragraphs of a register
 	sign              string   // the command that signs a review of a register; "" where none is due
+	paperRows         int      // rows of one table on paper; the spreadsheet has all that there are
 }
 
 // section is one control, or one part of a register.
@@ -84,7 +85,7 @@ func toDo(sections []section) []doing {
 
 func documentOf(r *reports.Report) *document {
 	d := &document{
-		over: "Evidence report", title: r.FrameworkName, development: r.Development(), made: r.GeneratedAt.UTC().Format(rfc3339),
+		paperRows: reportRows, over: "Evidence report", title: r.FrameworkName, development: r.Development(), made: r.GeneratedAt.UTC().Format(rfc3339),
 		lede:  fmt.Sprintf("%s, %s to %s", r.Instance.Name, day(r.From), day(r.To)),
 		facts: facts(r.Instance, r.From, r.To, r.AsOf, r.GeneratedAt, r.Checkpoint), counts: bars(r.Counts), groups: groupsOf(r.Controls, r.Parts), glossary: glossary(),
 		running: fmt.Sprintf("%s · %s · %s to %s", r.Instance.Name, r.Framework, day(r.From), day(r.To)),
@@ -123,8 +124,11 @@ func answerCommand(framework string, c reports.Judgement) string {
 	if c.Result.Question == "" {
 		return ""
 	}
-	return fmt.Sprintf(`conclave audit attest --kind answer --control %s:%s --outcome met (or not-met, not-applicable) --says "…" --reference "where it is filed" --days 365`, framework, c.ID)
+	return fmt.Sprintf(`conclave audit attest --kind answer --control %s:%s --outcome met --says "…" --reference "where it is filed" --days 365 --reason "assessment"`, framework, c.ID)
 }
+
+// outcomes are what an answer can be.
+const outcomes = "--outcome is met, not-met or not-applicable"
 
 // scopeOf says what a report sees, and what it does not.
 func scopeOf() string {

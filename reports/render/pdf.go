@@ -17,8 +17,8 @@ import (
 	"conclave/reports/control"
 )
 
-// PDF writes a report as PDF, landscape A4: a cover, what needs attention, contents, and a page a control. It shows at most pdfRows rows of a table; the JSON report
-// and the spreadsheet have all that the report keeps.
+// PDF writes a report as PDF, landscape A4: a cover, what needs attention, contents, and a page a control. It shows at most
+// reportRows rows of a table; the JSON report and the spreadsheet have all that the report keeps.
 func PDF(w io.Writer, r *reports.Report) error {
 	visible, err := makeVisible(r)
 	if err != nil {
@@ -27,8 +27,11 @@ func PDF(w io.Writer, r *reports.Report) error {
 	return writePDF(w, documentOf(visible))
 }
 
-// pdfRows bounds the rows of one table on paper.
-const pdfRows = 60
+// Rows of one table on paper: of a report some, of a register, which is a list, all that can be read on paper.
+const (
+	reportRows   = 60
+	registerRows = 5_000
+)
 
 // Measures of the page, mm and points.
 const (

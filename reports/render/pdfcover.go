@@ -53,6 +53,9 @@ func (s *sheet) factsAt(y float64) {
 		s.ink(softColour)
 		s.CellFormat(label, 4.9, s.clean(f[0]), "", 0, "L", false, 0, "")
 		s.ink(inkColour)
+		if isDigest(f[1]) { // in a font in which it stands on one line
+			s.SetFont("mono", "", 7)
+		}
 		s.MultiCell(pageMargin+s.wide-x-label, 4.9, s.clean(f[1]), "", "L", false)
 	}
 }
@@ -180,9 +183,12 @@ func (s *sheet) keep(mm float64) {
 	}
 }
 
+// contented says whether a document is long enough to have contents.
+func (s *sheet) contented() bool { return len(s.doc.sections) >= 4 }
+
 // contents lists all controls with their verdict, conclusion and page, and what else there is.
 func (s *sheet) contents() {
-	if len(s.doc.sections) < 4 {
+	if !s.contented() {
 		return
 	}
 	judged := len(s.doc.counts) > 0

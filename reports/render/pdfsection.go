@@ -4,10 +4,16 @@ import (
 	"strings"
 )
 
-// section draws one control, or one part of a register, beginning on a page of its own.
+// section draws one control, or one part of a register, beginning on a page of its own. Parts of a register so short that
+// it has no contents follow one another.
 func (s *sheet) section(x *section) {
 	s.running = ""
-	s.AddPage()
+	if s.contented() {
+		s.AddPage()
+	} else {
+		s.gap(8)
+		s.keep(50)
+	}
 	s.anchor(x.anchor(), strings.TrimSpace(x.id+" "+x.title))
 	s.running = strings.TrimSpace(x.id + " " + x.title)
 	if x.id != "" {
@@ -89,7 +95,7 @@ func (s *sheet) question(x *section) {
 	s.SetFont("sans", "", 7.5)
 	s.ink(softColour)
 	if x.answer != "" {
-		s.MultiCell(s.wide, 4.4, s.clean("On record: "+x.answer), "", "L", true)
+		s.MultiCell(s.wide, 4.4, s.clean("On record: "+x.answer+"   ("+outcomes+")"), "", "L", true)
 	}
 	s.CellFormat(s.wide, 9, "Answer and where it is filed:", "", 1, "L", true, 0, "")
 	s.CellFormat(s.wide*0.6, 5, "Name:", "", 0, "L", true, 0, "")

@@ -49,7 +49,7 @@ func (s *sheet) table(t *control.Table) {
 	if proven {
 		add("ledger", false)
 	}
-	shown := t.Rows[:min(len(t.Rows), pdfRows)]
+	shown := t.Rows[:min(len(t.Rows), s.doc.paperRows)]
 	lines := make([][]string, len(shown))
 	for i, r := range shown {
 		var line []string
@@ -70,7 +70,7 @@ func (s *sheet) table(t *control.Table) {
 		s.row(c, line, shown[i])
 	}
 	if more := t.Total - len(shown); more > 0 {
-		s.para("", 8, softColour, fmt.Sprintf("%d more rows were looked at and counted. The spreadsheet and the JSON report list up to five hundred of each kind.", more))
+		s.para("", 8, softColour, fmt.Sprintf("%d more rows were counted. The spreadsheet and the JSON list as many as are kept.", more))
 	}
 }
 

@@ -83,7 +83,7 @@ func throughDocument(w io.Writer, r *reports.Register, write func(io.Writer, *do
 	if err != nil {
 		return err
 	}
-	d := &document{over: "Register", title: shown.Title, lede: fmt.Sprintf("%s, as of %s", shown.Instance.Name, moment(shown.AsOf)), facts: registerFacts(shown), development: shown.Development(),
+	d := &document{paperRows: registerRows, over: "Register", title: shown.Title, lede: fmt.Sprintf("%s, as of %s", shown.Instance.Name, moment(shown.AsOf)), facts: registerFacts(shown), development: shown.Development(),
 		made: shown.GeneratedAt.UTC().Format(rfc3339), intro: shown.Intro, sign: signCommand(shown), running: shown.Instance.Name + " · " + shown.Title,
 		footer: fmt.Sprintf("%s · instance %s · checkpoint of %d entries · digest %s", shown.Register, shown.Instance.ID[:min(16, len(shown.Instance.ID))], shown.Checkpoint.Size, shown.Digest[:min(16, len(shown.Digest))])}
 	for _, p := range shown.Parts {

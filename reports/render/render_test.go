@@ -224,5 +224,5 @@ func TestRegisterSaysHowItIsSigned(t *testing.T) {
 	require.NoError(t, err)
 	var out bytes.Buffer
 	require.NoError(t, render.RegisterHTML(&out, r))
-	require.Contains(t, html.UnescapeString(out.String()), "conclave audit attest --kind review --control pci-dss-4.0.1:7.2.4 --days 183 --sha256 "+r.Digest)
+	require.Contains(t, html.UnescapeString(out.String()), "conclave audit attest --kind review --control pci-dss-4.0.1:7.2.4 --days 183 --reason \"review of access\" --sha256 "+r.Digest+` --says "`)
 }

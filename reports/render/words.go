@@ -31,12 +31,16 @@ func functions() template.FuncMap {
 		"heading":    heading,
 		"prose":      prose,
 		"answer":     answerCommand,
+		"outcomes":   func() string { return outcomes },
 		"words":      func(kind string) string { return strings.ReplaceAll(kind, "_", " ") },
-		"hash":       func(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" },
+		"hash":       isDigest,
 		"notes":      notesOf,
 		"digest":     func(s string) string { return s[:min(16, len(s))] },
 	}
 }
+
+// isDigest says whether a text is a SHA-256 in hex, which is no word to be read.
+func isDigest(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }
 
 // anchorOf makes an id of a page's part of a control's id: letters, digits and hyphens.
 func anchorOf(id string) string {

@@ -8,7 +8,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"html"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -247,7 +249,23 @@ func (x *terminal) evidence(auditor *terminal) {
 	require.Contains(x.t, x.done("verify", bundle), "checked:")
 	alterZipped(x.t, bundle)
 	require.NotZero(x.t, x.run("", "verify", bundle).code)
+	auditor.done("report", "--register", "access", "--from", today, "--format", "html", "-o", x.path("access.html"))
+	for _, page := range []string{"report.html", "access.html"} {
+		x.as("ada").printed(x.path(page))
+	}
 	x.workspace(auditor)
+}
+
+// printed runs the first command that a page says puts something on record, just as it stands there.
+func (x *terminal) printed(page string) {
+	x.t.Helper()
+	text, err := os.ReadFile(page)
+	require.NoError(x.t, err)
+	found := regexp.MustCompile(`<(?:code|pre)>conclave (audit attest [^<]*)</`).FindSubmatch(text)
+	require.Len(x.t, found, 2, page)
+	words, err := exec.Command("sh", "-c", "printf '%s\\n' "+html.UnescapeString(string(found[1]))).Output()
+	require.NoError(x.t, err)
+	x.done(strings.Split(strings.TrimSpace(string(words)), "\n")...)
 }
 
 // workspace counts, draws, follows one key through its life and opens what a number cites.
@@ -263,7 +281,9 @@ func (x *terminal) workspace(auditor *terminal) {
 	require.Contains(x.t, dossier, "proven to be in the ledger of the trust file")
 	require.Contains(x.t, dossier, "key.create")
 	number := regexp.MustCompile(`EV-[0-9a-f]{8}-\d+-entry-\d+`).FindString(dossier)
-	require.Contains(x.t, auditor.done("audit", "open", number), "1 of 1 entries proven")
+	opened := auditor.done("audit", "open", number)
+	require.Contains(x.t, opened, "1 of 1 entries proven")
+	require.Contains(x.t, opened, number)
 	auditor.done("audit", "dossier", "key", keys[0], "--format", "html", "-o", x.path("dossier.html"))
 	page, err := os.ReadFile(x.path("dossier.html"))
 	require.NoError(x.t, err)

@@ -189,7 +189,7 @@ func oldest(ev *control.Evidence) time.Time {
 // reviewsOf lists the signed reviews about a control of this evidence's framework, and says whether the last is young
 // enough. From since on there was something to review.
 func reviewsOf(ev *control.Evidence, id string, within time.Duration, what string, since time.Time) *control.Table {
-	t := table("Signed statements: "+what, "statement|id", "signed by|id", "signed|time", "covers", "sha256 of what was reviewed", "says")
+	t := table("Signed statements: "+what, "statement|id", "signed by|id", "signed|time", "covers", "SHA-256 of what was reviewed|id", "says")
 	var last time.Time
 	for _, a := range ev.Attestations {
 		if a.Value.Kind != oversight.AttestReview || !a.Value.Serves(ev.Framework, id) || a.Value.SignedAt.After(ev.Now) || withdrawn(a.Value, ev.Now) {

@@ -31,8 +31,8 @@ func Acknowledgement(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with a signed acknowledgement that is in force and older than their hold of a share.", count(t.Total, "custodian")),
-		Bad:    fmt.Sprintf("%s whose acknowledgement is missing, not in force, or younger than their hold of a share.", of(t.Violating, t.Total, "custodian")),
+		Good:   fmt.Sprintf("%s, each with a signed acknowledgement that is in force and signed before they held a share.", count(t.Total, "custodian")),
+		Bad:    fmt.Sprintf("Without an acknowledgement in force, or with one signed only after they held a share: %s.", of(t.Violating, t.Total, "custodian")),
 		Empty:  "There is no active custodian, so nobody could have accepted the duty.",
 	})
 }

@@ -28,12 +28,8 @@ func Architecture(_ context.Context, ev *control.Evidence) control.Result {
 
 // keyInventory lists every version that is not destroyed, and counts check values seen in two environments.
 func keyInventory(ev *control.Evidence) (*control.Table, int) {
-	t := control.NewTable("Keys: algorithm, strength, use and expiry",
-		control.Column{Name: "key version", Type: control.ID}, control.Column{Name: "environment", Type: control.Text},
-		control.Column{Name: "state", Type: control.Text}, control.Column{Name: "algorithm", Type: control.Text},
-		control.Column{Name: "strength (bits)", Type: control.Integer}, control.Column{Name: "use", Type: control.Text},
-		control.Column{Name: "protects until", Type: control.Instant}, control.Column{Name: "keystore", Type: control.ID},
-		control.Column{Name: "owner", Type: control.ID}, control.Column{Name: "check value", Type: control.Text})
+	t := listing(ev, "Keys: algorithm, strength, use and expiry", "key version|id", "environment", "state", "algorithm", "strength (bits)|integer", "use", "protects until|time", "keystore|id",
+		"owner|id", "check value")
 	all := versionsOf(ev, ev.Keys, false)
 	environments := map[string]map[string]bool{}
 	for _, s := range all {
@@ -73,11 +69,7 @@ func keyInventory(ev *control.Evidence) (*control.Table, int) {
 }
 
 func keystoreInventory(ev *control.Evidence) *control.Table {
-	t := control.NewTable("Keystores: type, module and location",
-		control.Column{Name: "keystore", Type: control.ID}, control.Column{Name: "driver", Type: control.Text},
-		control.Column{Name: "make and model", Type: control.Text}, control.Column{Name: "FIPS claim", Type: control.Text},
-		control.Column{Name: "custody", Type: control.Text}, control.Column{Name: "environment", Type: control.Text},
-		control.Column{Name: "location", Type: control.Text}, control.Column{Name: "answerable", Type: control.ID})
+	t := listing(ev, "Keystores: type, module and location", "keystore|id", "driver", "make and model", "FIPS claim", "custody", "environment", "location", "answerable|id")
 	for _, s := range ev.Keystores {
 		ks := s.Value
 		if ks.RegisteredAt.After(ev.Now) {

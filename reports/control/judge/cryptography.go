@@ -100,7 +100,7 @@ func inventoryReview(c control.Control) control.Evaluator {
 	return func(_ context.Context, ev *control.Evidence) control.Result {
 		reviews := reviewsOf(ev, c.ID, 366*day, "the review of the cryptographic inventory", oldest(ev))
 		return control.Conclude(control.Finding{
-			Tables: []*control.Table{CryptoInventory(ev), reviews},
+			Tables: []*control.Table{cryptoInventory(ev), reviews},
 			Good:   "The inventory below is what is in use now, and it was reviewed within the last year.",
 			Bad:    "The cryptographic inventory was not reviewed within the last year, or something in use is too weak.",
 			Empty:  "Nothing is in use.",
@@ -110,9 +110,9 @@ func inventoryReview(c control.Control) control.Evaluator {
 	}
 }
 
-// CryptoInventory lists the algorithms and protocols in use: those of keys from their records, those of the service from
+// cryptoInventory lists the algorithms and protocols in use: those of keys from their records, those of the service from
 // what this program is made of.
-func CryptoInventory(ev *control.Evidence) *control.Table {
+func cryptoInventory(ev *control.Evidence) *control.Table {
 	t := table("Cryptographic inventory: algorithms and protocols in use", "algorithm or protocol", "parameters", "where", "purpose", "strength (bits)|integer", "viable until", "uses")
 	type line struct {
 		name, kind, until string
@@ -170,7 +170,7 @@ func serviceCryptography() [][6]string {
 		{"ECDH-ES+A256KW", "P-256, A256CBC-HS512 (RFC 7518)", "sealed shares, backups", "key agreement and wrapping", "128", "beyond 2030; not against a quantum computer"},
 		{"Shamir's scheme", "GF(256), ISO/IEC 19592-2", "activation secrets, backup keys", "splitting", "256", beyond},
 		{"HMAC-SHA-256, HKDF", "RFC 2104, RFC 5869", "encryption contexts in the ledger", "pseudonyms", "256", beyond},
-		{"PBKDF2", "PBES2-HS512+A256KW (RFC 7518)", "private key files of people", "key from a passphrase", "256", "as strong as the passphrase"},
+		{"PBKDF2", "PBES2-HS512+A256KW (RFC 7518)", "private key files of people", "key from a passphrase", "", "as strong as the passphrase"},
 		{"CMAC", "SP 800-38B, first bytes", "check values of keys", "telling keys apart", "", beyond},
 	}
 }

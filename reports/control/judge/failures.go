@@ -82,15 +82,18 @@ func addFailure(ev *control.Evidence, t *control.Table, e control.Event, answer 
 			break
 		}
 	}
-	proof := control.Proof{Ledger: []uint64{e.Seq}}
+	proof, about := control.Proof{Ledger: []uint64{e.Seq}}, e.Target
+	if e.TargetType == "instance" {
+		about = "this instance"
+	}
 	if settled.Type != "" {
 		proof = proof.And(settled.Seq)
-		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, e.Target, control.Time(settled.At), settled.Type)
+		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, about, control.Time(settled.At), settled.Type)
 		return
 	}
 	var f control.Faults
 	f.Check(ev.Now.Sub(e.At) <= answerWithin, "not settled")
-	t.Add(control.Attention, f, proof, control.Time(e.At), e.Type, e.Target, "", "")
+	t.Add(control.Attention, f, proof, control.Time(e.At), e.Type, about, "", "")
 }
 
 // signInFailures shows who failed to prove who they are, and how often.

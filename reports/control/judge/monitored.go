@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -33,14 +34,18 @@ func monitored(_ context.Context, ev *control.Evidence) control.Result {
 		}
 		last = e.At
 	}
-	gap(ev.Now)
+	if ev.Ahead.IsZero() {
+		gap(ev.Now)
+	} else {
+		gap(ev.Ahead) // it runs by itself
+	}
 	if n > 0 {
 		runs.Note(control.OK, "", proof, control.Time(first), control.Time(last), control.Int(n))
 	}
-	alerts := table("Alerts of its rules in the period", "at|time", "rule or subject|id", "about", "why")
+	alerts := table("Alerts of its rules in the period", "at|time", "rule|id", "what it found")
 	for _, e := range ev.Events.Of("monitor.alert") {
 		if ev.InPeriod(e.At) {
-			alerts.Note(control.Info, "", control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), e.Target, e.TargetType, e.Reason)
+			alerts.Note(control.Info, "", control.Proof{Ledger: []uint64{e.Seq}}, control.Time(e.At), e.Target, cmp.Or(e.Subject, e.Reason))
 		}
 	}
 	return control.Conclude(control.Finding{

@@ -14,9 +14,9 @@ type register func(ev *control.Evidence) *control.Table
 
 func registers() map[string]register {
 	return map[string]register{
-		"people": CustodianRegister, "access": accessRegister, "keys": func(ev *control.Evidence) *control.Table { return info(first(keyInventory(ev))) },
-		"keystores": func(ev *control.Evidence) *control.Table { return info(keystoreInventory(ev)) },
-		"assets":    assetRegister, "ciphers": func(ev *control.Evidence) *control.Table { return info(CryptoInventory(ev)) },
+		"people": CustodianRegister, "access": accessRegister, "keys": KeyInventory,
+		"keystores": KeystoreInventory,
+		"assets":    assetRegister, "ciphers": CryptoInventory,
 		"backups": func(ev *control.Evidence) *control.Table { return info(backupTable(ev)) }, "documents": documentRegister, "shares": shareRegister,
 	}
 }
@@ -25,17 +25,18 @@ func first(t *control.Table, _ int) *control.Table { return t }
 
 // info makes a table context: what it says is judged elsewhere.
 func info(t *control.Table) *control.Table {
-	out := control.NewTable(t.Title, t.Columns...)
+	out := control.NewTable(t.Title, t.Columns...).Whole()
 	for _, r := range t.Rows {
 		r.State, r.Why = control.Info, ""
 		out.AddRow(r)
 	}
+	out.Total = t.Total
 	return out
 }
 
 // CustodianRegister lists everybody with a part in custody, what they hold and when they accepted it.
 func CustodianRegister(ev *control.Evidence) *control.Table {
-	t := table("Register of people", "person|id", "name", "roles", "team", "site", "status", "accepted the duty until|time", "shares", "stands in", "added|time")
+	t := listing(ev, "Register of people", "person|id", "name", "roles", "team", "site", "status", "accepted the duty until|time", "shares", "stands in", "added|time")
 	held := map[string][]string{}
 	for _, set := range ev.ShareSets {
 		for _, s := range ev.CurrentShares(set.Value) {
@@ -70,7 +71,7 @@ func WhoIsWho(ev *control.Evidence) *control.Table {
 
 // accessRegister lists all access in force: people by their roles, applications by their grants.
 func accessRegister(ev *control.Evidence) *control.Table {
-	t := table("All access in force", "who|id", "kind", "may", "on|id", "since|time", "until|time", "uses in the period|integer", "decided by|id")
+	t := listing(ev, "All access in force", "who|id", "kind", "may", "on|id", "since|time", "until|time", "uses in the period|integer", "decided by|id")
 	for _, p := range present(ev) {
 		t.Note(control.Info, "", control.Proves(p.Ref), p.Value.ID, "person", words(p.Value.Roles), "", control.Time(p.Value.AddedAt), "", "", p.Value.AddedBy)
 	}
@@ -90,10 +91,13 @@ func accessRegister(ev *control.Evidence) *control.Table {
 func AccessRegister(ev *control.Evidence) *control.Table { return accessRegister(ev) }
 
 // KeyInventory is the live list of key versions of PCI DSS 4.0.1, 3.6.1.1.
-func KeyInventory(ev *control.Evidence) *control.Table { return first(keyInventory(ev)) }
+func KeyInventory(ev *control.Evidence) *control.Table { return info(first(keyInventory(ev))) }
 
 // KeystoreInventory is the list of modules and devices of 3.6.1.1.
-func KeystoreInventory(ev *control.Evidence) *control.Table { return keystoreInventory(ev) }
+func KeystoreInventory(ev *control.Evidence) *control.Table { return info(keystoreInventory(ev)) }
+
+// CryptoInventory is the list of algorithms and protocols of 12.3.3.
+func CryptoInventory(ev *control.Evidence) *control.Table { return info(cryptoInventory(ev)) }
 
 func assetRegister(ev *control.Evidence) *control.Table {
 	t := table("Data under keys, as owners registered it", "asset|id", "label", "location", "key|id", "owner|id", "status", "stated|time")
@@ -107,7 +111,7 @@ func assetRegister(ev *control.Evidence) *control.Table {
 }
 
 func shareRegister(ev *control.Evidence) *control.Table {
-	t := table("Shares of epochs in force", "share|id", "custodian|id", "status", "issued|time", "confirmed|time")
+	t := listing(ev, "Shares of epochs in force", "share|id", "custodian|id", "status", "issued|time", "confirmed|time")
 	for _, set := range ev.ShareSets {
 		for _, s := range ev.CurrentShares(set.Value) {
 			confirmed := ""
@@ -121,7 +125,7 @@ func shareRegister(ev *control.Evidence) *control.Table {
 }
 
 func documentRegister(ev *control.Evidence) *control.Table {
-	t := table("Documents that people signed to be in force", "statement|id", "document", "sha256", "signed by|id", "signed|time", "until|time", "says")
+	t := table("Documents that people signed to be in force", "statement|id", "document", "SHA-256|id", "signed by|id", "signed|time", "until|time", "says")
 	for _, a := range ev.Attestations {
 		if a.Value.Kind == oversight.AttestDocument && a.Value.InForce(ev.Now) {
 			t.Note(control.Info, "", control.Proves(a.Ref), a.Value.ID, a.Value.Reference, a.Value.SHA256, a.Value.Signer, control.Time(a.Value.SignedAt), control.Time(a.Value.ExpiresAt), a.Value.Statement)
@@ -132,7 +136,7 @@ func documentRegister(ev *control.Evidence) *control.Table {
 
 // Declared lists what people registered that this service can not prove.
 func Declared(ev *control.Evidence) *control.Table {
-	t := table("Declared, not proven", "statement|id", "kind", "what", "where", "sha256", "declared by|id", "declared|time", "until|time")
+	t := listing(ev, "Declared, not proven", "statement|id", "kind", "what", "where", "SHA-256|id", "declared by|id", "declared|time", "until|time")
 	for _, a := range ev.Attestations {
 		if a.Value.Kind.Declared() && a.Value.InForce(ev.Now) {
 			t.Note(control.Info, "", control.Proves(a.Ref), a.Value.ID, string(a.Value.Kind), a.Value.Statement, a.Value.Reference, a.Value.SHA256, a.Value.Signer,
@@ -146,7 +150,7 @@ func Declared(ev *control.Evidence) *control.Table {
 // digest, not whether it is good: a person is asked that.
 func documents(c control.Control) control.Evaluator {
 	return func(_ context.Context, ev *control.Evidence) control.Result {
-		t := table("Documents about this control", "statement|id", "document", "sha256", "signed by|id", "signed|time", "until|time", "says")
+		t := table("Documents about this control", "statement|id", "document", "SHA-256|id", "signed by|id", "signed|time", "until|time", "says")
 		for _, a := range ev.Attestations {
 			v := a.Value
 			if v.Kind != oversight.AttestDocument || !v.Serves(ev.Framework, c.ID) || v.SignedAt.After(ev.Now) || withdrawn(v, ev.Now) {
@@ -174,7 +178,7 @@ func Shares(ev *control.Evidence) *control.Table { return shareRegister(ev) }
 
 // PhysicalForms lists what of a share one can hold.
 func PhysicalForms(ev *control.Evidence) *control.Table {
-	t := table("Physical forms of shares", "form|id", "of share", "kind", "state", "site", "container", "bag")
+	t := listing(ev, "Physical forms of shares", "form|id", "of share", "kind", "state", "site", "container", "bag")
 	for _, x := range ev.ShareForms {
 		if v := x.Value; !v.RegisteredAt.After(ev.Now) {
 			t.Note(control.Info, "", control.Proves(x.Ref), v.ID, people.ShareID(v.Set, v.Epoch, v.Index), string(v.Kind), string(v.State), v.Site, v.Container, v.Serial)
@@ -185,7 +189,7 @@ func PhysicalForms(ev *control.Evidence) *control.Table {
 
 // TokenRegister lists the tokens in force.
 func TokenRegister(ev *control.Evidence) *control.Table {
-	t := table("Tokens in force", "token|id", "kind", "of|id", "made|time", "until|time", "decided by|id")
+	t := listing(ev, "Tokens in force", "token|id", "kind", "of|id", "made|time", "until|time", "decided by|id")
 	for _, k := range ev.Tokens {
 		if v := k.Value; !v.CreatedAt.After(ev.Now) && v.ExpiresAt.After(ev.Now) && (v.RevokedAt == nil || v.RevokedAt.After(ev.Now)) {
 			t.Note(control.Info, "", control.Proves(k.Ref), v.ID, v.Kind, v.Subject, control.Time(v.CreatedAt), control.Time(v.ExpiresAt), v.CreatedBy)

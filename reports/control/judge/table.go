@@ -18,6 +18,15 @@ func table(title string, columns ...string) *control.Table {
 	return control.NewTable(title, out...)
 }
 
+// listing is a table of a register: it keeps all rows where a register is made, and as many as any other table of a report.
+func listing(ev *control.Evidence, title string, columns ...string) *control.Table {
+	t := table(title, columns...)
+	if ev.Whole {
+		t.Whole()
+	}
+	return t
+}
+
 // words joins values of any string type, sorted and without repetitions.
 func words[T ~string](values []T) string {
 	out := make([]string, len(values))
