@@ -82,6 +82,9 @@ type Instance struct {
 	Mode         Mode   `json:"mode"`
 	PolicyDigest string `json:"policy_digest"` // bundle that genesis put in force; see PolicyInForce
 	Genesis      []byte `json:"genesis"`       // the file's exact bytes
+	// GenesisSignatures are the envelopes by which everybody named in the file signed it, as they were handed in; entry 0
+	// has the SHA-256 of each. None in instances made before they were kept.
+	GenesisSignatures [][]byte `json:"genesis_signatures,omitempty"`
 }
 
 // Schema is how the store decodes the rows of this package, and which of them decide authorisation.

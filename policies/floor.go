@@ -19,8 +19,8 @@ const (
 	longest           = 90 * day // of any wait or expiry: what nobody remembers approving does not happen
 )
 
-// leastApprovals is the number of humans other than the requester that a governed operation needs.
-func leastApprovals(mode Mode) int {
+// LeastApprovals is the number of humans other than the requester that a governed operation needs.
+func LeastApprovals(mode Mode) int {
 	if mode == Development {
 		return 1
 	}
@@ -126,7 +126,7 @@ func checkFloor(in *QuorumInput, d *QuorumDecision) error {
 func checkClassFloor(in *QuorumInput, d *QuorumDecision, below func(string, ...any) error) error {
 	switch d.Class {
 	case Governed:
-		if least := leastApprovals(in.Mode); d.Approvals < least {
+		if least := LeastApprovals(in.Mode); d.Approvals < least {
 			return below("%d approvals; at least %d are needed in mode %s", d.Approvals, least, in.Mode)
 		}
 		if len(d.ApproverRoles) == 0 {

@@ -25,7 +25,6 @@ type Beginning struct {
 	issued    []*issue.Issued
 	node      custodian.Node
 	policy    *policies.Engine
-	envelopes [][]byte
 	file      *File
 	at        time.Time
 }
@@ -37,8 +36,8 @@ func Prepare(file []byte, envelopes [][]byte, node custodian.Node, at time.Time)
 	if err != nil {
 		return nil, err
 	}
-	b := &Beginning{file: f, node: node, at: at, envelopes: envelopes, instance: custodian.Instance{
-		ID: Digest(file), Name: f.Name, Mode: f.Mode, PolicyDigest: f.PolicyDigest, Genesis: file}}
+	b := &Beginning{file: f, node: node, at: at, instance: custodian.Instance{
+		ID: Digest(file), Name: f.Name, Mode: f.Mode, PolicyDigest: f.PolicyDigest, Genesis: file, GenesisSignatures: envelopes}}
 	if b.people, err = f.register(at); err != nil {
 		return nil, err
 	}
@@ -111,8 +110,8 @@ func (b *Beginning) Apply(tx *store.Tx) error {
 		e.Policy = custodian.PolicyMark(b.instance.PolicyDigest)
 		return tx.Append(e)
 	}
-	signatures := make([]string, len(b.envelopes))
-	for i, envelope := range b.envelopes {
+	signatures := make([]string, len(b.instance.GenesisSignatures))
+	for i, envelope := range b.instance.GenesisSignatures {
 		signatures[i] = Digest(envelope)
 	}
 	first := ledger.Entry{Type: "genesis", Target: ledger.Target{Type: "instance", ID: b.instance.ID},

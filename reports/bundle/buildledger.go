@@ -161,9 +161,12 @@ func (p *ledgerPart) control(ctx context.Context) error {
 		return fmt.Errorf("%w: %d control-plane entries since the period began, at most %d: ask for a later period", ErrTooLarge, n, p.limits.control)
 	}
 	pack := packer{builder: p.builder, folder: folderControl}
-	var seqs []uint64
+	var seqs, arrivals []uint64
 	err := p.src.ControlEntries(ctx, p.head.Size, func(e *ledger.Entry, raw []byte) error {
 		if e.Seq < from {
+			if bringsKey(e.Type) && e.Ceremony != genesisCeremony {
+				arrivals = append(arrivals, e.Seq)
+			}
 			return nil
 		}
 		seqs = append(seqs, e.Seq)
@@ -174,6 +177,11 @@ func (p *ledgerPart) control(ctx context.Context) error {
 	}
 	if err := pack.flush("entries"); err != nil {
 		return err
+	}
+	for _, seq := range arrivals { // what is known of keys that came before
+		if err := p.single(ctx, p.src, seq); err != nil {
+			return err
+		}
 	}
 	return p.cover(ctx, fileControlCover, ledger.EntrySpans(seqs))
 }

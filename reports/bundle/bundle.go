@@ -12,7 +12,7 @@ import (
 )
 
 // Format names the layout of the archive; it changes when a file changes its meaning.
-const Format = "conclave-evidence-2"
+const Format = "conclave-evidence-3"
 
 // PayloadType is the DSSE payload type of the signature over the manifest.
 const PayloadType = "application/vnd.conclave.evidence-manifest+json"
@@ -118,6 +118,7 @@ var (
 	ErrWitness         = errors.New("witness or time-stamp does not hold")
 	ErrRow             = errors.New("row is not the one that the ledger binds")
 	ErrTranscript      = errors.New("ceremony is not signed as it says")
+	ErrProvenance      = errors.New("approval key is not traced to the genesis file")
 	ErrAcknowledgement = errors.New("acknowledgement of duty is not signed as its row says")
 	ErrCustody         = errors.New("custody log is not signed as it says")
 	ErrPolicy          = errors.New("policy bundle is not the one of its digest")

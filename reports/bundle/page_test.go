@@ -47,7 +47,7 @@ func (b browser) verify(t *testing.T, path string, trust *ledger.TrustFile) (cla
 	t.Helper()
 	trustPath := filepath.Join(t.TempDir(), "trust.json")
 	require.NoError(t, trust.Save(trustPath))
-	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(b.ctx, 3*time.Minute) // a machine may be busy
 	defer cancel()
 	require.NoError(t, chromedp.Do(ctx,
 		chromedp.SetUploadFiles("#bundle", []string{path}), chromedp.SetUploadFiles("#trust", []string{trustPath}),

@@ -36,6 +36,9 @@ type Result struct {
 	Ceremonies    int    `json:"ceremonies"`
 	Witnesses     int    `json:"witnesses"`  // cosignatures by witnesses of the trust file
 	Signatures    int    `json:"signatures"` // under ceremonies
+	// Keys are people's approval keys, each traced to the genesis file, KeyCeremonies those by which some of them came.
+	Keys          int `json:"keys"`
+	KeyCeremonies int `json:"key_ceremonies"`
 	// SignOffs are signatures over the records of ceremonies held by a script, Acknowledgements signed acceptances of duty,
 	// Countersigned the lines of the custody log that two people signed.
 	SignOffs         int             `json:"sign_offs"`
@@ -68,9 +71,10 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 		return nil, err
 	}
 	defer a.close()
-	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{}, custody: map[string]*signedCeremony{}}
+	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{},
+		custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}}
 	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
-		v.rows, v.genesisFile, v.transcripts, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
+		v.rows, v.genesis, v.transcripts, v.provenance, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("verifying bundle: %w", err)
@@ -104,6 +108,11 @@ type verifier struct {
 	people             map[string]*people.Person
 	custody            map[string]*signedCeremony // those that hold signatures under lines of the custody log
 	otherForms         int                        // acknowledgements of a form that is not known here
+
+	founders map[string]founder         // by the key's id, as the genesis file has them
+	bringing map[string]*signedCeremony // ceremonies by which keys came
+	arrivals map[keyName]arrival        // by the control-plane entries in the bundle
+	uses     map[keyName]use
 }
 
 // keyChain makes the log keys that checkpoints are held to: those of the trust file, or else the first that the bundle

@@ -83,6 +83,7 @@ func (v *verifier) proof(seq uint64) error {
 		return faultf(entryFile(seq), ErrProof, "it says of itself that it is entry %d", e.Seq)
 	}
 	v.entries[seq] = e
+	v.noteArrival(e)
 	return nil
 }
 

@@ -129,9 +129,13 @@ func (v *verifier) countersigned(e *people.CustodyEntry) error {
 	return nil
 }
 
-// keep remembers the ceremonies that hold signatures under lines of the custody log.
+// keep remembers the ceremonies that hold signatures under lines of the custody log, and those that brought keys.
 func (v *verifier) keep(c *signedCeremony) {
-	if strings.HasPrefix(c.Operation, opCustody) {
+	switch {
+	case strings.HasPrefix(c.Operation, opCustody):
 		v.custody[c.ID] = c
+	case bringsKey(c.Operation):
+		c.Votes, c.Proposal = nil, nil // verified by now
+		v.bringing[c.ID] = c
 	}
 }

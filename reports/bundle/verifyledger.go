@@ -349,6 +349,7 @@ func (v *verifier) controlPlane(context.Context) error {
 		if err := v.noteDeletion(p); err != nil {
 			return err
 		}
+		v.noteArrival(p.entry)
 		turn, is, err := ledger.ReadRotation(p.entry)
 		if err != nil {
 			return fault(p.file, fmt.Errorf("%w: %w", ErrFormat, err))

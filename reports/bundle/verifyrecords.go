@@ -131,7 +131,7 @@ func (v *verifier) signOff(r *signedRun, body []byte) error {
 			return fmt.Errorf("%s signed it, and did not take part as %s, or signed twice", clip(s.Person), clip(s.Role))
 		}
 		signed[s.Person] = true
-		payload, err := v.signedBy(s.Envelope, typeSignOff, s.Person, "")
+		payload, err := v.signedBy(s.Envelope, typeSignOff, s.Person)
 		if err != nil {
 			return err
 		}
@@ -225,7 +225,7 @@ func (v *verifier) acknowledgements(ctx context.Context) error {
 // acknowledged checks one signed acceptance of duty.
 func (v *verifier) acknowledged(envelope []byte, person string) (people.Terms, error) {
 	var t people.Terms
-	payload, err := v.signedBy(envelope, typeAcknowledgement, person, "")
+	payload, err := v.signedBy(envelope, typeAcknowledgement, person)
 	if err != nil {
 		return t, err
 	}
@@ -263,7 +263,7 @@ func (v *verifier) destroyed(c *signedCeremony) error {
 		err = json.Unmarshal(claimed, &d)
 	}
 	if err == nil {
-		_, err = v.signedBy(p.Envelope, typeDestruction, d.Person, "")
+		_, err = v.signedBy(p.Envelope, typeDestruction, d.Person)
 	}
 	if err == nil && (d.Instance != v.manifest.Instance || d.Witness != c.Requester.ID || d.Witness == d.Person) {
 		err = errors.New("it is of another instance or witness")

@@ -3,8 +3,6 @@ package bundle
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -58,6 +56,9 @@ type signedCeremony struct {
 	Approvers []string `json:"approvers"`
 
 	exact bool // the signed request is over exactly operation, parameters and reason
+	// askedWith is the key that signed the request, approvedWith those of the approvals, by person.
+	askedWith    string
+	approvedWith map[string]string
 }
 
 // human requesters sign what they ask for.
@@ -108,7 +109,7 @@ func (v *verifier) transcripts(ctx context.Context) error {
 		if c.ID != row.ID {
 			return fmt.Errorf("it is the row of ceremony %s", clip(c.ID))
 		}
-		n, err := v.ceremony(c)
+		n, err := v.ceremony(row, c)
 		if err != nil {
 			return err
 		}
@@ -166,20 +167,21 @@ func (v *verifier) persons(ctx context.Context) error {
 }
 
 // ceremony checks the signatures of one and counts them.
-func (v *verifier) ceremony(c *signedCeremony) (int, error) {
+func (v *verifier) ceremony(row RowFile, c *signedCeremony) (int, error) {
 	count := 0
 	if c.asker() != "" {
 		if err := v.proposal(c); err != nil {
 			return 0, err
 		}
+		v.noteUse(row, keyName{c.asker(), c.askedWith})
 		count++
 	}
-	var approved []string
+	c.approvedWith = map[string]string{}
 	for _, vote := range c.Votes {
 		if len(vote.Envelope) == 0 {
 			return 0, fmt.Errorf("the vote of %s carries no signature", clip(vote.Person))
 		}
-		payload, err := v.signedBy(vote.Envelope, typeStatement, vote.Person, vote.Credential)
+		payload, with, err := v.signedWith(vote.Envelope, typeStatement, vote.Person, vote.Credential)
 		if err != nil {
 			return 0, err
 		}
@@ -190,13 +192,14 @@ func (v *verifier) ceremony(c *signedCeremony) (int, error) {
 		if err := v.covers(&s, c, vote.Person, vote.Decision); err != nil {
 			return 0, fmt.Errorf("statement of %s: %w", clip(vote.Person), err)
 		}
+		v.noteUse(row, keyName{vote.Person, with})
 		if s.Decision == "approve" {
-			approved = append(approved, vote.Person)
+			c.approvedWith[vote.Person] = with
 		}
 		count++
 	}
 	for _, person := range c.Approvers {
-		if !slices.Contains(approved, person) {
+		if c.approvedWith[person] == "" {
 			return 0, fmt.Errorf("%s is said to have approved it and has not signed", clip(person))
 		}
 	}
@@ -212,15 +215,22 @@ func payloadOf(envelope []byte) ([]byte, error) {
 	return e.UnverifiedPayload(), nil
 }
 
-// signedBy checks an envelope by a key of a person, revoked since or not: the key counted when it signed.
-func (v *verifier) signedBy(envelope []byte, payloadType, person, credential string) ([]byte, error) {
+// signedBy is signedWith where it does not matter which of their keys it was.
+func (v *verifier) signedBy(envelope []byte, payloadType, person string) ([]byte, error) {
+	payload, _, err := v.signedWith(envelope, payloadType, person, "")
+	return payload, err
+}
+
+// signedWith checks an envelope by a key of a person, revoked since or not: the key counted when it signed. It returns what
+// was signed and the key's id.
+func (v *verifier) signedWith(envelope []byte, payloadType, person, credential string) ([]byte, string, error) {
 	e, err := dsse.Parse(envelope)
 	if err != nil {
-		return nil, fmt.Errorf("signature of %s: %w", clip(person), err)
+		return nil, "", fmt.Errorf("signature of %s: %w", clip(person), err)
 	}
 	p := v.people[person]
 	if p == nil {
-		return nil, fmt.Errorf("the bundle holds no row of %s, who signed", clip(person))
+		return nil, "", fmt.Errorf("the bundle holds no row of %s, who signed", clip(person))
 	}
 	for _, key := range p.ApprovalKeys {
 		if key.ID != e.KeyID() || (credential != "" && key.ID != credential) {
@@ -232,11 +242,11 @@ func (v *verifier) signedBy(envelope []byte, payloadType, person, credential str
 			err = strictjson.CheckCanonical(payload)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("signature of %s: %w", clip(person), err)
+			return nil, "", fmt.Errorf("signature of %s: %w", clip(person), err)
 		}
-		return payload, nil
+		return payload, key.ID, nil
 	}
-	return nil, fmt.Errorf("signature of %s: key %s is none of theirs", clip(person), clip(e.KeyID()))
+	return nil, "", fmt.Errorf("signature of %s: key %s is none of theirs", clip(person), clip(e.KeyID()))
 }
 
 // asker is the person who asked for a ceremony and signed that; "" for one that a node began by itself.
@@ -251,7 +261,7 @@ func (c *signedCeremony) asker() string {
 // request's body is signed, and clients send it as RFC 8785 JSON.
 func (v *verifier) proposal(c *signedCeremony) error {
 	person := c.asker()
-	payload, err := v.signedBy(c.Proposal, typeRequest, person, "")
+	payload, with, err := v.signedWith(c.Proposal, typeRequest, person, "")
 	if err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
@@ -270,7 +280,7 @@ func (v *verifier) proposal(c *signedCeremony) error {
 		return errors.New("request: it is of another instance or person, or no proposal")
 	}
 	body, err := digest(map[string]any{"operation": c.Operation, "params": c.Params, "reason": c.Reason})
-	c.exact = err == nil && body == r.Body
+	c.exact, c.askedWith = err == nil && body == r.Body, with
 	return nil
 }
 
@@ -344,29 +354,5 @@ func (v *verifier) policyBundles(ctx context.Context) error {
 		slices.Sort(absent)
 		v.say("Entries of the period were decided under policy bundles that are NOT in it: %s.", strings.Join(absent, ", "))
 	}
-	return nil
-}
-
-// genesisFile checks that the instance row holds the file that the instance is named by.
-func (v *verifier) genesisFile(ctx context.Context) error {
-	found := false
-	err := v.bodies(ctx, string(custodian.KindInstance), ErrForeignInstance, func(row RowFile, body []byte) error {
-		var instance custodian.Instance
-		if err := read(row, body, &instance); err != nil {
-			return err
-		}
-		if sum := sha256.Sum256(instance.Genesis); hex.EncodeToString(sum[:]) != v.manifest.Instance {
-			return errors.New("the SHA-256 of its genesis file is not the instance's id")
-		}
-		found = true
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if !found {
-		return faultf(fileRows, ErrMissing, "no row of the instance")
-	}
-	v.say("The genesis file in the bundle has the SHA-256 that names the instance.")
 	return nil
 }

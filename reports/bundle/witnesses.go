@@ -20,8 +20,8 @@ const (
 )
 
 // witnesses are the rows that show who signed what, under which policy, beside those that the report was read from:
-// the instance, its people with their public keys, every ceremony that the period touched, and the policy bundles
-// that were in force during it.
+// the instance, its people with their public keys, the ceremonies by which those came, every ceremony that the period
+// touched, and the policy bundles that were in force during it.
 //
 // Of ceremonies, their records and the custody log those are taken that an entry of the period, first ≤ seq < end, wrote
 // last, whatever they say of their time.
@@ -37,8 +37,11 @@ func witnesses(src reports.Source, r *reports.Report, first, end uint64) []contr
 	}
 	all := func(control.Ref, []byte) bool { return true }
 	take(string(custodian.KindInstance), all)
-	take(string(custodian.KindPerson), all)
 	ceremonies := map[string]bool{}
+	take(string(custodian.KindPerson), func(_ control.Ref, body []byte) bool {
+		keysCameBy(body, ceremonies)
+		return true
+	})
 	lines := custodyOf(r, ceremonies)
 	take(string(custodian.KindCustody), func(ref control.Ref, body []byte) bool { return lines(ref, body, written(ref)) })
 	take(kindCeremony, func(ref control.Ref, body []byte) bool {
@@ -80,6 +83,20 @@ func custodyOf(r *reports.Report, ceremonies map[string]bool) func(ref control.R
 			ceremonies[e.Signed] = true
 		}
 		return true
+	}
+}
+
+// keysCameBy adds the ceremonies that brought a person's approval keys, however old: everybody who approved one is in the
+// register, with the ceremonies of theirs.
+func keysCameBy(body []byte, ceremonies map[string]bool) {
+	var p people.Person
+	if err := json.Unmarshal(body, &p); err != nil {
+		return // the verifier names a row that cannot be read
+	}
+	for _, k := range p.ApprovalKeys {
+		if k.AddedBy != "" {
+			ceremonies[k.AddedBy] = true
+		}
 	}
 }
 

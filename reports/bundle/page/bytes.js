@@ -25,6 +25,7 @@ const KINDS = {
   witness: 'witness or time-stamp does not hold',
   row: 'row is not the one that the ledger binds',
   transcript: 'ceremony is not signed as it says',
+  provenance: 'approval key is not traced to the genesis file',
   acknowledgement: 'acknowledgement of duty is not signed as its row says',
   custody: 'custody log is not signed as it says',
   policy: 'policy bundle is not the one of its digest',

@@ -43,14 +43,6 @@ Object.assign(Verifier.prototype, {
     return out;
   },
 
-  async genesis() {
-    const found = await this.rowsOf('instance');
-    if (found.length === 0) throw new Fault('missing', 'rows/index.json', 'no row of the instance');
-    const [row, instance] = found[0];
-    if (hex(await sha256(base64(instance.genesis, 'genesis'))) !== this.m.instance) throw new Fault('foreign', row.file, 'the SHA-256 of its genesis file is not the instance\'s id');
-    this.say('The genesis file in the bundle has the SHA-256 that names the instance.');
-  },
-
   async transcripts() {
     this.people = new Map();
     await this.each('person', 'format', (p, row) => {
@@ -60,10 +52,11 @@ Object.assign(Verifier.prototype, {
     let ceremonies = 0, signatures = 0, inexact = 0;
     await this.each('ceremony', 'transcript', async (c, row) => {
       if (c.id !== row.id) throw new Error('it is the row of ceremony ' + clip(c.id));
-      signatures += await this.ceremony(c);
+      signatures += await this.ceremony(c, row);
       ceremonies++;
       if (asker(c) && !c.exact) inexact++;
       if (c.operation.startsWith('custody.')) this.custody.set(c.id, c);
+      if (bringsKey(c.operation)) this.bringing.set(c.id, c);
       await this.handedIn(c, row);
     });
     this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony\'s row has; whoever is said to have asked or approved has signed.');
@@ -78,38 +71,45 @@ Object.assign(Verifier.prototype, {
     const key = (p.approval_keys || []).find(k => k.id === e.keyid && (!credential || k.id === credential));
     if (!key) throw new Error('signature of ' + clip(person) + ': the key is none of theirs');
     if (!await e.check(key.key)) throw new Error('signature of ' + clip(person) + ': does not verify');
-    return e.payload;
+    return {payload: e.payload, key: key.id};
   },
 
-  async signedBy(...of) {
-    const s = text(await this.payloadBy(...of)), v = JSON.parse(s);
-    if (canonical(v) !== s) throw new Error('what ' + clip(of[2]) + ' signed is not canonical JSON (RFC 8785)');
-    return v;
+  async signedBy(...of) { return (await this.signedWith(...of)).value; },
+
+  // signedWith is what was signed, and the id of the key.
+  async signedWith(...of) {
+    const {payload, key} = await this.payloadBy(...of), s = text(payload), value = JSON.parse(s);
+    if (canonical(value) !== s) throw new Error('what ' + clip(of[2]) + ' signed is not canonical JSON (RFC 8785)');
+    return {value, key};
   },
 
-  async ceremony(c) {
+  async ceremony(c, row) {
     const requester = c.requester.kind === 'human' ? c.requester.id : c.requester.kind + ':' + c.requester.id;
-    const approved = new Set(), person = asker(c);
+    const person = asker(c);
+    c.approvedWith = new Map();
     let count = 0;
     if (person) {
-      const r = await this.signedBy(c.proposal, TYPE('request'), person);
+      const {value: r, key} = await this.signedWith(c.proposal, TYPE('request'), person);
+      c.askedWith = key;
+      this.noteUse(row, person, key);
       if (r.instance !== this.m.instance || r.person !== person || r.method !== 'POST' || r.path.split('?')[0] !== '/v1/ceremonies') throw new Error('request: it is of another instance or person, or no proposal');
       c.exact = await digest({operation: c.operation, params: c.params, reason: c.reason || ''}) === r.body_sha256;
       count++;
     }
     for (const vote of c.votes || []) {
       if (!vote.envelope) throw new Error('the vote of ' + clip(vote.person) + ' carries no signature');
-      const s = await this.signedBy(vote.envelope, TYPE('statement'), vote.person, vote.credential);
+      const {value: s, key} = await this.signedWith(vote.envelope, TYPE('statement'), vote.person, vote.credential);
       const pairs = {instance: [s.instance, this.m.instance], mode: [s.mode, this.m.mode], ceremony: [s.ceremony, c.id], operation: [s.operation, c.operation],
         policy: [s.policy, c.policy_digest], requester: [s.requester, requester], signer: [s.signer, vote.person], decision: [s.decision, vote.decision],
         nonce: [s.nonce, c.nonce], target: [s.target.type + ' ' + s.target.id, c.target.type + ' ' + c.target.id],
         'target revision': [s.target.gov_revision, c.target.gov_revision || 0], checkpoint: [s.checkpoint.size + ' ' + s.checkpoint.root, c.checkpoint],
         parameters: [canonical(s.params), canonical(c.params)]};
       for (const [what, [signed, row]] of Object.entries(pairs)) if (signed !== row) throw new Error('statement of ' + clip(vote.person) + ': it covers another ' + what + ' than the ceremony has');
-      if (s.decision === 'approve') approved.add(vote.person);
+      this.noteUse(row, vote.person, key);
+      if (s.decision === 'approve') c.approvedWith.set(vote.person, key);
       count++;
     }
-    for (const person of c.approvers || []) if (!approved.has(person)) throw new Error(clip(person) + ' is said to have approved it and has not signed');
+    for (const person of c.approvers || []) if (!c.approvedWith.has(person)) throw new Error(clip(person) + ' is said to have approved it and has not signed');
     return count;
   },
 

@@ -24,7 +24,7 @@ Object.assign(Verifier.prototype, {
         const on = r.roll.some(l => l.person === s.person && l.role === s.role && l.role !== 'observer');
         if (!on || signed.has(s.person)) throw new Error(clip(s.person) + ' signed it, and did not take part as ' + clip(s.role) + ', or signed twice');
         signed.add(s.person);
-        const payload = await this.payloadBy(s.envelope, TYPE('sign-off'), s.person);
+        const {payload} = await this.payloadBy(s.envelope, TYPE('sign-off'), s.person);
         const want = {instance: this.m.instance, ceremony: r.ceremony, record_sha256: record, signer: s.person, role: s.role, statement: s.statement};
         if (text(payload) !== canonical(want)) throw new Error('sign-off of ' + clip(s.person) + ': it is about something else, or about another record');
         signatures++;

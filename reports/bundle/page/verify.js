@@ -7,12 +7,15 @@ class Verifier {
     this.say = say;
     this.entries = new Map(); // single entries by sequence number
     this.custody = new Map(); // ceremonies that hold signatures under lines of the custody log
+    this.bringing = new Map(); // ceremonies by which approval keys came
+    this.arrivals = new Map(); // what entries say of how keys came, by person and key
+    this.uses = new Map(); // the earliest row of a ceremony that a key signed
     this.signedDuties = this.otherForms = 0;
   }
 
   async run() {
     for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'handovers', 'witnessed', 'control', 'periodEntries', 'anchored',
-      'rows', 'genesis', 'transcripts', 'signOffs', 'acknowledgements', 'custodyLog', 'policies', 'report']) await this[step]();
+      'rows', 'genesis', 'transcripts', 'provenance', 'signOffs', 'acknowledgements', 'custodyLog', 'policies', 'report']) await this[step]();
     return this.m;
   }
 
@@ -22,7 +25,7 @@ class Verifier {
     const bytes = await this.a.read('MANIFEST.json');
     const signature = await this.json('MANIFEST.dsse.json');
     this.m = parse('MANIFEST.json', bytes);
-    if (this.m.format !== 'conclave-evidence-2') throw new Fault('format', 'MANIFEST.json', 'format ' + clip(this.m.format));
+    if (this.m.format !== 'conclave-evidence-3') throw new Fault('format', 'MANIFEST.json', 'format ' + clip(this.m.format));
     this.keys = await this.json('keys.json');
     const t = this.trust;
     if (t && t.instance !== this.m.instance) throw new Fault('foreign', 'MANIFEST.json', 'instance ' + clip(this.m.instance) + ', the trust file is of ' + t.instance);
@@ -100,6 +103,7 @@ class Verifier {
     const e = parse(path, raw);
     if (e.seq !== seq) throw new Fault('proof', path, 'it says of itself that it is entry ' + e.seq);
     this.entries.set(seq, e);
+    this.noteArrival(e);
   }
 
   async hashes(name) {
@@ -236,6 +240,7 @@ class Verifier {
       seqs.push(entry.seq); known.push(await leafHash(raw));
       for (const r of entry.rows || []) this.newest.set(r.kind + ' ' + r.id, {...r, seq: entry.seq});
       this.mark(entry);
+      this.noteArrival(entry);
       if (entry.type === 'logkey.rotate' && entry.outcome === 'done') turns.push(entry);
       if (entry.type === 'ledger.delete-archived' && entry.outcome === 'done') this.deletions.push(deletion(name, entry));
     }
