@@ -343,7 +343,7 @@ func (v *verifier) policyBundles(ctx context.Context) error {
 			return faultf(fileRows, ErrPolicy, "the files of bundle %s have digest %s", clip(digest), got)
 		}
 	}
-	v.say("The bundle holds %d policy bundles, each whole by its digest.", len(digests))
+	v.say("Policy bundles that the bundle holds, each whole by its digest: %d.", len(digests))
 	var absent []string
 	for mark := range v.policies {
 		if !slices.ContainsFunc(digests, func(d string) bool { return strings.HasPrefix(d, mark) }) {

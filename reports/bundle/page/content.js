@@ -122,7 +122,7 @@ Object.assign(Verifier.prototype, {
       const got = hex(await sha256(concat(...names.flatMap(n => [framed(utf8(n)), framed(utf8(files[n]))]))));
       if (got !== digest) throw new Fault('policy', 'rows/index.json', 'the files of bundle ' + clip(digest) + ' have digest ' + got);
     }
-    this.say('The bundle holds ' + digests.length + ' policy bundles, each whole by its digest.');
+    this.say('Policy bundles that the bundle holds, each whole by its digest: ' + digests.length + '.');
     const absent = [...this.marks].filter(m => !digests.some(d => d.startsWith(m)));
     if (absent.length > 0) this.say('Entries of the period were decided under policy bundles that are NOT in it: ' + clip(absent.join(', ')));
   },

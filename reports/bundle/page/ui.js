@@ -16,12 +16,17 @@ function readTrust(bytes) {
   } catch (e) { throw new Fault('trust', '', e.message); }
 }
 
+const moment = at => at.slice(0, 19).replace('T', ' ') + ' UTC';
+
 async function check() {
   const file = $('bundle').files[0], trustFile = $('trust').files[0], list = $('checks'), verdict = $('verdict');
   list.replaceChildren();
   verdict.className = '';
   verdict.textContent = '';
-  if (!file) return;
+  if (!file) {
+    verdict.textContent = 'Choose the evidence bundle first.';
+    return;
+  }
   $('go').disabled = true;
   verdict.textContent = 'Checking …';
   try {
@@ -31,13 +36,14 @@ async function check() {
     verdict.className = trust ? 'good' : 'half';
     verdict.textContent = (trust ? 'Genuine: everything holds against the trust file' : 'Self-consistent, unanchored: without a trust file nothing says whose bundle this is') +
       (m.mode === 'production' ? '.' : '; DEVELOPMENT instance.');
-    for (const [name, value] of [['Instance', m.instance], ['Signed by node', m.node], ['Framework', m.framework], ['Period', m.from + ' to ' + m.to], ['Ledger', m.size + ' entries'],
+    for (const [name, value] of [['Instance', m.instance], ['Signed by node', m.node], ['Framework', m.framework], ['Period', moment(m.from) + ' to ' + moment(m.to)], ['Ledger', m.size + ' entries'],
       ['Verdicts', Object.entries(v.verdicts).filter(([, n]) => n > 0).map(([k, n]) => n + ' ' + k).join(', ')]]) line(list, 'fact', name + ': ' + value);
     for (const verdict of v.controls) line(list, 'fact', verdict);
   } catch (e) {
     verdict.className = 'bad';
     verdict.dataset.kind = e.kind || 'format';
     verdict.textContent = 'REFUSED. The first thing wrong: ' + (e instanceof Fault ? e.message : 'the bundle cannot be read: ' + e.message);
+    if (list.children.length > 0) line(list, 'fact', 'The checks above held. None was made after the one that failed, and they do not make the bundle any better.');
   }
   $('go').disabled = false;
 }
