@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -31,7 +32,7 @@ func Dossier(w io.Writer, d *workspace.Dossier) error {
 		return fmt.Errorf("preparing dossier for the page: %w", err)
 	}
 	funcs := functions()
-	funcs["members"] = members
+	funcs["members"], funcs["called"] = members, called
 	t, err := template.New("dossier").Funcs(funcs).Parse(dossierPage)
 	if err != nil {
 		return fmt.Errorf("parsing page: %w", err)
@@ -47,6 +48,22 @@ func Dossier(w io.Writer, d *workspace.Dossier) error {
 		return fmt.Errorf("rendering dossier: %w", err)
 	}
 	return nil
+}
+
+// called is what the subject's own row calls it, in words; "" where it has none.
+func called(d *workspace.Dossier) string {
+	if len(d.Facts) == 0 || d.Facts[0].Row.Kind != d.Kind {
+		return ""
+	}
+	var own struct {
+		Title string `json:"title"`
+		Label string `json:"label"`
+		Name  string `json:"name"`
+	}
+	if json.Unmarshal(d.Facts[0].Body, &own) != nil {
+		return "" // a row of another form names itself otherwise, or is damaged
+	}
+	return cmp.Or(own.Title, own.Label, own.Name)
 }
 
 // member is one line of a row: where it is in the row, and what it says.
@@ -81,6 +98,9 @@ func flatten(out []member, name string, v any) []member {
 	}
 	switch x := v.(type) {
 	case map[string]any:
+		if text, is := change(x); is {
+			return append(out, member{name, text})
+		}
 		names := make([]string, 0, len(x))
 		for k := range x {
 			names = append(names, k)
@@ -98,13 +118,29 @@ func flatten(out []member, name string, v any) []member {
 		}
 	case nil:
 	case string:
-		out = append(out, member{name, x})
+		out = append(out, member{name, prose(x)})
 	case float64:
 		out = append(out, member{name, strconv.FormatFloat(x, 'f', -1, 64)})
 	default:
 		out = append(out, member{name, fmt.Sprint(x)})
 	}
 	return out
+}
+
+// change is a line of a ceremony's plan as one text: what, before and after.
+func change(x map[string]any) (string, bool) {
+	label, is := x["label"].(string)
+	for name, v := range x {
+		if _, text := v.(string); !is || !text || (name != "label" && name != "before" && name != "after") {
+			return "", false
+		}
+	}
+	before, _ := x["before"].(string)
+	after, _ := x["after"].(string)
+	if before != "" {
+		after = before + " → " + after
+	}
+	return prose(label + ": " + after), is
 }
 
 // joined is a list of texts on one line.

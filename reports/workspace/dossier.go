@@ -125,7 +125,7 @@ func (w *Workspace) Dossier(ctx context.Context, kind, id string, beside Beside,
 		return nil, err
 	}
 	if len(d.Facts) == 0 && len(d.Timeline) == 0 {
-		return nil, &custodian.InputError{Field: "id", Problem: fmt.Sprintf("there is and was no %s %q", kind, clip(id)), Allowed: "an id of the population (conclave audit population)"}
+		return nil, &custodian.InputError{Field: "id", Problem: fmt.Sprintf("there is and was no %s %q", kind, clip(id)), Allowed: "an id of the population (conclave audit members " + kind + ")"}
 	}
 	return d, w.beside(ctx, d, beside)
 }
