@@ -47,6 +47,13 @@ func collect(ctx context.Context, src Source, from, to time.Time, o reading) (*c
 		return nil, fmt.Errorf("reading instance: %w", ErrNoInstance)
 	}
 	ev.Instance = instance[0].Value
+	genesis, _, err := src.Entry(ctx, 0)
+	if err != nil {
+		return nil, fmt.Errorf("reading entry 0: %w", err)
+	}
+	if ev.Instance.Begins = genesis.At.UTC(); !to.After(ev.Instance.Begins) {
+		return nil, &custodian.InputError{Field: "to", Problem: "the period ends before the record begins", Allowed: "a time after " + ev.Instance.Begins.Format(time.RFC3339)}
+	}
 	if err := errors.Join(
 		into(src, custodian.KindKey, &ev.Keys), into(src, custodian.KindKeyVersion, &ev.Versions),
 		into(src, custodian.KindKeystore, &ev.Keystores), into(src, custodian.KindPerson, &ev.People),

@@ -127,6 +127,7 @@ func TestBadRequests(t *testing.T) {
 		"all in the future": {reports.Request{Framework: "pci-dss-4.0.1", From: to.Add(time.Hour), To: to.Add(2 * time.Hour)}, "from", "not after"},
 		"reversed":          {reports.Request{Framework: "pci-dss-4.0.1", From: to, To: from}, "to", "after from"},
 		"empty":             {reports.Request{Framework: "pci-dss-4.0.1", From: from, To: from}, "to", "after from"},
+		"before the record": {reports.Request{Framework: "pci-dss-4.0.1", From: from.AddDate(0, 0, -9), To: from.AddDate(0, 0, -8)}, "to", "a time after"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -92,12 +92,12 @@ func verifySegment(s *session, path string, verifiers []note.Verifier) (*segment
 		return nil, err
 	}
 	defer closer.Close()
+	if file.Manifest.Instance != s.trust.Instance {
+		return nil, fmt.Errorf("%w: segment of instance %.12s, want %.12s", ledger.ErrForeign, file.Manifest.Instance, s.trust.Instance)
+	}
 	head, err := ledger.OpenHead(file.Checkpoint, s.trust.Origin, verifiers...)
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of the segment: %w", err)
-	}
-	if file.Manifest.Instance != s.trust.Instance {
-		return nil, fmt.Errorf("%w: segment of instance %.12s, want %.12s", ledger.ErrForeign, file.Manifest.Instance, s.trust.Instance)
 	}
 	if err := file.Verify(s.ctx, head); err != nil {
 		return nil, err

@@ -163,7 +163,7 @@ func monitorAlerts(view *store.View, now time.Time) []Alert {
 			continue
 		}
 		slices.Sort(bad)
-		out = append(out, Alert{Kind: AlertControl, Message: fmt.Sprintf("%s: %d controls are violated, as judged %s: %s%s", s.Framework, len(bad), s.RunAt.UTC().Format(dateTime),
+		out = append(out, Alert{Kind: AlertControl, Message: fmt.Sprintf("%s: controls that are violated, as judged %s: %d (%s%s)", s.Framework, s.RunAt.UTC().Format(dateTime), len(bad),
 			strings.Join(bad[:min(len(bad), shownControls)], ", "), moreControls(len(bad)))})
 	}
 	return out

@@ -35,6 +35,8 @@ type Instance struct {
 	Name         string `json:"name"`
 	Mode         string `json:"mode"` // "production", "development"
 	PolicyDigest string `json:"policy_digest"`
+	// Begins is the time of the ledger's entry 0: nothing from before it is on record.
+	Begins time.Time `json:"begins"`
 }
 
 // Development says that the instance was made for trying out, with a lowered floor.

@@ -110,7 +110,9 @@ func (d *document) summary() [][]string {
 		lines = append(lines, []string{"DEVELOPMENT INSTANCE", "demo people, lowered floor: nothing here is evidence about a real system"})
 	}
 	for _, f := range d.facts {
-		lines = append(lines, []string{f[0], f[1]})
+		if f[1] != "" {
+			lines = append(lines, []string{f[0], f[1]})
+		}
 	}
 	lines = append(lines, []string{}, []string{"control", "title", "verdict", "conclusion", "why", "question", "rows", "violating"})
 	for _, x := range d.sections {

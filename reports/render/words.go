@@ -23,6 +23,7 @@ func functions() template.FuncMap {
 		"mark":       mark,
 		"groupsHigh": func(g []group) int { return len(g) * groupHigh },
 		"moment":     moment,
+		"begins":     recordBegins,
 		"day":        day,
 		"cell":       cell,
 		"numeric":    func(t control.ColumnType) bool { return t == control.Integer },
@@ -75,9 +76,17 @@ func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
 // facts are what every page of evidence says of where it comes from.
 func facts(i control.Instance, from, to, asOf, made time.Time, c reports.Checkpoint) [][2]string {
 	return [][2]string{
-		{"Instance", fmt.Sprintf("%s (%s mode)", i.Name, i.Mode)}, {"Instance id", i.ID}, {"Period", moment(from) + " up to " + moment(to)}, {"State as of", moment(asOf)},
+		{"Instance", fmt.Sprintf("%s (%s mode)", i.Name, i.Mode)}, {"Instance id", i.ID}, {"Period", moment(from) + " up to " + moment(to)}, {"Record begins", recordBegins(i, from)}, {"State as of", moment(asOf)},
 		{"Ledger checkpoint", fmt.Sprintf("%d entries, root %s", c.Size, c.Root)}, {"Made", moment(made)},
 	}
+}
+
+// recordBegins says where a period reaches back beyond the record, of which nothing is known; "" where it does not.
+func recordBegins(i control.Instance, from time.Time) string {
+	if !from.Before(i.Begins) {
+		return ""
+	}
+	return moment(i.Begins) + "; of what was before in the period, nothing is shown"
 }
 
 // instants finds times as programs write them, within a sentence.
