@@ -101,6 +101,10 @@ func broken(h *history) {
 	h.Leave(2, key.Destroyed, fixture.Days(20), false)
 	h.AddKey("pan", "production", key.CardholderData, "3333333333")
 	h.Versions[3].Spec, h.Keys[3].Spec = hsm.HMACSHA256, hsm.HMACSHA256
+	h.AddKey("signer", "production", key.CardholderData, "4444444444")
+	h.Versions[4].Spec, h.Keys[4].Spec = hsm.ECDSAP256, hsm.ECDSAP256
+	h.Leave(4, key.Compromised, fixture.Days(20), false)
+	h.Versions[4].History[2].From = key.Deactivated
 	h.Segments = []segment.Segment{{ID: segment.ID(0, 256), To: 256, FirstAt: fixture.Days(1), LastAt: fixture.Days(2), ArchivedAt: fixture.Days(8), ArchivedBy: "cer-none", Status: segment.Kept}}
 	event := func(kind string, who identity.Principal, outcome ledger.Outcome) fixture.Event {
 		return fixture.Event{At: fixture.Days(7), Type: kind, Actor: who, Target: ledger.Target{Type: "thing", ID: "thing"}, Outcome: outcome}
@@ -153,6 +157,7 @@ func faults() map[string]struct{ control, good, why, empty string } {
 		"inventory-review":    {pci + "12.3.3", hum, "none within the last 366 days", "nothing"},
 		"modules":             {n53 + "SC-12(2)", sat, "its certificate was revoked", "no keys"},
 		"criticality":         {hipaa + "164.308(a)(7)(ii)(E)", sat, "its impact was not weighed", "no keys"},
+		"pairs":               {n57 + "P1-7-PAIR", nap, "a step begins at", "no keys"},
 		"transitions":         {n57 + "P1-7-TRANSITIONS", sat, "a step begins at", "no keys"},
 		"destroyed":           {n57 + "P1-8.3.4-DESTROY", non, "its material is still in the row", "no keys"},
 		"documents":           {pci + "12.3.1", hum, "", "nothing"},
@@ -166,7 +171,7 @@ func TestEveryEvaluatorPassesViolatesAndAdmitsIgnorance(t *testing.T) {
 	good, bad := judgedBy(t, source, fixture.Start().AddDate(0, 0, -1), fixture.Now()), whole(t, broken)
 	empty := map[string]world{
 		"nothing":    whole(t, func(h *history) { *h = history{} }),
-		"no entries": judgedBy(t, source, fixture.Start().AddDate(0, 0, -9), fixture.Start().AddDate(0, 0, -8)),
+		"no entries": judgedBy(t, source, fixture.Start().Add(time.Minute), fixture.Start().Add(2*time.Minute)),
 		"no people": whole(t, func(h *history) {
 			*h = history{Keystores: h.Keystores, ShareSets: h.ShareSets, Keys: h.Keys, Versions: h.Versions}
 		}),

@@ -102,24 +102,53 @@ func (s *sheet) question(x *section) {
 	s.CellFormat(s.wide*0.4, 5, "Date and signature:", "", 1, "L", true, 0, "")
 }
 
-// notes say by which rule it was judged, and how the rule is known.
+// notes say by which rule it was judged, and how the rule is known. Where only their end would come to stand on a page of
+// its own they are set closer.
 func (s *sheet) notes(x *section) {
-	const label = 34.0
 	s.gap(4)
+	size, high := 8.0, 3.9
+	if room := s.high - footRoom - s.GetY(); s.notesHigh(x, size, high) > room && s.notesHigh(x, 7, 3.3) <= room {
+		size, high = 7, 3.3
+	}
 	for _, n := range x.notes {
-		if n[1] == "" || n[1] == "." {
+		lines := s.noteLines(n, size)
+		if lines == 0 {
 			continue
 		}
-		s.SetFont("sans", "", 8)
-		lines := s.SplitText(s.clean(n[1]), s.wide-label-2)
-		s.keep(float64(len(lines)) * 3.9)
-		s.SetFont("sans", "B", 8)
+		s.keep(float64(lines) * high)
+		s.SetFont("sans", "B", size)
 		s.ink(softColour)
-		s.CellFormat(label, 3.9, s.clean(n[0]), "", 0, "L", false, 0, "")
-		s.SetFont("sans", "", 8)
-		s.MultiCell(s.wide-label, 3.9, s.clean(n[1]), "", "L", false)
-		s.gap(0.6)
+		s.CellFormat(noteLabel, high, s.clean(n[0]), "", 0, "L", false, 0, "")
+		s.SetFont("sans", "", size)
+		s.MultiCell(s.wide-noteLabel, high, s.clean(n[1]), "", "L", false)
+		s.gap(noteGap)
 	}
+}
+
+// Measures of notes, mm.
+const (
+	noteLabel = 34.0
+	noteGap   = 0.6
+)
+
+// noteLines is how many lines a note takes; 0 where it says nothing.
+func (s *sheet) noteLines(n [2]string, size float64) int {
+	if n[1] == "" || n[1] == "." {
+		return 0
+	}
+	s.SetFont("sans", "", size)
+	return len(s.SplitText(s.clean(n[1]), s.wide-noteLabel-2))
+}
+
+// notesHigh is how much of a page the notes take.
+func (s *sheet) notesHigh(x *section, size, high float64) float64 {
+	sum := 0.0
+	for _, n := range x.notes {
+		if lines := s.noteLines(n, size); lines > 0 {
+			sum += float64(lines)*high + noteGap
+		}
+	}
+	return sum
 }
 
 // reading says what the words of the report mean.

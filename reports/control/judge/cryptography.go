@@ -247,8 +247,39 @@ func transitions(_ context.Context, ev *control.Evidence) control.Result {
 	if r, out := outOfScope(ev); out {
 		return r
 	}
+	t := histories(ev, versions(ev, true))
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   fmt.Sprintf("%s; every step of each is one that SP 800-57 knows, with time, actor and reason.", count(t.Total, "key version")),
+		Bad:    fmt.Sprintf("%s with a step that should not be.", of(t.Violating, t.Total, "key version")),
+		Empty:  ev.Scope.Title() + " have no version.",
+	})
+}
+
+// pairs judges the same of versions that are pairs: one record holds both halves, and its steps are those of both.
+func pairs(_ context.Context, ev *control.Evidence) control.Result {
+	if r, out := outOfScope(ev); out {
+		return r
+	}
+	all := versions(ev, true)
+	if len(all) == 0 {
+		return control.Result{Verdict: control.NoEvidence, Summary: ev.Scope.Title() + " have no version."}
+	}
+	t := histories(ev, slices.DeleteFunc(slices.Clone(all), func(s scoped) bool { return s.version.Value.Specification().Kind() != hsm.Signs }))
+	if t.Total == 0 {
+		return control.Result{Verdict: control.NotApplicable, Summary: fmt.Sprintf("None of the %s is a pair of a private and a public key.", count(len(all), "key version"))}
+	}
+	return control.Conclude(control.Finding{
+		Tables: []*control.Table{t},
+		Good:   fmt.Sprintf("%s, each on record as one, so that every step is one of both halves.", count(t.Total, "pair")),
+		Bad:    fmt.Sprintf("%s with a step that should not be.", of(t.Violating, t.Total, "pair")),
+	})
+}
+
+// histories lists the steps of versions, each held against the states and steps of SP 800-57.
+func histories(ev *control.Evidence, of []scoped) *control.Table {
 	t := table("History of each key version", "key version|id", "state", "steps|integer", "last step|time", "why", "by|id")
-	for _, s := range versions(ev, true) {
+	for _, s := range of {
 		v := s.version.Value
 		var f control.Faults
 		from, at := key.State(""), time.Time{}
@@ -266,12 +297,7 @@ func transitions(_ context.Context, ev *control.Evidence) control.Result {
 		last := lastTransition(v, ev.Now)
 		t.Add(control.OK, f, control.Proves(s.key.Ref, s.version.Ref).And(sequences(s.origins(ev))...), s.id(), string(s.state), control.Int(len(v.History)), control.Time(last.At), last.Reason, last.Actor)
 	}
-	return control.Conclude(control.Finding{
-		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s; every step of each is one that SP 800-57 knows, with time, actor and reason.", count(t.Total, "key version")),
-		Bad:    fmt.Sprintf("%s with a step that should not be.", of(t.Violating, t.Total, "key version")),
-		Empty:  ev.Scope.Title() + " have no version.",
-	})
+	return t
 }
 
 // destroyed judges what is left of versions that were destroyed.

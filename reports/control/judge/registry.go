@@ -39,7 +39,7 @@ func evaluators() map[string]evaluator {
 		"custody": plain(custody), "safe-harbour": plain(safeHarbour),
 
 		"strength": plain(strength), "mac-keys": plain(macKeys), "inventory-review": inventoryReview, "modules": plain(modules),
-		"criticality": plain(criticality), "transitions": plain(transitions), "destroyed": plain(destroyed), "documents": documents,
+		"criticality": plain(criticality), "transitions": plain(transitions), "pairs": plain(pairs), "destroyed": plain(destroyed), "documents": documents,
 		"question": plain(question),
 	}
 }
