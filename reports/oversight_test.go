@@ -10,6 +10,7 @@ import (
 	"conclave/custodian"
 	"conclave/custodian/backup"
 	"conclave/custodian/key"
+	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
 	"conclave/reports"
 	"conclave/reports/control"
@@ -161,4 +162,19 @@ func TestPlacesThatDriftedAreShown(t *testing.T) {
 	must := drifted(true)
 	require.Equal(t, control.Violated, must.Verdict)
 	require.Contains(t, tableOf(must, "Places").Rows[0].Why, "would not let it stay")
+}
+
+// A row that contradicted the ledger is settled by a finding about that row, not by whichever was closed next.
+func TestAViolationIsSettledByAFindingAboutIt(t *testing.T) {
+	t.Parallel()
+	closed := fixture.Days(8)
+	for about, want := range map[string]control.Verdict{"ada": control.NeedsHuman, "ben": control.Violated} {
+		w := fixture.New(t, custodian.Production, func(h *fixture.History) {
+			h.Events = append(h.Events, fixture.Event{At: fixture.Days(7), Type: "integrity.violation", Target: ledger.Target{Type: "person", ID: "ada"}, Outcome: ledger.Failed})
+			h.Findings = []oversight.Finding{{ID: "f1", Title: "edited by hand", Source: oversight.FromPerson, About: oversight.Ref{Type: "person", ID: about}, Owner: "efua",
+				OpenedAt: fixture.Days(7), DueAt: fixture.Days(9), ClosedAt: &closed, ClosedBy: "dana", Evidence: "restored"}}
+		})
+		result := resultOf(t, w.Report(t), "10.7.2")
+		require.Equal(t, want, result.Verdict, "%s: %s %s", about, result.Summary, reasons(result))
+	}
 }

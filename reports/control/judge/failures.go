@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"conclave/custodian/oversight"
 	"conclave/reports/control"
 )
 
@@ -45,8 +47,9 @@ func clock(_ context.Context, ev *control.Evidence) control.Result {
 	})
 }
 
-// failureKinds are entries that say that a safeguard failed, with those that say that it works again.
-var failureKinds = map[string]string{"integrity.violation": "finding.close", "clock.disagrees": "clock.agrees", "placement.drift": "placement.settled", "quorum.worse": "quorum.better"}
+// failureKinds are entries that say that a safeguard failed, with those of the same target that say that it works again;
+// "" where people say so, by closing a finding about it.
+var failureKinds = map[string]string{"integrity.violation": "", "clock.disagrees": "clock.agrees", "placement.drift": "placement.settled", "quorum.worse": "quorum.better"}
 
 // failures judges whether failures of safeguards were noticed and settled.
 func failures(_ context.Context, ev *control.Evidence) control.Result {
@@ -75,25 +78,39 @@ func failures(_ context.Context, ev *control.Evidence) control.Result {
 }
 
 func addFailure(ev *control.Evidence, t *control.Table, e control.Event, answer string) {
-	var settled control.Event
-	for _, a := range ev.Events.Of(answer) {
-		if a.At.After(e.At) && !a.At.After(ev.Now) && (a.Target == e.Target || answer != "placement.settled") {
-			settled = a
-			break
-		}
-	}
 	proof, about := control.Proof{Ledger: []uint64{e.Seq}}, e.Target
 	if e.TargetType == "instance" {
 		about = "this instance"
 	}
-	if settled.Type != "" {
-		proof = proof.And(settled.Seq)
-		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, about, control.Time(settled.At), settled.Type)
+	if at, by, why := settledBy(ev, e, answer); by != "" {
+		proof = proof.And(why.Ledger...)
+		proof.Rows = append(proof.Rows, why.Rows...)
+		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, about, control.Time(at), by)
 		return
 	}
 	var f control.Faults
 	f.Check(ev.Now.Sub(e.At) <= answerWithin, "not settled")
 	t.Add(control.Attention, f, proof, control.Time(e.At), e.Type, about, "", "")
+}
+
+// settledBy is when a failure was over, and what shows it.
+func settledBy(ev *control.Evidence, e control.Event, answer string) (at time.Time, by string, proof control.Proof) {
+	if answer != "" {
+		for _, a := range ev.Events.Of(answer) {
+			if a.At.After(e.At) && !a.At.After(ev.Now) && a.TargetType == e.TargetType && a.Target == e.Target {
+				return a.At, a.Type, control.Proof{Ledger: []uint64{a.Seq}}
+			}
+		}
+		return at, "", proof
+	}
+	about := oversight.Ref{Type: e.TargetType, ID: e.Target}
+	for _, x := range ev.Findings {
+		closed := x.Value.ClosedAt
+		if x.Value.About == about && closed != nil && closed.After(e.At) && !closed.After(ev.Now) {
+			return *closed, "finding " + x.Value.ID, control.Proof{Rows: []control.Ref{x.Ref}}
+		}
+	}
+	return at, "", proof
 }
 
 // signInFailures shows who failed to prove who they are, and how often.
