@@ -3,10 +3,12 @@ package bundle_test
 import (
 	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -348,9 +350,10 @@ func TestHostileArchives(t *testing.T) {
 	f, err := os.Create(bomb)
 	require.NoError(t, err)
 	z := zip.NewWriter(f)
-	w, err := z.Create("MANIFEST.json")
+	packed, crc := zeros(t, 257)
+	w, err := z.CreateRaw(&zip.FileHeader{Name: "MANIFEST.json", Method: zip.Deflate, UncompressedSize64: 257 << 20, CompressedSize64: uint64(len(packed)), CRC32: crc})
 	require.NoError(t, err)
-	_, err = io.CopyN(w, zeros{}, 257<<20)
+	_, err = w.Write(packed)
 	require.NoError(t, err)
 	require.NoError(t, z.Close())
 	require.NoError(t, f.Close())
@@ -384,11 +387,22 @@ func TestHostileArchives(t *testing.T) {
 	require.ErrorIs(t, err, bundle.ErrExtra)
 }
 
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
+// zeros is a DEFLATE stream (RFC 1951) of so many MiB of zeros, and their CRC-32: one MiB packed and repeated.
+func zeros(t *testing.T, mebibytes int) ([]byte, uint32) {
+	t.Helper()
+	mebibyte, crc := make([]byte, 1<<20), uint32(0)
+	var part, end bytes.Buffer
+	w, err := flate.NewWriter(&part, flate.BestSpeed)
+	require.NoError(t, err)
+	_, err = w.Write(mebibyte)
+	require.NoError(t, err)
+	require.NoError(t, w.Flush()) // up to a byte's end
+	w.Reset(&end)
+	require.NoError(t, w.Close())
+	for range mebibytes {
+		crc = crc32.Update(crc, crc32.IEEETable, mebibyte)
+	}
+	return append(bytes.Repeat(part.Bytes(), mebibytes), end.Bytes()...), crc
 }
 
 func FuzzVerify(f *testing.F) {
