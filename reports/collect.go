@@ -51,7 +51,7 @@ func collect(ctx context.Context, src Source, from, to time.Time, o reading) (*c
 	if err != nil {
 		return nil, fmt.Errorf("reading entry 0: %w", err)
 	}
-	if ev.Instance.Begins = genesis.At.UTC(); !to.After(ev.Instance.Begins) {
+	if ev.Instance.Begins = genesis.At.UTC(); to.Before(ev.Instance.Begins) {
 		return nil, &custodian.InputError{Field: "to", Problem: "the period ends before the record begins", Allowed: "a time after " + ev.Instance.Begins.Format(time.RFC3339)}
 	}
 	if err := errors.Join(

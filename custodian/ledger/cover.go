@@ -56,8 +56,7 @@ func checkSpans(size uint64, spans []Span) error {
 	}
 	end := uint64(0)
 	for _, s := range spans {
-		mask := uint64(1)<<s.Height - 1
-		if s.Height < 0 || s.Height > 52 || s.From < end || s.From >= s.To || s.To > size || s.From&mask != 0 || s.To&mask != 0 {
+		if s.Height < 0 || s.Height > 52 || s.From < end || s.From >= s.To || s.To > size || (s.From|s.To)&(1<<s.Height-1) != 0 {
 			return fmt.Errorf("cover: span %d to %d of height %d: allowed: ascending, not empty, within %d entries, aligned to its height", s.From, s.To, s.Height, size)
 		}
 		end = s.To
