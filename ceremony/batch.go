@@ -75,22 +75,11 @@ var errTaken = errors.New("another process goes on with it")
 
 // runBatch records the intent, does item after item, and records what became of the whole.
 func (e *Engine) runBatch(ctx context.Context, p identity.Principal, id string, op operation.Compound) (*Ceremony, *secret.Bytes, error) {
-	if !e.claim(id) {
-		c, err := e.Get(id)
+	return e.begun(ctx, p, id, func(*Ceremony, *operation.Input) (*Ceremony, *secret.Bytes, error) {
+		// From here on the caller's patience no longer counts: what was begun is brought to an end.
+		c, err := (&batchRun{e, op, p, id}).finish(context.WithoutCancel(ctx))
 		return c, nil, err
-	}
-	defer e.release(id)
-	c, in, err := e.intend(ctx, p, id)
-	if err != nil {
-		return nil, nil, e.runFailed(ctx, p, c, err)
-	}
-	if in == nil { // somebody else was faster
-		return c, nil, nil
-	}
-	// From here on the caller's patience no longer counts: what was begun is brought to an end.
-	run := &batchRun{e, op, p, id}
-	c, err = run.finish(context.WithoutCancel(ctx))
-	return c, nil, err
+	})
 }
 
 // recoverBatch goes on with a batch that a process which has ended left open. Items whose effect had begun are

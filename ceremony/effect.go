@@ -12,8 +12,9 @@ import (
 	"conclave/hsm/secret"
 )
 
-// runEffect records the intent, acts outside the database, and records the outcome.
-func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string, op operation.Effectful) (*Ceremony, *secret.Bytes, error) {
+// begun records that a ceremony begins and has do bring it to an end, in one process and one call of it; whoever comes second
+// is given the ceremony as it stands.
+func (e *Engine) begun(ctx context.Context, p identity.Principal, id string, do func(*Ceremony, *operation.Input) (*Ceremony, *secret.Bytes, error)) (*Ceremony, *secret.Bytes, error) {
 	if !e.claim(id) {
 		c, err := e.Get(id)
 		return c, nil, err
@@ -26,22 +27,28 @@ func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string,
 	if in == nil { // somebody else was faster
 		return c, nil, nil
 	}
-	shares, err := e.combine(c)
-	if err != nil {
-		e.endEffect(ctx, p, id, Failed, "fail", err)
-		return nil, nil, &FailedError{Ceremony: id, Err: err}
-	}
-	// From here on the caller's patience no longer counts: what was begun is brought to an end.
-	ctx = context.WithoutCancel(ctx)
-	defer wipe(shares)
-	in.Components = e.takeComponents(c)
-	defer func() {
-		for _, value := range in.Components {
-			value.Wipe()
+	return do(c, in)
+}
+
+// runEffect records the intent, acts outside the database, and records the outcome.
+func (e *Engine) runEffect(ctx context.Context, p identity.Principal, id string, op operation.Effectful) (*Ceremony, *secret.Bytes, error) {
+	return e.begun(ctx, p, id, func(c *Ceremony, in *operation.Input) (*Ceremony, *secret.Bytes, error) {
+		shares, err := e.combine(c)
+		if err != nil {
+			e.endEffect(ctx, p, id, Failed, "fail", err)
+			return nil, nil, &FailedError{Ceremony: id, Err: err}
 		}
-	}()
-	e.dropShares(id)
-	return e.effectuate(ctx, p, c, op, *in, shares, false)
+		defer wipe(shares)
+		in.Components = e.takeComponents(c)
+		defer func() {
+			for _, value := range in.Components {
+				value.Wipe()
+			}
+		}()
+		e.dropShares(id)
+		// From here on the caller's patience no longer counts: what was begun is brought to an end.
+		return e.effectuate(context.WithoutCancel(ctx), p, c, op, *in, shares, false)
+	})
 }
 
 // maxEffects bounds how often an effect is done again because others committed over what it rested on.

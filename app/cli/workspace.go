@@ -135,6 +135,9 @@ func auditSample() *cobra.Command {
 		return s.show(x, func(w io.Writer) {
 			writeCheckpoint(w, x.Checkpoint)
 			fmt.Fprintf(w, "%d of %d (%s), seed %s. SHA-256 of the ids that were drawn from: %s\n", len(x.Items), x.Population, x.Basis, clean(x.Seed), x.Digest)
+			if len(x.Items) < *n {
+				fmt.Fprintf(w, "%d were asked for: the population has no more.\n", *n)
+			}
 			var rows [][]string
 			for _, i := range x.Items {
 				rows = append(rows, []string{i.ID, i.Number, i.Rank[:16]})

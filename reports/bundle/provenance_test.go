@@ -2,6 +2,7 @@ package bundle_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -323,31 +324,25 @@ func modeOfTheGenesisFileCounts(t *testing.T, page browser) {
 func TestPageReadsGenesisFilesAsTheProgramDoes(t *testing.T) {
 	t.Parallel()
 	page := openPage(t)
-	public := func(h *fixture.History, person int) string { return string(h.People[person].ApprovalKeys[0].Key) }
+	people := func(h *fixture.History, format string) (out string) {
+		for _, p := range h.People {
+			out += fmt.Sprintf(format, p.ID, p.ApprovalKeys[0].Key)
+		}
+		return out
+	}
 	for name, c := range map[string]struct {
 		file func(h *fixture.History) string
 		read bool
 	}{
 		"as the template has it": {func(h *fixture.History) string {
-			out := "# A comment\nversion: 1\nname: \"Demo: \\u00e4\" # name\n\nmode: production\nattestation: {by: ada, at: 2026-01-15T10:00:00Z}\npeople:\n"
-			for i, p := range h.People {
-				out += "  - id: " + p.ID + "\n    roles: [custodian, 'security-officer']\n    approval_key: " + public(h, i) + "\n"
-			}
-			return out + "keystores:\n- id: soft\n  share_set:\n    holders:\n    - ada\n    - boris # both\n    note: ''\n"
+			return "# A comment\nversion: 1\nname: \"Demo: \\u00e4\" # name\n\nmode: production\nattestation: {by: ada, at: 2026-01-15T10:00:00Z}\npeople:\n" +
+				people(h, "  - id: %s\n    roles: [custodian, 'security-officer']\n    approval_key: %s\n") + "keystores:\n- id: soft\n  share_set:\n    holders:\n    - ada\n    - boris # both\n    note: ''\n"
 		}, true},
 		"as JSON over lines": {func(h *fixture.History) string {
-			out := "---\n{\n  \"mode\": \"production\", \"people\": [\n"
-			for i, p := range h.People {
-				out += "    {\"id\": \"" + p.ID + "\",\n \"approval_key\":" + public(h, i) + "},\n"
-			}
-			return out + "  ]}"
+			return "---\n{\n  \"mode\": \"production\", \"people\": [\n" + people(h, "    {\"id\": \"%s\",\n \"approval_key\":%s},\n") + "  ]}"
 		}, true},
 		"with an anchor": {func(h *fixture.History) string {
-			out := "mode: &m production\npeople:\n"
-			for i, p := range h.People {
-				out += "  - {id: " + p.ID + ", approval_key: " + public(h, i) + "}\n"
-			}
-			return out
+			return "mode: &m production\npeople:\n" + people(h, "  - {id: %s, approval_key: %s}\n")
 		}, false},
 	} {
 		w := fixture.NewBegun(t, custodian.Production, func(_ testing.TB, h *fixture.History, _ custodian.Mode) []byte { return []byte(c.file(h)) })
