@@ -100,6 +100,10 @@ func (v *verifier) provenance(ctx context.Context) error {
 		traced[k.keyName], by[k.ceremony] = true, true
 	}
 	v.result.Keys, v.result.KeyCeremonies = len(traced), len(by)
+	if len(came) == 0 {
+		v.say("Each of %d approval keys of %d people stands in the genesis file, for that person.", founders, len(v.people))
+		return nil
+	}
 	v.say("Each of %d approval keys of %d people is traced to the genesis file: %d stand in it, %d came by %d ceremonies, each approved by at least %s beside the requester and whom it was about, with keys that were traced before. Whether they were in the roles that it took, and whether their keys had been revoked by then, is the service's word.",
 		len(traced), len(v.people), founders, len(came), len(by), peopleCounted(v.floor()))
 	return nil

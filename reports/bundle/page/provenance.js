@@ -82,6 +82,10 @@ Object.assign(Verifier.prototype, {
       traced.add(k.name);
       by.add(k.came.ceremony);
     }
+    if (came.length === 0) {
+      this.say('Each of ' + founders + ' approval keys of ' + this.people.size + ' people stands in the genesis file, for that person.');
+      return;
+    }
     this.say('Each of ' + traced.size + ' approval keys of ' + this.people.size + ' people is traced to the genesis file: ' + founders + ' stand in it, ' + came.length + ' came by ' + by.size +
       ' ceremonies, each approved by at least ' + peopleCounted(this.floor()) + ' beside the requester and whom it was about, with keys that were traced before. Whether they were in the roles that it took, and whether their keys had been revoked by then, is the service\'s word.');
   },
