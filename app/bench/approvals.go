@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"conclave/app/boot"
 	"conclave/app/client"
 	"conclave/app/client/person"
 	"conclave/ceremony/keyfile"
@@ -15,23 +14,47 @@ import (
 	"conclave/custodian/clock"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
+	"conclave/hsm/secret"
 )
 
-// quorum is the people of the instance, each with their own client of the API, as at their own machines.
+// quorum is the people of the instance, each with their own client of the API. They act in the driver's process, as
+// people do at machines of their own: what they compute does not wait among the product's work.
 type quorum struct {
 	people []*person.Person
 	made   int // ceremonies so far
 }
 
+func quorumIDs() []string { return []string{"bench-a", "bench-b", "bench-c"} }
+
+// keyFile is where the product's process leaves a person's keys for the driver's.
+func keyFile(dir, id string) string { return filepath.Join(dir, id+".keys") }
+
+// passphrase of the key files, which live as long as the run.
+func passphrase() *secret.Bytes { return secret.New([]byte("of one run of the benchmark")) }
+
+// handOut writes everybody's keys to their files.
+func handOut(signers map[string]*keyfile.Signer, dir string) error {
+	for id, s := range signers {
+		if err := s.Save(keyFile(dir, id), passphrase(), keyfile.SaveOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // convene opens the people's clients and has them sign the form of duties.
-func convene(ctx context.Context, running *boot.Running, signers map[string]*keyfile.Signer, dir string) (*quorum, error) {
-	trust, err := ledger.LoadTrustFile(running.TrustFile)
+func convene(ctx context.Context, high serving, dir string) (*quorum, error) {
+	trust, err := ledger.LoadTrustFile(high.TrustFile)
 	if err != nil {
 		return nil, err
 	}
 	q := &quorum{}
-	for _, id := range []string{"bench-a", "bench-b", "bench-c"} {
-		c, err := client.New(client.Config{URL: running.URL, CAFile: running.CAFile, Signer: signers[id], Person: id, Instance: trust.Instance})
+	for _, id := range quorumIDs() {
+		signer, err := keyfile.Open(keyFile(dir, id), passphrase())
+		if err != nil {
+			return nil, err
+		}
+		c, err := client.New(client.Config{URL: high.URL, CAFile: high.CAFile, Signer: signer, Person: id, Instance: trust.Instance})
 		if err != nil {
 			return nil, err
 		}
@@ -39,21 +62,38 @@ func convene(ctx context.Context, running *boot.Running, signers map[string]*key
 		if err := os.MkdirAll(seen, 0o700); err != nil {
 			return nil, err
 		}
-		p := &person.Person{API: c, Signer: signers[id], Trust: trust, StateDir: seen, Clock: clock.NewSystem()}
-		terms, err := p.Terms(ctx, people.Terms{})
-		if err != nil {
+		p := &person.Person{API: c, Signer: signer, Trust: trust, StateDir: seen, Clock: clock.NewSystem()}
+		if err := acknowledge(ctx, p, id); err != nil {
 			return nil, err
-		}
-		params, err := p.Acknowledge(terms)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := c.Propose(ctx, "acknowledgement.sign", params, ""); err != nil {
-			return nil, fmt.Errorf("%s signing the acknowledgement: %w", id, err)
 		}
 		q.people = append(q.people, p)
 	}
 	return q, nil
+}
+
+func acknowledge(ctx context.Context, p *person.Person, id string) error {
+	terms, err := p.Terms(ctx, people.Terms{})
+	if err != nil {
+		return err
+	}
+	params, err := p.Acknowledge(terms)
+	if err != nil {
+		return err
+	}
+	if _, err := p.API.Propose(ctx, "acknowledgement.sign", params, ""); err != nil {
+		return fmt.Errorf("%s signing the acknowledgement: %w", id, err)
+	}
+	return nil
+}
+
+// measure is how long approvals, and whole ceremonies, take while d passes.
+func (q *quorum) measure(ctx context.Context, d time.Duration) ([]timed, error) {
+	votes, whole, err := q.approve(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	return []timed{summary("approval of a ceremony, from its statement to the durable answer", votes),
+		summary("ceremony as a whole: proposed, approved twice, executed", whole)}, nil
 }
 
 // approve runs governed ceremonies, one after the other, until d is over: one person proposes, two approve, and the second

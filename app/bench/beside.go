@@ -15,22 +15,14 @@ import (
 	"conclave/custodian/store"
 )
 
-// What the product process does beside the load when the driver asks.
-const (
-	besideControl   = "control"
-	besideApprovals = "approvals"
-)
-
-// request asks the product process to do something beside the load, for a time.
+// request asks the product process to commit changes of its control plane beside the load, for a time.
 type request struct {
-	Do  string        `json:"do"`
 	For time.Duration `json:"for_ns"`
 }
 
 // answer is how long what it did took.
 type answer struct {
-	Took  []timed `json:"took"`
-	Error string  `json:"error"` // "" for none
+	Took timed `json:"took"`
 }
 
 type timed struct {
@@ -50,7 +42,7 @@ func summary(name string, all []time.Duration) timed {
 }
 
 // obey does what the driver asks for, line by line, until it has had enough.
-func obey(ctx context.Context, s *store.Store, q *quorum) error {
+func obey(ctx context.Context, s *store.Store) error {
 	lines := make(chan []byte)
 	go func() {
 		defer close(lines)
@@ -74,23 +66,11 @@ func obey(ctx context.Context, s *store.Store, q *quorum) error {
 			if err := json.Unmarshal(line, &r); err != nil {
 				return err
 			}
-			if err := json.NewEncoder(os.Stdout).Encode(beside(ctx, s, q, r)); err != nil {
+			if err := json.NewEncoder(os.Stdout).Encode(answer{Took: summary("control-plane commit", control(ctx, s, r.For))}); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-func beside(ctx context.Context, s *store.Store, q *quorum, r request) answer {
-	if r.Do == besideApprovals {
-		votes, whole, err := q.approve(ctx, r.For)
-		if err != nil {
-			return answer{Error: err.Error()}
-		}
-		return answer{Took: []timed{summary("approval of a ceremony, from its statement to the durable answer", votes),
-			summary("ceremony as a whole: proposed, approved twice, executed", whole)}}
-	}
-	return answer{Took: []timed{summary("control-plane commit", control(ctx, s, r.For))}}
 }
 
 // control makes a small control-plane change every 25 ms, as a ceremony's steps do, and returns how long each took from
@@ -122,35 +102,30 @@ type asker struct {
 	out *bufio.Reader
 }
 
-func (a asker) ask(r request) ([]timed, error) {
-	if err := json.NewEncoder(a.in).Encode(r); err != nil {
+func (a asker) measure(_ context.Context, d time.Duration) ([]timed, error) {
+	if err := json.NewEncoder(a.in).Encode(request{For: d}); err != nil {
 		return nil, err
 	}
 	line, err := a.out.ReadBytes('\n')
 	if err != nil {
-		return nil, fmt.Errorf("asking the product for %s: %w", r.Do, err)
+		return nil, fmt.Errorf("asking the product for commits: %w", err)
 	}
 	var got answer
-	if err := json.Unmarshal(line, &got); err != nil {
-		return nil, err
-	}
-	if got.Error != "" {
-		return nil, fmt.Errorf("%s: %s", r.Do, got.Error)
-	}
-	return got.Took, nil
+	err = json.Unmarshal(line, &got)
+	return []timed{got.Took}, err
 }
 
 // measureBeside prints how long work of the control plane takes while the data plane is saturated.
-func measureBeside(ctx context.Context, high serving, product asker, script string, d time.Duration) error {
+func measureBeside(ctx context.Context, high serving, product asker, q *quorum, script string, d time.Duration) error {
 	fmt.Println("\n| while 64 connections generate data keys | how many | p50 | p99 |\n|---|---|---|---|")
-	for _, do := range []string{besideControl, besideApprovals} {
+	for _, measure := range []func(context.Context, time.Duration) ([]timed, error){product.measure, q.measure} {
 		loaded := make(chan error, 1)
 		go func() {
 			_, err := load(ctx, high.URL, script, 64, d+2*time.Second)
 			loaded <- err
 		}()
 		time.Sleep(time.Second) // the load stands
-		took, err := product.ask(request{Do: do, For: d})
+		took, err := measure(ctx, d)
 		if err != nil {
 			return err
 		}

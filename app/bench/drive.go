@@ -119,6 +119,10 @@ func drive(ctx context.Context, o options) error {
 		return err
 	}
 	defer stopProduct()
+	q, err := convene(ctx, high, dir)
+	if err != nil {
+		return err
+	}
 	scenarios, err := prepare(dir, high)
 	if err != nil {
 		return err
@@ -146,7 +150,7 @@ func drive(ctx context.Context, o options) error {
 	}
 	memory := resident(high.PID)
 	fmt.Printf("\nmemory after all of it: %d MiB resident; ready %d ms after start (keystore opened in process)\n", memory, high.ReadyMS)
-	return measureBeside(ctx, high, product, scenarios[0].product, time.Duration(rounds)*d)
+	return measureBeside(ctx, high, product, q, scenarios[0].product, time.Duration(rounds)*d)
 }
 
 // measure runs one row and prints it. It returns how many requests the product served.

@@ -39,6 +39,8 @@ type serving struct {
 	URL        string `json:"url"`
 	PID        int    `json:"pid"`
 	Ciphertext string `json:"ciphertext"` // base64, of a data key of the first application
+	CAFile     string `json:"ca_file"`    // whom its people trust for TLS
+	TrustFile  string `json:"trust_file"` // the instance's trust file, which its people pin
 	ReadyMS    int64  `json:"ready_ms"`   // from process start of the service to serving, keystore active
 }
 
@@ -77,16 +79,15 @@ func product(ctx context.Context, dir, profile string) error {
 		return err
 	}
 	defer stopProfile()
-	q, err := convene(ctx, running, signers, dir)
-	if err != nil {
+	if err := handOut(signers, dir); err != nil {
 		return err
 	}
 	err = json.NewEncoder(os.Stdout).Encode(serving{URL: running.URL, PID: os.Getpid(), ReadyMS: ready.Milliseconds(),
-		Ciphertext: base64.StdEncoding.EncodeToString(sample.Ciphertext)})
+		Ciphertext: base64.StdEncoding.EncodeToString(sample.Ciphertext), CAFile: running.CAFile, TrustFile: running.TrustFile})
 	if err != nil {
 		return err
 	}
-	return obey(ctx, running.Custodian.Store(), q)
+	return obey(ctx, running.Custodian.Store())
 }
 
 // startProfile begins a CPU profile, where a file is named, and returns how to end it.
@@ -121,7 +122,7 @@ func instance(ctx context.Context, dir string) (map[string]*keyfile.Signer, erro
 		Attestation: genesis.Attestation{FingerprintsCompared: "in-person", By: "bench-a", At: time.Now().UTC().Truncate(time.Second)}}
 	signers := map[string]*keyfile.Signer{}
 	var holders []string
-	for _, id := range []string{"bench-a", "bench-b", "bench-c"} {
+	for _, id := range quorumIDs() {
 		s, err := keyfile.Generate(id, "ES256")
 		if err != nil {
 			return nil, err
