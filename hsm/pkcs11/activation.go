@@ -4,14 +4,11 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 
 	"conclave/hsm"
+	"conclave/hsm/activate"
 	"conclave/hsm/secret"
 )
 
@@ -25,69 +22,37 @@ const (
 )
 
 const (
-	verifierFormat = 1
-	verifierBytes  = 1 + sha256.Size
-	nonceBytes     = 12
-	tagBytes       = 16
-	carryBytes     = nonceBytes + keyBytes + tagBytes
+	nonceBytes = 12
+	tagBytes   = 16
+	carryBytes = nonceBytes + keyBytes + tagBytes
 )
 
 // pinBytes is the length of a PIN: 32 bytes in base64url without padding. A token that takes only shorter ones is
 // not used: its PIN would be weaker than the keys behind it.
 var pinBytes = base64.RawURLEncoding.EncodedLen(keyBytes)
 
-// NewActivation makes the activation secret of a new keystore, 32 bytes of crypto/rand, and the verifier that tells it
-// from any other. Both PINs of the token follow from it, so that nobody ever knows, types or stores one. The verifier
-// is safe to store in the clear: it is HMAC-SHA-256 under a derived key and commits to the secret.
+// commitment is how a token's keystore commits to its activation secret, so that a wrong one costs the token no try.
+func commitment() activate.Commitment {
+	return activate.Commitment{Label: verifierLabel, Text: verifierText}
+}
+
+// NewActivation makes the activation secret of a new keystore and the verifier that its record holds. Both PINs of the token
+// follow from the secret, so that nobody ever knows, types or stores one.
 func NewActivation() (activation *secret.Bytes, verifier []byte, err error) {
-	activation = secret.Random(keyBytes)
-	if verifier, err = verifierOf(activation); err != nil {
-		activation.Wipe()
-		return nil, nil, fmt.Errorf("making an activation secret: %w", err)
-	}
-	return activation, verifier, nil
-}
-
-func verifierOf(activation *secret.Bytes) ([]byte, error) {
-	key, err := derive(activation, verifierLabel)
-	if err != nil {
-		return nil, err
-	}
-	defer key.Wipe()
-	verifier := append(make([]byte, 0, verifierBytes), verifierFormat)
-	err = key.Use(func(b []byte) error {
-		mac := hmac.New(sha256.New, b)
-		mac.Write([]byte(verifierText))
-		verifier = mac.Sum(verifier)
-		return nil
-	})
-	return verifier, err
-}
-
-// verify returns hsm.ErrActivationSecret unless activation is the secret that verifier commits to. So a wrong secret
-// costs the token no try.
-func verify(activation *secret.Bytes, verifier []byte) error {
-	if activation.Len() != keyBytes {
-		return hsm.ErrActivationSecret
-	}
-	got, err := verifierOf(activation)
-	if err != nil {
-		return fmt.Errorf("%w: %w", hsm.ErrActivationSecret, err)
-	}
-	if subtle.ConstantTimeCompare(got, verifier) != 1 {
-		return hsm.ErrActivationSecret
-	}
-	return nil
+	return commitment().New()
 }
 
 // splitVerifier takes the verifier of a record apart: what commits to the present secret, and, after a replacement,
 // the secret before, sealed under the present one. Not a verifier of this driver: hsm.ErrInvalid.
 func splitVerifier(recorded []byte) (verifier, carry []byte, err error) {
-	if n := len(recorded); (n != verifierBytes && n != verifierBytes+carryBytes) || recorded[0] != verifierFormat {
-		return nil, nil, fmt.Errorf("keystore verifier: not a format %d verifier of %d or %d bytes: %w", verifierFormat, verifierBytes,
-			verifierBytes+carryBytes, hsm.ErrInvalid)
+	verifier = recorded
+	if len(recorded) == activate.VerifierBytes+carryBytes {
+		verifier, carry = recorded[:activate.VerifierBytes], recorded[activate.VerifierBytes:]
 	}
-	return bytes.Clone(recorded[:verifierBytes]), bytes.Clone(recorded[verifierBytes:]), nil
+	if err := activate.CheckForm(verifier); err != nil {
+		return nil, nil, err
+	}
+	return bytes.Clone(verifier), bytes.Clone(carry), nil
 }
 
 // carryOf seals the present secret under the one that follows it. With the record, whoever has the new secret can
@@ -119,7 +84,7 @@ func before(present *secret.Bytes, carry []byte) (*secret.Bytes, error) {
 }
 
 func carryCipher(activation *secret.Bytes) (cipher.AEAD, error) {
-	key, err := derive(activation, carryLabel)
+	key, err := activate.Derive(activation, carryLabel)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +103,7 @@ func carryCipher(activation *secret.Bytes) (cipher.AEAD, error) {
 
 // pin derives one of the token's PINs, as the characters that the token is given.
 func pin(activation *secret.Bytes, label string) (*secret.Bytes, error) {
-	raw, err := derive(activation, label)
+	raw, err := activate.Derive(activation, label)
 	if err != nil {
 		return nil, err
 	}
@@ -151,21 +116,4 @@ func pin(activation *secret.Bytes, label string) (*secret.Bytes, error) {
 		return nil
 	})
 	return out, err
-}
-
-// derive is HKDF-SHA-256 (RFC 5869) of the activation secret without salt: the secret is uniformly random.
-func derive(activation *secret.Bytes, label string) (*secret.Bytes, error) {
-	var derived *secret.Bytes
-	err := activation.Use(func(b []byte) error {
-		key, err := hkdf.Key(sha256.New, b, nil, label, keyBytes)
-		if err != nil {
-			return err
-		}
-		derived = secret.New(key)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("deriving from the activation secret: %w", err)
-	}
-	return derived, nil
 }

@@ -25,7 +25,7 @@ const maxSOPIN = 256
 func (k *Keystore) Initialise(ctx context.Context, activation *secret.Bytes) error {
 	fail := func(err error) error { return fmt.Errorf("initialising the token of keystore %q: %w", k.cfg.ID, err) }
 	k.mu.Lock()
-	err := verify(activation, k.verifier)
+	err := commitment().Verify(activation, k.verifier)
 	k.mu.Unlock()
 	if err != nil {
 		return fail(err)

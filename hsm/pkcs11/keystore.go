@@ -156,7 +156,7 @@ func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error
 func (k *Keystore) admit(activation *secret.Bytes) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := verify(activation, k.verifier); err != nil {
+	if err := commitment().Verify(activation, k.verifier); err != nil {
 		return err
 	}
 	if bytes.Equal(k.rejected, k.verifier) {

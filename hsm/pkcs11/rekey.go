@@ -28,7 +28,7 @@ func (*Keystore) NewActivation() (*secret.Bytes, []byte, error) { return NewActi
 func (k *Keystore) CheckActivation(activation *secret.Bytes) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := verify(activation, k.verifier); err != nil {
+	if err := commitment().Verify(activation, k.verifier); err != nil {
 		return fmt.Errorf("checking the activation secret of keystore %q: %w", k.cfg.ID, err)
 	}
 	return nil
@@ -42,7 +42,7 @@ func (k *Keystore) Stage(ctx context.Context, activation *secret.Bytes, verifier
 	if err := ctx.Err(); err != nil {
 		return fail(err)
 	}
-	if err := verify(activation, verifier); err != nil {
+	if err := commitment().Verify(activation, verifier); err != nil {
 		return fail(err)
 	}
 	k.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"conclave/hsm"
+	"conclave/hsm/activate"
 	"conclave/hsm/secret"
 )
 
@@ -35,7 +36,7 @@ func (*Keystore) NewActivation() (*secret.Bytes, []byte, error) { return NewActi
 func (k *Keystore) CheckActivation(activation *secret.Bytes) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := verify(activation, k.verifier); err != nil {
+	if err := commitment().Verify(activation, k.verifier); err != nil {
 		return fmt.Errorf("checking the activation secret of keystore %q: %w", k.id, err)
 	}
 	return nil
@@ -46,10 +47,10 @@ func (k *Keystore) Stage(ctx context.Context, activation *secret.Bytes, verifier
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
 	}
-	if err := verify(activation, verifier); err != nil {
+	if err := commitment().Verify(activation, verifier); err != nil {
 		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
 	}
-	wrapping, err := deriveKey(activation, wrappingLabel)
+	wrapping, err := activate.Derive(activation, wrappingLabel)
 	if err != nil {
 		return nil, fmt.Errorf("staging a secret for keystore %q: %w", k.id, err)
 	}
@@ -121,7 +122,7 @@ func (k *Keystore) Follow(verifier []byte) {
 	for _, p := range k.past {
 		known = known || bytes.Equal(verifier, p)
 	}
-	if known || len(verifier) != verifierBytes || verifier[0] != verifierFormat {
+	if known || activate.CheckForm(verifier) != nil {
 		return
 	}
 	if next := k.staged; next != nil && bytes.Equal(next.verifier, verifier) {

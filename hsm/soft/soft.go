@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"conclave/hsm"
+	"conclave/hsm/activate"
 	"conclave/hsm/checkvalue"
 	"conclave/hsm/keypair"
 	"conclave/hsm/secret"
@@ -61,8 +62,8 @@ func New(cfg Config) (*Keystore, error) {
 	if err := checkID("keystore id", cfg.ID); err != nil {
 		return nil, err
 	}
-	if len(cfg.Verifier) != verifierBytes || cfg.Verifier[0] != verifierFormat {
-		return nil, fmt.Errorf("keystore verifier: not a format %d verifier of %d bytes: %w", verifierFormat, verifierBytes, hsm.ErrInvalid)
+	if err := activate.CheckForm(cfg.Verifier); err != nil {
+		return nil, err
 	}
 	return &Keystore{
 		id:       cfg.ID,
@@ -105,13 +106,13 @@ func (k *Keystore) Activate(ctx context.Context, activation *secret.Bytes) error
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err := verify(activation, k.verifier); err != nil {
+	if err := commitment().Verify(activation, k.verifier); err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.id, err)
 	}
 	if k.wrapping != nil {
 		return nil
 	}
-	wrapping, err := deriveKey(activation, wrappingLabel)
+	wrapping, err := activate.Derive(activation, wrappingLabel)
 	if err != nil {
 		return fmt.Errorf("activating keystore %q: %w", k.id, err)
 	}

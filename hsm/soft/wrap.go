@@ -1,14 +1,12 @@
 package soft
 
 import (
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/binary"
 	"fmt"
 
 	"conclave/hsm"
+	"conclave/hsm/activate"
 	"conclave/hsm/checkvalue"
 	"conclave/hsm/secret"
 )
@@ -24,8 +22,6 @@ const (
 )
 
 const (
-	verifierFormat = 1
-	verifierBytes  = 1 + sha256.Size
 	// blobFormat holds an AES-256 key, specBlobFormat a key of any other specification, which it binds too, sharedFormat a
 	// key that was made for a group, which it binds besides.
 	blobFormat     = 1
@@ -36,65 +32,14 @@ const (
 	maxKeyBytes = 4096
 )
 
-// NewActivation makes the activation secret of a new keystore, 32 bytes of crypto/rand, and the verifier
-// that tells it from any other. The verifier is safe to store in the clear: it is HMAC-SHA-256 under a
-// derived key, which commits to the secret, so that no two known secrets pass one verifier.
+// commitment is how a software keystore commits to its activation secret.
+func commitment() activate.Commitment {
+	return activate.Commitment{Label: verifierLabel, Text: verifierText}
+}
+
+// NewActivation makes the activation secret of a new software keystore and the verifier that its record holds.
 func NewActivation() (activation *secret.Bytes, verifier []byte, err error) {
-	activation = secret.Random(keyBytes)
-	verifier, err = verifierOf(activation)
-	if err != nil {
-		activation.Wipe()
-		return nil, nil, fmt.Errorf("making an activation secret: %w", err)
-	}
-	return activation, verifier, nil
-}
-
-func verifierOf(activation *secret.Bytes) ([]byte, error) {
-	key, err := deriveKey(activation, verifierLabel)
-	if err != nil {
-		return nil, err
-	}
-	defer key.Wipe()
-	verifier := append(make([]byte, 0, verifierBytes), verifierFormat)
-	err = key.Use(func(b []byte) error {
-		mac := hmac.New(sha256.New, b)
-		mac.Write([]byte(verifierText))
-		verifier = mac.Sum(verifier)
-		return nil
-	})
-	return verifier, err
-}
-
-// verify returns hsm.ErrActivationSecret unless activation is the secret that verifier commits to.
-func verify(activation *secret.Bytes, verifier []byte) error {
-	if activation.Len() != keyBytes {
-		return hsm.ErrActivationSecret
-	}
-	got, err := verifierOf(activation)
-	if err != nil {
-		return fmt.Errorf("%w: %w", hsm.ErrActivationSecret, err)
-	}
-	if subtle.ConstantTimeCompare(got, verifier) != 1 {
-		return hsm.ErrActivationSecret
-	}
-	return nil
-}
-
-// deriveKey is HKDF-SHA-256 (RFC 5869) of the activation secret without salt: the secret is uniformly random.
-func deriveKey(activation *secret.Bytes, label string) (*secret.Bytes, error) {
-	var derived *secret.Bytes
-	err := activation.Use(func(b []byte) error {
-		key, err := hkdf.Key(sha256.New, b, nil, label, keyBytes)
-		if err != nil {
-			return err
-		}
-		derived = secret.New(key)
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("deriving from the activation secret: %w", err)
-	}
-	return derived, nil
+	return commitment().New()
 }
 
 // wrap protects a version key for storage under the identity in m: format(1) ‖ nonce(12) ‖ wrapped key ‖ tag(16).
