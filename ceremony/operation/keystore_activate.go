@@ -10,6 +10,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
+	"conclave/hsm"
 	"conclave/hsm/secret"
 	"conclave/policies"
 )
@@ -56,30 +57,22 @@ func (keystoreActivate) Prepare(_ context.Context, env Env, view *store.View, in
 // Effect activates the driver of this process with the combined secret. A secret that does not open the
 // keystore changes nothing and fails the ceremony.
 func (keystoreActivate) Effect(ctx context.Context, env Env, in Input, effectID string, shares *secret.Bytes) (Effect, error) {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return Effect{}, err
-	}
 	if shares == nil {
 		return Effect{}, errors.New("activating a keystore needs its shares")
 	}
-	driver, err := Current(env, p.Keystore)
+	driver, id, err := named(env, in)
 	if err != nil {
 		return Effect{}, err
 	}
 	if err := driver.Activate(ctx, shares); err != nil {
-		return Effect{}, fmt.Errorf("activating keystore %s: %w", p.Keystore, err)
+		return Effect{}, fmt.Errorf("activating keystore %s: %w", id, err)
 	}
 	return Effect{ID: effectID}, nil
 }
 
 // Recover: what was activated ends with the process, so an active keystore is the whole evidence.
 func (keystoreActivate) Recover(_ context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return Effect{}, false, err
-	}
-	driver, err := Current(env, p.Keystore)
+	driver, _, err := named(env, in)
 	if err != nil {
 		return Effect{}, false, err
 	}
@@ -107,15 +100,21 @@ func (keystoreActivate) Complete(_ context.Context, env Env, tx *store.Tx, in In
 
 // Undo closes a keystore whose activation could not be recorded.
 func (keystoreActivate) Undo(ctx context.Context, env Env, in Input, _ Effect) error {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return err
-	}
-	driver, err := Current(env, p.Keystore)
+	driver, _, err := named(env, in)
 	if err != nil {
 		return err
 	}
 	return driver.Deactivate(ctx)
+}
+
+// named is the keystore that the parameters name, with its driver as Current has it.
+func named(env Env, in Input) (driver hsm.Keystore, keystore string, err error) {
+	p, err := decode[keystoreParams](in)
+	if err != nil {
+		return nil, "", err
+	}
+	driver, err = Current(env, p.Keystore)
+	return driver, p.Keystore, err
 }
 
 func keystoreOf(view *store.View, in Input) (*key.Keystore, error) {

@@ -28,27 +28,19 @@ func (keystoreDeactivate) Prepare(_ context.Context, env Env, view *store.View, 
 }
 
 func (keystoreDeactivate) Effect(ctx context.Context, env Env, in Input, effectID string, _ *secret.Bytes) (Effect, error) {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return Effect{}, err
-	}
-	driver, err := Current(env, p.Keystore)
+	driver, id, err := named(env, in)
 	if err != nil {
 		return Effect{}, err
 	}
 	if err := driver.Deactivate(ctx); err != nil {
-		return Effect{}, fmt.Errorf("deactivating keystore %s: %w", p.Keystore, err)
+		return Effect{}, fmt.Errorf("deactivating keystore %s: %w", id, err)
 	}
 	return Effect{ID: effectID}, nil
 }
 
 // Recover: an inactive keystore is what was wanted; an active one is deactivated again.
 func (keystoreDeactivate) Recover(_ context.Context, env Env, in Input, effectID string) (Effect, bool, error) {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return Effect{}, false, err
-	}
-	driver, err := Current(env, p.Keystore)
+	driver, _, err := named(env, in)
 	if err != nil {
 		return Effect{}, false, err
 	}

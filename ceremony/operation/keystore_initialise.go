@@ -81,20 +81,16 @@ func deviceLines(d *hsm.Device) []Line {
 // Effect initialises the token. A process that ends in it leaves a token whose security officer has the first PIN or the
 // one of the shares: bringing the shares again comes to the same end.
 func (keystoreInitialise) Effect(ctx context.Context, env Env, in Input, effectID string, shares *secret.Bytes) (Effect, error) {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return Effect{}, err
-	}
 	if shares == nil {
 		return Effect{}, errors.New("initialising a token takes its shares")
 	}
-	driver, err := Current(env, p.Keystore)
+	driver, id, err := named(env, in)
 	if err != nil {
 		return Effect{}, err
 	}
 	device, ok := driver.(hsm.Initialiser)
 	if !ok {
-		return Effect{}, fmt.Errorf("initialising keystore %s: %w", p.Keystore, hsm.ErrUnsupported)
+		return Effect{}, fmt.Errorf("initialising keystore %s: %w", id, hsm.ErrUnsupported)
 	}
 	if err := device.Initialise(ctx, shares); err != nil {
 		return Effect{}, err
@@ -130,11 +126,7 @@ func (keystoreInitialise) Complete(_ context.Context, env Env, tx *store.Tx, in 
 
 // Undo closes the keystore. Its token stays erased, and is initialised anew.
 func (keystoreInitialise) Undo(ctx context.Context, env Env, in Input, _ Effect) error {
-	p, err := decode[keystoreParams](in)
-	if err != nil {
-		return err
-	}
-	driver, err := Current(env, p.Keystore)
+	driver, _, err := named(env, in)
 	if err != nil {
 		return err
 	}
