@@ -73,6 +73,15 @@ func (l *testLog) grow(n int) {
 	}
 }
 
+// idle grows as grow does, without a change of authority.
+func (l *testLog) idle(n int) {
+	for len(l.raws) < n {
+		e := dataEntry(l.t)
+		e.Epoch, e.At = l.epoch, time.UnixMicro(1_790_000_000_000_000+int64(len(l.raws))).UTC()
+		l.add(e)
+	}
+}
+
 func (l *testLog) add(e ledger.Entry) {
 	e.Seq = uint64(len(l.raws))
 	if e.Link != nil {

@@ -106,11 +106,23 @@ func CheckInclusion(proof tlog.RecordProof, head Head, seq uint64, entry []byte)
 	return nil
 }
 
+// behind says why a head can not be a later one of the same log, by its numbers alone: it has fewer entries ([ErrRollback]), or
+// as many and yet fewer of the control plane or an earlier epoch, which no log has by going on ([ErrFork]).
+func behind(older, newer Head) error {
+	switch {
+	case newer.Size < older.Size:
+		return ErrRollback
+	case newer.Epoch < older.Epoch || newer.ControlCount < older.ControlCount:
+		return ErrFork
+	}
+	return nil
+}
+
 // CheckConsistency checks that a newer head continues an older one. [ErrRollback]: newer is in truth
 // older. [ErrFork]: it is another log, or the proof is not good enough to show that it is the same.
 func CheckConsistency(proof tlog.TreeProof, older, newer Head) error {
-	if newer.Size < older.Size || newer.Epoch < older.Epoch || newer.ControlCount < older.ControlCount {
-		return fmt.Errorf("log went from %d entries at epoch %d to %d at epoch %d: %w", older.Size, older.Epoch, newer.Size, newer.Epoch, ErrRollback)
+	if err := behind(older, newer); err != nil {
+		return fmt.Errorf("log went from %d entries at epoch %d to %d at epoch %d: %w", older.Size, older.Epoch, newer.Size, newer.Epoch, err)
 	}
 	if older.Size == newer.Size {
 		if older != newer {

@@ -161,8 +161,8 @@ func (v *verifier) open(ctx context.Context) error {
 		v.pins = append(v.pins, &pin{head: h})
 	}
 	for _, p := range v.pins {
-		if len(v.in.Accepted) == 0 && (v.head.Size < p.head.Size || v.head.Epoch < p.head.Epoch || v.head.ControlCount < p.head.ControlCount) {
-			return somewhere(ErrRollback, "%d entries at epoch %d, known before: %d entries at epoch %d", v.head.Size, v.head.Epoch, p.head.Size, p.head.Epoch)
+		if err := behind(p.head, v.head); err != nil && len(v.in.Accepted) == 0 {
+			return somewhere(err, "%d entries at epoch %d, known before: %d entries at epoch %d", v.head.Size, v.head.Epoch, p.head.Size, p.head.Epoch)
 		}
 	}
 	if v.head.Size == 0 {

@@ -222,6 +222,26 @@ func TestInvariant09_ForkIsNamed(t *testing.T) {
 	require.ErrorIs(t, err, ledger.ErrFork)
 }
 
+// An older copy that lived on by itself until it was larger is a fork, not merely old, also where fewer changes of authority
+// were made in it.
+func TestInvariant09_AnOlderCopyThatGrewIsAFork(t *testing.T) {
+	l := newTestLog(t, 400)
+	trust := l.trust()
+	for _, size := range []int{400, 500} {
+		f := l.fork(200)
+		f.epoch = l.entries[199].Epoch
+		f.idle(size)
+		_, err := verify(t, f.export(), trust)
+		require.ErrorIs(t, err, ledger.ErrFork)
+		mark := ledger.NewHighWater(filepath.Join(t.TempDir(), "high-water"), l.origin, l.key.Verifier)
+		_, err = mark.Advance(t.Context(), l.checkpoint(), l.prove)
+		require.NoError(t, err)
+		_, err = mark.Advance(t.Context(), f.checkpoint(), f.prove)
+		require.ErrorIs(t, err, ledger.ErrFork)
+		require.NotErrorIs(t, err, ledger.ErrRollback)
+	}
+}
+
 func TestInvariant09_RollbackIsNamed(t *testing.T) {
 	l := newTestLog(t, 300)
 	dir := l.export()
