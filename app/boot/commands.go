@@ -71,7 +71,7 @@ func exitCode(err error) int {
 	case is(store.ErrLocked, store.ErrUnavailable, syscall.EADDRINUSE):
 		return ExitBusy
 	case errors.As(err, &setting), errors.As(err, &mismatch),
-		is(ErrMode, ErrNoInstance, ErrNotJoined, ErrNotEnrolled, custodian.ErrNodeRevoked, ErrNotEmpty, ErrKeyFile, ledger.ErrLogKey, store.ErrNewerSchema, store.ErrNotInitialised, store.ErrLogKeyMissing,
+		is(ErrMode, ErrNoInstance, ErrNotJoined, ErrNotEnrolled, custodian.ErrNodeRevoked, ErrNotEmpty, ErrKeyFile, ledger.ErrLogKey, store.ErrNewerSchema, store.ErrUnfit, store.ErrInitialised, store.ErrNotInitialised, store.ErrLogKeyMissing,
 			genesis.ErrFile, genesis.ErrUnsigned):
 		return ExitConfig
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"conclave/app/config"
 	"conclave/app/siem"
 )
 
@@ -23,35 +24,35 @@ func (s *service) exporters() ([]*siem.Exporter, error) {
 	src := siem.Source{Instance: instance.ID, Mode: string(instance.Mode), Node: s.cfg.Node.ID, Version: s.version}
 	var targets []siem.Target
 	if e.Syslog != "" {
-		config, err := clientTLS(e.SyslogCA, e.SyslogCert, e.SyslogKey)
+		trust, err := clientTLS(e.SyslogCA, e.SyslogCert, e.SyslogKey)
 		if err != nil {
-			return nil, fmt.Errorf("export.syslog: %w", err)
+			return nil, config.Unusable("export.syslog", err)
 		}
-		targets = append(targets, siem.NewSyslog(e.Syslog, config, src))
+		targets = append(targets, siem.NewSyslog(e.Syslog, trust, uint64(e.SyslogRepeat), src))
 	}
 	if e.File != "" {
 		targets = append(targets, siem.NewFile(e.File, src))
 	}
 	if e.HTTP != "" {
-		config, err := clientTLS(e.HTTPCA, "", "")
+		trust, err := clientTLS(e.HTTPCA, "", "")
 		if err != nil {
-			return nil, fmt.Errorf("export.http: %w", err)
+			return nil, config.Unusable("export.http", err)
 		}
-		targets = append(targets, siem.NewHTTP(e.HTTP, e.HTTPTokenFile, config, src))
+		targets = append(targets, siem.NewHTTP(e.HTTP, e.HTTPTokenFile, trust, src))
 	}
 	if e.OTLP != "" {
-		config, err := clientTLS(e.OTLPCA, "", "")
+		trust, err := clientTLS(e.OTLPCA, "", "")
 		if err != nil {
-			return nil, fmt.Errorf("export.otlp: %w", err)
+			return nil, config.Unusable("export.otlp", err)
 		}
-		targets = append(targets, siem.NewOTLP(e.OTLP, e.OTLPTokenFile, config, src))
+		targets = append(targets, siem.NewOTLP(e.OTLP, e.OTLPTokenFile, trust, src))
 	}
 	if m := s.cfg.Monitor; m.Webhook != "" {
-		config, err := clientTLS(m.WebhookCA, "", "")
+		trust, err := clientTLS(m.WebhookCA, "", "")
 		if err != nil {
-			return nil, fmt.Errorf("monitor.webhook: %w", err)
+			return nil, config.Unusable("monitor.webhook", err)
 		}
-		targets = append(targets, siem.NewWebhook(m.Webhook, config, s.node.signer, src))
+		targets = append(targets, siem.NewWebhook(m.Webhook, trust, s.node.signer, src))
 	}
 	out := make([]*siem.Exporter, len(targets))
 	for i, t := range targets {

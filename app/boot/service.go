@@ -181,7 +181,7 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 	}
 	rules, err := monitor.LoadRules(s.cfg.Monitor.Rules)
 	if err != nil {
-		return err
+		return config.Unusable("monitor.rules", err)
 	}
 	s.watch = monitor.NewWatch(s.store, s.cfg.Node.ID, s.door.Mark, rules, s.log)
 	s.pass = follow.New(s.store, s.cfg.Node.ID, s.watch)

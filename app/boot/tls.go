@@ -81,14 +81,14 @@ func (c *certificates) get() *tls.Certificate {
 func ownCertificate(certFile, keyFile string) (*tls.Certificate, error) {
 	info, err := os.Stat(keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("tls.key: %w", err)
+		return nil, config.Unusable("tls.key", err)
 	}
 	if perm := info.Mode().Perm(); perm&0o007 != 0 {
-		return nil, fmt.Errorf("tls.key: %s: %w: mode %04o lets everybody in; allowed: 0600, 0400, 0640 or 0440", keyFile, ErrKeyFile, perm)
+		return nil, config.Unusable("tls.key", fmt.Errorf("%s: %w: mode %04o lets everybody in; allowed: 0600, 0400, 0640 or 0440", keyFile, ErrKeyFile, perm))
 	}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("tls.cert: %w", err)
+		return nil, config.Unusable("tls.cert", err)
 	}
 	return &pair, nil
 }
@@ -96,11 +96,11 @@ func ownCertificate(certFile, keyFile string) (*tls.Certificate, error) {
 func clientAuthorities(path string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("tls.client_ca: %w", err)
+		return nil, config.Unusable("tls.client_ca", err)
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("tls.client_ca: %s: no certificate in it; allowed: PEM blocks CERTIFICATE", path)
+		return nil, config.Unusable("tls.client_ca", fmt.Errorf("%s: no certificate in it; allowed: PEM blocks CERTIFICATE", path))
 	}
 	return pool, nil
 }

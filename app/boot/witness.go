@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"conclave/app/config"
 	"conclave/app/httpapi"
 	"conclave/app/witness"
 	"conclave/custodian"
@@ -52,12 +53,12 @@ func (s *service) newWatchers() (*watchers, error) {
 	w := &watchers{problems: map[string]error{}, due: map[string]time.Duration{}, accused: map[string]string{}, refusals: map[string]uint64{}}
 	c := s.cfg.Witness
 	if c.File != "" {
-		config, err := clientTLS(c.CA, "", "")
+		trust, err := clientTLS(c.CA, "", "")
 		if err != nil {
-			return nil, fmt.Errorf("witness.ca: %w", err)
+			return nil, config.Unusable("witness.ca", err)
 		}
-		if w.clients, err = readWitnesses(c.File, config); err != nil {
-			return nil, fmt.Errorf("witness.file: %s: %w", c.File, err)
+		if w.clients, err = readWitnesses(c.File, trust); err != nil {
+			return nil, config.Unusable("witness.file", fmt.Errorf("%s: %w", c.File, err))
 		}
 	}
 	if c.TimestampURL == "" {
@@ -65,22 +66,22 @@ func (s *service) newWatchers() (*watchers, error) {
 	}
 	pem, err := os.ReadFile(c.TimestampRoots)
 	if err != nil {
-		return nil, fmt.Errorf("witness.timestamp_roots: %w", err)
+		return nil, config.Unusable("witness.timestamp_roots", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("witness.timestamp_roots: %s holds no PEM certificate", c.TimestampRoots)
+		return nil, config.Unusable("witness.timestamp_roots", fmt.Errorf("%s holds no PEM certificate", c.TimestampRoots))
 	}
-	config, err := clientTLS(c.CA, "", "")
+	trust, err := clientTLS(c.CA, "", "")
 	if err != nil {
-		return nil, fmt.Errorf("witness.ca: %w", err)
+		return nil, config.Unusable("witness.ca", err)
 	}
-	w.stamper = timestamp.NewAuthority(c.TimestampURL, roots, config)
+	w.stamper = timestamp.NewAuthority(c.TimestampURL, roots, trust)
 	return w, nil
 }
 
 // readWitnesses reads lines of a verifier key and a URL; those that are empty or begin with # are passed over.
-func readWitnesses(path string, config *tls.Config) ([]*witness.Client, error) {
+func readWitnesses(path string, trust *tls.Config) ([]*witness.Client, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
@@ -102,7 +103,7 @@ func readWitnesses(path string, config *tls.Config) ([]*witness.Client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		out = append(out, witness.NewClient(key, fields[1], config))
+		out = append(out, witness.NewClient(key, fields[1], trust))
 	}
 	return out, lines.Err()
 }

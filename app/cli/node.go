@@ -158,7 +158,7 @@ func (s *session) freshTrust(ctx context.Context) (*ledger.TrustFile, error) {
 	}
 	list, err := nodes.OpenList(envelope, s.trust)
 	if err != nil {
-		return nil, fmt.Errorf("list of nodes refused: %w", err)
+		return nil, fmt.Errorf("list of nodes refused: %w; ask a node that the trust file pins (--url)", err)
 	}
 	s.say("List of nodes signed by node %s, which the trust file pins.", list.By)
 	return list.Trust(s.trust, s.clock.Now())

@@ -17,7 +17,7 @@ import (
 
 // What is wrong with something that a node is said to have signed.
 var (
-	ErrNotPinned  = errors.New("not signed by a node key that the trust file pins")
+	ErrNotPinned  = errors.New("not signed by a node key that the trust file pins (of a node that was enrolled since: `conclave node trust`, at one that is pinned, brings the file up to date)")
 	ErrOtherPlace = errors.New("belongs to another instance")
 )
 

@@ -79,7 +79,16 @@ type Error struct {
 	Source  string // "file conclave.yaml, line 3", "environment CONCLAVE_SERVER_LISTEN", "flag --listen"; "" for the whole
 	Problem string
 	Allowed string
+	Cause   error // why what it names cannot be used; nil where the value itself is wrong
 }
+
+// Unusable is a setting whose value is in order but names what cannot be used: a file that is missing, or holds something else.
+func Unusable(key string, err error) *Error {
+	return &Error{Key: key, Problem: err.Error(), Cause: err}
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
 
 // Error implements error.
 func (e *Error) Error() string {

@@ -27,7 +27,7 @@ func TestDefaultsAreComplete(t *testing.T) {
 		Database: config.Database{Driver: "sqlite"}, Node: config.Node{ID: "node-1"},
 		Log:    config.Log{Level: "info", Format: "text"},
 		Limits: config.Limits{Connections: 4096, ShutdownGrace: 15 * time.Second},
-		PKCS11: config.PKCS11{Sessions: 4},
+		PKCS11: config.PKCS11{Sessions: 4}, Export: config.Export{SyslogRepeat: 16384},
 	}, c)
 	require.Equal(t, "/srv/demo/conclave.db", c.DSN())
 	require.True(t, c.DatabaseInside())
@@ -111,6 +111,7 @@ func TestBadConfigurationIsRefusedByName(t *testing.T) {
 		"level":                       {file: base + "log:\n  level: loud\n", want: []string{"log.level"}},
 		"format":                      {file: base + "log:\n  format: xml\n", want: []string{"log.format"}},
 		"same listener":               {file: base + "listen: 127.0.0.1:9\nmetrics:\n  listen: 127.0.0.1:9\n", want: []string{"metrics.listen"}},
+		"repeats":                     {file: base + "export:\n  syslog_repeat: 1000001\n", want: []string{"export.syslog_repeat", "0 to 1000000"}},
 		"connections":                 {file: base + "limits:\n  connections: 0\n", want: []string{"limits.connections: 0", "1 to"}},
 		"burst":                       {file: base + "limits:\n  application_per_second: 5\n", want: []string{"limits.application_burst"}},
 		"grace":                       {file: base + "limits:\n  shutdown_grace: 0s\n", want: []string{"limits.shutdown_grace"}},

@@ -7,12 +7,16 @@ import (
 	"path/filepath"
 )
 
+// maxSyslogRepeat bounds what comes again on every new connection to a syslog receiver (ours).
+const maxSyslogRepeat = 1_000_000
+
 // Export says where the ledger's entries are delivered to, besides the ledger.
 type Export struct {
 	Syslog        string `koanf:"syslog"`
 	SyslogCA      string `koanf:"syslog_ca"`
 	SyslogCert    string `koanf:"syslog_cert"`
 	SyslogKey     string `koanf:"syslog_key"`
+	SyslogRepeat  int    `koanf:"syslog_repeat"`
 	File          string `koanf:"file"`
 	HTTP          string `koanf:"http"`
 	HTTPCA        string `koanf:"http_ca"`
@@ -34,6 +38,9 @@ func (c *Config) checkExport() *Error {
 	}
 	if (e.SyslogCert == "") != (e.SyslogKey == "") {
 		return &Error{Key: "export.syslog_cert", Problem: "certificate and key come together, one is missing", Allowed: "both export.syslog_cert and export.syslog_key, or neither"}
+	}
+	if e.SyslogRepeat < 0 || e.SyslogRepeat > maxSyslogRepeat {
+		return &Error{Key: "export.syslog_repeat", Problem: fmt.Sprintf("%d is out of range", e.SyslogRepeat), Allowed: fmt.Sprintf("0 to %d entries", maxSyslogRepeat)}
 	}
 	if err := address("export.syslog", e.Syslog, true); err != nil {
 		return err

@@ -74,6 +74,7 @@ func Settings() []Setting {
 		{Key: "export.syslog_ca", Kind: Text, Help: "PEM file with the authorities trusted there; default those of the machine"},
 		{Key: "export.syslog_cert", Kind: Text, Help: "PEM file with a client certificate for it"},
 		{Key: "export.syslog_key", Kind: Text, Help: "PEM file with its private key"},
+		{Key: "export.syslog_repeat", Kind: Number, Default: "16384", Help: "entries delivered before that come again on every new connection to it"},
 		{Key: "export.file", Kind: Text, Help: "file that gets every ledger entry as a line of OCSF JSON"},
 		{Key: "export.http", Kind: Text, Help: "https URL to which ledger entries are posted as lines of OCSF JSON"},
 		{Key: "export.http_ca", Kind: Text, Help: "PEM file with the authorities trusted there"},

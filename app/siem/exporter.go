@@ -25,10 +25,8 @@ type Target interface {
 type Repeater interface {
 	Target
 	Connected() bool
+	Repeats() uint64 // at most, on a new connection
 }
-
-// repeated is how many records come again on a new connection (ours).
-const repeated = 256
 
 // Bounds of one delivery.
 const (
@@ -60,6 +58,7 @@ type Exporter struct {
 	turn      sync.Mutex    // of one run; the target and what follows are its own
 	notBefore time.Duration // monotonic: after a failure
 	problem   error         // that failure
+	repeats   uint64        // of what the target has: the last so many are still to be sent once more on its connection
 	pause     time.Duration
 
 	mu    sync.Mutex
@@ -131,6 +130,12 @@ func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
 		}
 	}
 	size := x.store.View().Head().Size
+	if from == size {
+		return false, x.observe(ctx)
+	}
+	if again, err := x.again(ctx, min(from, size)); again || err != nil {
+		return again, err
+	}
 	if from > size {
 		return true, x.restored(ctx, from, size)
 	}
@@ -141,11 +146,7 @@ func (x *Exporter) deliver(ctx context.Context) (more bool, err error) {
 	if len(records) == 0 {
 		return false, errors.Join(err, x.observe(ctx))
 	}
-	before, err := x.again(ctx, from)
-	if err != nil {
-		return false, err
-	}
-	if err := x.send(ctx, append(before, records...)); err != nil {
+	if err := x.send(ctx, records); err != nil {
 		return false, err
 	}
 	to := from + uint64(len(records))
@@ -194,13 +195,35 @@ func (x *Exporter) send(ctx context.Context, records []Record) error {
 // errEnough ends a walk over entries.
 var errEnough = errors.New("batch is full")
 
-// again reads what goes once more before the entry at next.
-func (x *Exporter) again(ctx context.Context, next uint64) ([]Record, error) {
-	if r, ok := x.target.(Repeater); !ok || r.Connected() {
-		return nil, nil
+// again sends once more, on a new connection, what comes before the entry at next: one delivery of it, and says whether there
+// was any. What fails begins anew with the next connection.
+func (x *Exporter) again(ctx context.Context, next uint64) (bool, error) {
+	r, ok := x.target.(Repeater)
+	if !ok {
+		return false, nil
 	}
-	out, _, err := read(ctx, x.store.Present, next-min(next, repeated), next, repeated*ledger.MaxEntry)
-	return out, err
+	if !r.Connected() {
+		x.repeats = r.Repeats()
+	}
+	x.repeats = min(x.repeats, next)
+	if x.repeats == 0 {
+		return false, nil
+	}
+	records, all, err := read(ctx, x.store.Present, next-x.repeats, next, batchBytes)
+	if err != nil {
+		return false, err
+	}
+	if len(records) > 0 {
+		if err := x.send(ctx, records); err != nil {
+			return false, err
+		}
+	}
+	if all {
+		x.repeats = 0
+	} else {
+		x.repeats = next - records[len(records)-1].Entry.Seq - 1
+	}
+	return true, nil
 }
 
 // walk gives entries from ≤ seq < to, proven to be in the signed tree.

@@ -86,6 +86,7 @@ type receiver struct {
 	client  *tls.Config
 
 	mu       sync.Mutex
+	forgets  bool // what comes is taken off the wire and lost, as in the memory of a receiver that dies
 	listener net.Listener
 	conns    []net.Conn
 	seqs     []uint64
@@ -119,8 +120,13 @@ func (r *receiver) up(t *testing.T) {
 			}
 			r.mu.Lock()
 			r.conns = append(r.conns, conn)
+			forgets := r.forgets
 			r.mu.Unlock()
-			go r.read(conn)
+			if forgets {
+				go func() { _, _ = io.Copy(io.Discard, conn) }()
+			} else {
+				go r.read(conn)
+			}
 		}
 	}()
 }
@@ -190,7 +196,7 @@ func TestSyslogDeliversEveryEntryAcrossOutages(t *testing.T) {
 		t.Run(driver, func(t *testing.T) {
 			w, r := newWorld(t, driver), newReceiver(t)
 			w.write(t, 300)
-			x := w.exporter(siem.NewSyslog(r.address, r.client, source("node-1")), "node-1")
+			x := w.exporter(siem.NewSyslog(r.address, r.client, 256, source("node-1")), "node-1")
 			require.NoError(t, x.Run(t.Context()))
 			require.Equal(t, w.size(), x.State().Next)
 			requireEveryOne(t, r.got(t, w.size()-1), w.size())
@@ -220,7 +226,7 @@ func TestSyslogDeliversEveryEntryAcrossOutages(t *testing.T) {
 			require.NoError(t, x.Close())
 
 			w.write(t, 5) // another process, which knows only what the database says
-			y := w.exporter(siem.NewSyslog(r.address, r.client, source("node-1")), "node-1")
+			y := w.exporter(siem.NewSyslog(r.address, r.client, 256, source("node-1")), "node-1")
 			require.NoError(t, y.Run(t.Context()))
 			requireEveryOne(t, r.got(t, w.size()-1), w.size())
 			require.Zero(t, y.State().Behind)
@@ -229,10 +235,71 @@ func TestSyslogDeliversEveryEntryAcrossOutages(t *testing.T) {
 	}
 }
 
+// What a receiver had taken off the wire and lost comes again on the next connection, as far back as was asked for, in batches.
+func TestSyslogRepeatsWhatAReceiverLost(t *testing.T) {
+	for name, c := range map[string]struct{ repeats, first uint64 }{"all": {5000, 0}, "some": {700, 900}, "none": {0, 1600}} {
+		t.Run(name, func(t *testing.T) {
+			w, r := newWorld(t, store.SQLite), newReceiver(t)
+			w.write(t, 1600-int(w.size()))
+			r.down()
+			r.forgets = true
+			r.up(t)
+			x := w.exporter(siem.NewSyslog(r.address, r.client, c.repeats, source("node-1")), "node-1")
+			require.NoError(t, x.Run(t.Context()))
+			require.Equal(t, w.size(), x.State().Next)
+
+			r.down()
+			r.forgets = false
+			r.up(t)
+			w.write(t, 300)
+			require.NoError(t, x.Run(t.Context()))
+			var want []uint64
+			for n := c.first; n < w.size(); n++ {
+				want = append(want, n)
+			}
+			require.Equal(t, want, r.got(t, w.size()-1))
+			w.write(t, 1)
+			require.NoError(t, x.Run(t.Context()))
+			require.Equal(t, append(want, w.size()-1), r.got(t, w.size()-1), "nothing comes again on the same connection")
+			require.NoError(t, x.Close())
+		})
+	}
+}
+
+// A receiver that dies with what it was sent unread is noticed at once, not at a deadline.
+func TestSyslogNoticesAReset(t *testing.T) {
+	w, r := newWorld(t, store.SQLite), newReceiver(t)
+	r.down()
+	l, err := tls.Listen("tcp", r.address, r.server)
+	require.NoError(t, err)
+	r.listener = l
+	died := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err == nil {
+			_, err = conn.Read(make([]byte, 1))
+		}
+		if err == nil {
+			err = conn.(*tls.Conn).NetConn().Close() // with data unread, which resets the connection
+		}
+		died <- err
+	}()
+	w.write(t, 400)
+	target := siem.NewSyslog(r.address, r.client, 0, source("node-1"))
+	var records []siem.Record
+	require.NoError(t, w.Entries(t.Context(), 0, w.size(), func(e *ledger.Entry, raw []byte) error {
+		records = append(records, siem.Record{Entry: e, Raw: slices.Clone(raw)})
+		return nil
+	}))
+	require.Error(t, target.Send(t.Context(), records)) // a context without a deadline
+	require.NoError(t, <-died)
+	require.NoError(t, target.Close())
+}
+
 // Who is not trusted gets nothing.
 func TestSyslogRefusesAnotherServer(t *testing.T) {
 	w, r := newWorld(t, store.SQLite), newReceiver(t)
-	x := w.exporter(siem.NewSyslog(r.address, &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}, source("node-1")), "node-1")
+	x := w.exporter(siem.NewSyslog(r.address, &tls.Config{RootCAs: x509.NewCertPool(), MinVersion: tls.VersionTLS12}, 256, source("node-1")), "node-1")
 	var unknown *tls.CertificateVerificationError
 	require.ErrorAs(t, x.Run(t.Context()), &unknown)
 	require.Zero(t, x.State().Next)
@@ -444,7 +511,7 @@ func TestDeletedEntriesAreNamed(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, moved)
 	r := newReceiver(t)
-	y := w.exporter(siem.NewSyslog(r.address, r.client, source("node-1")), "node-1")
+	y := w.exporter(siem.NewSyslog(r.address, r.client, 256, source("node-1")), "node-1")
 	require.NoError(t, y.Run(t.Context()))
 	require.Equal(t, w.size(), y.State().Next)
 	r.got(t, w.size()-1)

@@ -22,17 +22,19 @@ import (
 type Syslog struct {
 	address string
 	tls     *tls.Config
+	repeats uint64
 	src     Source
 	conn    *tls.Conn
 }
 
-// NewSyslog delivers to host:port. config names who is trusted there; its ServerName may be empty.
-func NewSyslog(address string, config *tls.Config, src Source) *Syslog {
+// NewSyslog delivers to host:port. config names who is trusted there; its ServerName may be empty. Every connection begins
+// with as many of the records that were delivered before as repeats says.
+func NewSyslog(address string, config *tls.Config, repeats uint64, src Source) *Syslog {
 	c := config.Clone()
 	if host, _, err := net.SplitHostPort(address); err == nil && c.ServerName == "" {
 		c.ServerName = host
 	}
-	return &Syslog{address: address, tls: c, src: src}
+	return &Syslog{address: address, tls: c, repeats: repeats, src: src}
 }
 
 // Name implements [Target].
@@ -77,6 +79,9 @@ func (s *Syslog) Connected() bool {
 	return true
 }
 
+// Repeats implements [Repeater].
+func (s *Syslog) Repeats() uint64 { return s.repeats }
+
 // connect dials where there is no connection.
 func (s *Syslog) connect(ctx context.Context) error {
 	if s.conn != nil {
@@ -114,8 +119,11 @@ func (s *Syslog) write(ctx context.Context, data []byte) error {
 	}
 	for pause := time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
 		left, err := unacknowledged(s.conn.NetConn())
-		if err != nil || left == 0 {
-			return err
+		if err != nil {
+			return fmt.Errorf("%d bytes are not acknowledged: %w", left, err)
+		}
+		if left == 0 {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -125,7 +133,11 @@ func (s *Syslog) write(ctx context.Context, data []byte) error {
 	}
 }
 
-// unacknowledged is how many bytes the peer has not acknowledged (SIOCOUTQ of tcp(7)).
+// tcpClose is the state of a connection that is over (TCP_CLOSE of Linux, include/net/tcp_states.h).
+const tcpClose = 7
+
+// unacknowledged is how many bytes the peer has not acknowledged (SIOCOUTQ of tcp(7)). Of a connection that the peer has reset
+// it will acknowledge none: that is an error.
 func unacknowledged(conn net.Conn) (int, error) {
 	tcp, ok := conn.(*net.TCPConn)
 	if !ok {
@@ -137,10 +149,17 @@ func unacknowledged(conn net.Conn) (int, error) {
 	}
 	var left int
 	var asked error
-	if err := raw.Control(func(fd uintptr) { left, asked = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
-		return 0, err
-	}
-	return left, asked
+	err = raw.Control(func(fd uintptr) {
+		var info *unix.TCPInfo
+		if info, asked = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); asked != nil {
+			return
+		}
+		left, asked = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		if left > 0 && info.State == tcpClose {
+			asked = unix.ECONNRESET
+		}
+	})
+	return left, errors.Join(err, asked)
 }
 
 // appendFrame frames by octet counting (RFC 5425 section 4.3).

@@ -32,6 +32,8 @@ var (
 	ErrEdited = errors.New("ledger has been edited in the database")
 	// ErrNewerSchema: the database was made by a newer version of the service.
 	ErrNewerSchema = errors.New("database schema is newer than this program")
+	// ErrUnfit: the database's URL is no such URL, or its server would lose what was acknowledged. Nothing that trying again mends.
+	ErrUnfit = errors.New("database can not be used as it is set up")
 	// ErrLocked: another process is using this SQLite database.
 	ErrLocked = errors.New("database is in use by another process")
 	// ErrNoEntry: a control change put rows but no entry after them, or recorded nothing at all.

@@ -52,6 +52,21 @@ func TestOpenRefusals(t *testing.T) {
 	}
 }
 
+// A PostgreSQL that would lose what was acknowledged, and a URL that is none, are told from a server that is down.
+func TestUnfitPostgres(t *testing.T) {
+	good := storetest.Config(t, store.Postgres, schema())
+	storetest.Genesis(t, good, seed)
+	for dsn, want := range map[string]string{good.DSN + " synchronous_commit=off": "synchronous_commit is off", "postgres://u:p%zz@127.0.0.1/db": "postgres DSN",
+		"postgres://u@127.0.0.1/db?sslmode=verify-full&sslrootcert=/no/such/file": "/no/such/file"} {
+		cfg := good
+		cfg.DSN = dsn
+		_, err := store.Open(t.Context(), cfg)
+		require.ErrorIs(t, err, store.ErrUnfit)
+		require.ErrorContains(t, err, want)
+		require.NotErrorIs(t, err, store.ErrUnavailable)
+	}
+}
+
 func TestConfigRefusals(t *testing.T) {
 	good := storetest.Config(t, store.SQLite, schema())
 	for want, change := range map[string]func(*store.Config){

@@ -26,7 +26,7 @@ func openPostgres(ctx context.Context, dsn string) (*database, error) {
 	cfg, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		// pgx blanks the password in its own message.
-		return nil, fmt.Errorf("postgres DSN: %w", err)
+		return nil, fmt.Errorf("%w: postgres DSN: %w", ErrUnfit, err)
 	}
 	// A replica that stalls while it holds the head's lock is cut off, so that the others go on; nobody waits
 	// for that lock without end. Milliseconds.
@@ -87,7 +87,7 @@ func checkDurable(ctx context.Context, db *sql.DB) error {
 			return unavailable("reading server settings", err)
 		}
 		if value == "off" {
-			return fmt.Errorf("postgres setting %s is off, allowed is on: acknowledged entries must survive power loss", setting)
+			return fmt.Errorf("%w: postgres setting %s is off, allowed is on: acknowledged entries must survive power loss", ErrUnfit, setting)
 		}
 	}
 	return nil

@@ -36,7 +36,11 @@ func TestServerRefusesWhatDoesNotFit(t *testing.T) {
 			code: boot.ExitConfig, says: []string{"no instance", "conclave init"}},
 		"no database": {spoil: func(t *testing.T, dir string) { require.NoError(t, os.Remove(filepath.Join(dir, "conclave.db"))) },
 			code: boot.ExitConfig, says: []string{"conclave.db", "no ledger"}},
-		"misspelt flag": {args: []string{"--data-dri", "x"}, code: 2, says: []string{"data-dri"}},
+		"no certificate":      {args: []string{"--tls-cert", config + ".none", "--tls-key", config}, code: boot.ExitConfig, says: []string{"tls.", config}},
+		"no authorities":      {args: []string{"--export-syslog", "127.0.0.1:6514", "--export-syslog-ca", config}, code: boot.ExitConfig, says: []string{"export.syslog", config, "no PEM certificate"}},
+		"no witness file":     {args: []string{"--witness-file", config + ".none"}, code: boot.ExitConfig, says: []string{"witness.file", config + ".none"}},
+		"rules that are none": {args: []string{"--monitor-rules", config}, code: boot.ExitConfig, says: []string{"monitor.rules"}},
+		"misspelt flag":       {args: []string{"--data-dri", "x"}, code: 2, says: []string{"data-dri"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
