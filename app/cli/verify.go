@@ -5,11 +5,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"conclave/custodian/ledger"
 	"conclave/reports/bundle"
+	"conclave/reports/control"
 )
 
 func verifyCommand() *cobra.Command {
@@ -37,12 +39,24 @@ func verifyCommand() *cobra.Command {
 				}
 				fmt.Fprintln(w)
 				facts(w, "instance", r.Instance, "mode", r.Mode, "signed by node", r.Node, "framework", r.Framework,
-					"period", when(r.From)+" to "+when(r.To), "ledger", number(r.Size)+" entries", "entries of the period", number(r.PeriodEntries))
+					"period", when(r.From)+" to "+when(r.To), "ledger", number(r.Size)+" entries", "entries of the period", number(r.PeriodEntries),
+					"verdicts", verdictCounts(r.Counts))
 			})
 		}),
 	}
 	c.AddCommand(verifyPage())
 	return c
+}
+
+// verdictCounts is how many controls have which verdict, in words.
+func verdictCounts(counts map[string]int) string {
+	var out []string
+	for _, v := range control.Verdicts() {
+		if n := counts[string(v)]; n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, v))
+		}
+	}
+	return strings.Join(out, ", ")
 }
 
 func verifyPage() *cobra.Command {

@@ -72,7 +72,7 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 	}
 	defer a.close()
 	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{},
-		custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}}
+		duties: map[string]bool{}, custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}}
 	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
 		v.rows, v.genesis, v.transcripts, v.provenance, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
 	for _, step := range steps {
@@ -107,7 +107,8 @@ type verifier struct {
 	policies           map[string]bool
 	people             map[string]*people.Person
 	custody            map[string]*signedCeremony // those that hold signatures under lines of the custody log
-	otherForms         int                        // acknowledgements of a form that is not known here
+	duties             map[string]bool            // acceptances of duty that were checked, by the bytes that were signed
+	otherForms         int                        // of these, those of a form that is not known here
 
 	founders map[string]founder         // by the key's id, as the genesis file has them
 	bringing map[string]*signedCeremony // ceremonies by which keys came

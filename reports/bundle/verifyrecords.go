@@ -238,10 +238,12 @@ func (v *verifier) acknowledged(envelope []byte, person string) (people.Terms, e
 		return t, fmt.Errorf("it is of %s, signed by %s", clip(t.Person), clip(person))
 	case t.FormVersion == form.Version && t.FormSHA256 != form.Digest():
 		return t, errors.New("another text is signed than that of the form")
-	case t.FormVersion != form.Version:
+	}
+	if !v.duties[string(payload)] && t.FormVersion != form.Version {
 		v.otherForms++
 	}
-	v.result.Acknowledgements++
+	v.duties[string(payload)] = true // the person's row and the ceremony hold the same
+	v.result.Acknowledgements = len(v.duties)
 	return t, nil
 }
 

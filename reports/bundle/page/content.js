@@ -165,6 +165,6 @@ Object.assign(Verifier.prototype, {
     if (total !== this.p.end - this.p.first) bad('it counts ' + total + ' entries, the period has ' + (this.p.end - this.p.first));
     this.say('The report judges ' + r.controls.length + ' controls of ' + r.framework + ', no verdict contradicts its rows, and it cites nothing that the bundle does not hold. Go by what follows, which is from report.json: this page does not compare report.html with it.');
     this.verdicts = r.counts;
-    this.controls = r.controls.map(c => c.id + ' ' + c.title + ': ' + c.result.verdict);
+    this.controls = r.controls.map(c => ({id: c.id, title: c.title, verdict: c.result.verdict, conclusion: c.conclusion, attested: c.attested, why: c.result.question || c.result.summary}));
   },
 });

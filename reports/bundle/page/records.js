@@ -46,16 +46,17 @@ Object.assign(Verifier.prototype, {
       if (until !== nanoseconds(a.expires_at)) throw new Error('until ' + clip(t.expires_at) + ' is signed, the row says ' + clip(a.expires_at));
       if (from > at || until <= at || until - from > 365n * DAY) throw new Error('it is signed for another time than the row says, or for more than a year');
     });
-    if (this.signedDuties > 0) this.say('Each of ' + this.signedDuties + ' acknowledgements of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.');
+    if (this.duties.size > 0) this.say('Each of ' + this.duties.size + ' acknowledgements of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.');
     if (this.otherForms > 0) this.say(this.otherForms + ' of them are over a version of the form that this page does not know: what its text says is NOT shown.');
   },
 
   async acknowledged(envelope, person) {
     const t = await this.signedBy(envelope, TYPE('acknowledgement'), person);
     if (t.person !== person) throw new Error('it is of ' + clip(t.person) + ', signed by ' + clip(person));
-    if (!Object.hasOwn(FORMS, t.form_version)) this.otherForms++;
-    else if (FORMS[t.form_version] !== t.form_sha256) throw new Error('another text is signed than that of the form');
-    this.signedDuties++;
+    if (Object.hasOwn(FORMS, t.form_version) && FORMS[t.form_version] !== t.form_sha256) throw new Error('another text is signed than that of the form');
+    const said = canonical(t);
+    if (!this.duties.has(said) && !Object.hasOwn(FORMS, t.form_version)) this.otherForms++;
+    this.duties.add(said); // the person's row and the ceremony hold the same
     return t;
   },
 

@@ -10,7 +10,8 @@ class Verifier {
     this.bringing = new Map(); // ceremonies by which approval keys came
     this.arrivals = new Map(); // what entries say of how keys came, by person and key
     this.uses = new Map(); // the earliest row of a ceremony that a key signed
-    this.signedDuties = this.otherForms = 0;
+    this.duties = new Set(); // acceptances of duty that were checked
+    this.otherForms = 0;
   }
 
   async run() {
