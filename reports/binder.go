@@ -1,6 +1,7 @@
 package reports
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,6 +17,7 @@ import (
 	"conclave/custodian/ledger"
 	"conclave/policies"
 	"conclave/reports/control"
+	"conclave/reports/control/judge"
 )
 
 // Bounds of a binder (ours): it is to be read on paper.
@@ -78,6 +80,7 @@ func (r *Register) binder(ctx context.Context, src Source, ev *control.Evidence)
 	for _, b := range list {
 		r.part(b.Value.ID+": "+b.Value.Title, b.text(), b.tables(ev)...)
 	}
+	r.part("Who is who", nil, judge.WhoIsWho(ev))
 	return nil
 }
 
@@ -124,7 +127,7 @@ func fillBinder(ctx context.Context, src Source, list []*bound) error {
 }
 
 func effectOf(e *ledger.Entry) effect {
-	x := effect{seq: e.Seq, at: e.At, kind: strings.Clone(e.Type), by: e.Actor.ID, target: strings.TrimSpace(e.Target.Type + " " + e.Target.ID), outcome: string(e.Outcome), reason: strings.Clone(e.Reason)}
+	x := effect{seq: e.Seq, at: e.At, kind: strings.Clone(e.Type), by: e.Actor.ID, target: strings.TrimSpace(plainKind(e.Target.Type) + " " + e.Target.ID), outcome: string(e.Outcome), reason: strings.Clone(e.Reason)}
 	if e.Actor.Kind != "human" {
 		x.by = string(e.Actor.Kind) + ":" + e.Actor.ID
 	}
@@ -133,18 +136,29 @@ func effectOf(e *ledger.Entry) effect {
 	}
 	var changed []string
 	for _, row := range e.Rows {
-		changed = append(changed, fmt.Sprintf("%s %s, revision %d", row.Kind, row.ID, row.Revision))
+		changed = append(changed, fmt.Sprintf("%s %s, revision %d", plainKind(row.Kind), row.ID, row.Revision))
 	}
 	x.changed = strings.Join(changed, "; ")
 	return x
 }
 
+// plainKind is the kind of a row in words.
+func plainKind(kind string) string { return strings.ReplaceAll(kind, "_", " ") }
+
+// asker is the person who asked for the ceremony and signed that; "" for one that a node began by itself.
+func (b *bound) asker() string {
+	if b.Value.Requester.Kind == "human" {
+		return b.Value.Requester.ID
+	}
+	return b.Value.Requester.CalledBy
+}
+
 func (b *bound) text() []string {
 	c := b.Value
 	class := map[string]string{"G": "governed", "S": "attended by share holders", "P": "protective: one person, at once, reviewed", "A": "rests on an earlier decision", "D": "direct: one person"}[c.Class]
-	by := c.Requester.Kind + " " + c.Requester.ID
-	if c.Requester.CalledBy != "" {
-		by += ", called by " + c.Requester.CalledBy
+	by := b.asker()
+	if c.Requester.Kind != "human" {
+		by = strings.TrimSuffix(c.Requester.Kind+" "+c.Requester.ID+", at the call of "+by, ", at the call of ")
 	}
 	out := []string{fmt.Sprintf("%s, %s. Asked by %s at %s; ended %s: %s.", c.Operation, class, by, control.Time(c.ProposedAt), control.Time(*c.EndedAt), c.State)}
 	if len(b.effects) > 0 {
@@ -153,7 +167,7 @@ func (b *bound) text() []string {
 	if c.Reason != "" {
 		out = append(out, "Reason: "+c.Reason)
 	}
-	if c.Outcome != "" {
+	if c.Outcome != "" && c.Outcome != c.State {
 		out = append(out, "Outcome: "+c.Outcome)
 	}
 	if c.Cites != "" {
@@ -250,22 +264,15 @@ func (b *bound) demanded() *control.Table {
 	return t
 }
 
-// span is a time in words: in days where it is whole days.
-func span(d time.Duration) string {
-	if days := d / (24 * time.Hour); days > 0 && d%(24*time.Hour) == 0 {
-		return fmt.Sprintf("%d days", days)
-	}
-	return d.String()
-}
-
 // signatures are who signed, and the statement that they signed.
 func (b *bound) signatures(ev *control.Evidence) (who, statement *control.Table) {
 	proof := control.Proves(b.Ref)
+	decided := map[string]string{"approve": "approved", "reject": "rejected", "attend": "attended"}
 	who = control.NewTable("Who signed", columns("person", "did", "at", "with key", "SHA-256 of what was signed", "signature", "counted when it ran")...)
 	statement = control.NewTable("The statement that they signed", columns("member", "value")...)
 	if len(b.papers.Proposal) > 0 && b.papers.Proposal.Kind() == '{' {
-		s := checkSignature(ev, b.Value.Requester.ID, b.papers.Proposal)
-		who.Note(s.state(), "", proof, b.Value.Requester.ID, "asked, by a signed request", control.Time(b.Value.ProposedAt), s.key, s.digest, s.verdict, "")
+		s := checkSignature(ev, b.asker(), b.papers.Proposal)
+		who.Note(s.state(), "", proof, cmp.Or(b.asker(), b.Value.Requester.Kind+" "+b.Value.Requester.ID), "asked, by a signed request", control.Time(b.Value.ProposedAt), s.key, s.digest, s.verdict, "")
 	}
 	for i, v := range b.Value.Votes {
 		counted := ""
@@ -276,7 +283,7 @@ func (b *bound) signatures(ev *control.Evidence) (who, statement *control.Table)
 		if i < len(b.papers.Votes) && len(b.papers.Votes[i].Envelope) > 0 {
 			s = checkSignature(ev, v.Person, b.papers.Votes[i].Envelope)
 		}
-		who.Note(s.state(), "", proof, v.Person, v.Decision, control.Time(v.At), s.key, s.digest, s.verdict, counted)
+		who.Note(s.state(), "", proof, v.Person, cmp.Or(decided[v.Decision], v.Decision), control.Time(v.At), s.key, s.digest, s.verdict, counted)
 		if statement.Total == 0 {
 			for _, m := range members(s.payload) {
 				statement.Note(control.Info, "", proof, m[0], m[1])
@@ -378,7 +385,7 @@ func (b *bound) outcome() *control.Table {
 		t.Note(control.Info, "", control.Proves(b.Ref), "", "", fmt.Sprintf("%d further entries, up to #%d", b.more, b.last), "", "", "", "")
 	}
 	if result := string(b.papers.Result); result != "" && result != "null" {
-		t.Note(control.Info, "", control.Proves(b.Ref), "", "", "the result", "", "", quoted(result), "")
+		t.Note(control.Info, "", control.Proves(b.Ref), "", "", "the result", "", "", quoted(inWords(b.papers.Result)), "")
 	}
 	return t
 }

@@ -2,6 +2,7 @@ package reports_test
 
 import (
 	"iter"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -94,10 +95,17 @@ func TestBinderHoldsTheTranscriptOfEachCeremony(t *testing.T) {
 	require.Equal(t, "open", paperOf(of, "Deviations").Rows[0].Cells[6])
 	require.Equal(t, "not readable", paperOf(of, "Who signed the record").Rows[0].Cells[6])
 
+	called := registerOf(t, scripted{Source: src, ceremony: id, reads: func(body string) string {
+		return regexp.MustCompile(`"requester":\{"id":"([a-z]+)","kind":"human"`).ReplaceAllString(body, `"requester":{"called_by":"$1","id":"node-1","kind":"node"`)
+	}}, reports.RegisterCeremonies)
+	have := cellsOf(called)
+	require.True(t, have["verified"])
+	require.False(t, have["by no key on record"], "for a node's ceremony whoever called for it has signed")
+
 	forged := registerOf(t, scripted{Source: src, ceremony: id, reads: func(body string) string {
 		return strings.NewReplacer(`"person":"`, `"person":"x`, `"requester":{"id":"`, `"requester":{"id":"x`).Replace(body) // who approved, and who asked
 	}}, reports.RegisterCeremonies)
-	have := cellsOf(forged)
+	have = cellsOf(forged)
 	require.True(t, have["by no key on record"])
 	require.False(t, have["verified"], "a signature counts for nobody else")
 }

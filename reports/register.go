@@ -174,6 +174,9 @@ func (r *Register) architecture(ev *control.Evidence) {
 		form, by, proof := "wrapped in the database under the keystore's activation secret", "nobody: it needs no secret", control.Proves(ks.Ref)
 		if ks.Value.Capabilities.StoresKeys {
 			form = "inside the device, and never leave it"
+			if ks.Value.Simulated {
+				form = "inside a simulated device, which is none: for trying out only"
+			}
 		}
 		if set := ev.ShareSet(ks.Value.ShareSet); set != nil {
 			proof.Rows = append(proof.Rows, set.Ref)
@@ -191,7 +194,8 @@ func (r *Register) architecture(ev *control.Evidence) {
 	r.part("How keys are guarded", nil, guards)
 	r.part("Keys", []string{shared.Summary}, judge.KeyInventory(ev))
 	r.part("Devices and modules", nil, judge.KeystoreInventory(ev))
-	r.part("Which application uses which key", nil, judge.AccessRegister(ev))
+	r.part("Which application uses which key", nil, judge.ApplicationAccess(ev))
 	r.part("Algorithms and protocols", nil, judge.CryptoInventory(ev))
 	r.part("Keys that live elsewhere, as declared", nil, judge.Declared(ev))
+	r.part("Who is who", nil, judge.WhoIsWho(ev))
 }

@@ -92,7 +92,7 @@ func throughDocument(w io.Writer, r *reports.Register, write func(io.Writer, *do
 			if i > 0 {
 				x.demands += "\n"
 			}
-			x.demands += text
+			x.demands += prose(text)
 		}
 		d.sections = append(d.sections, x)
 	}

@@ -165,7 +165,7 @@ func accessReview(c control.Control) control.Evaluator {
 	return func(_ context.Context, ev *control.Evidence) control.Result {
 		t := reviewsOf(ev, c.ID, accessReviewIn, "the review of access", oldest(ev))
 		return control.Conclude(control.Finding{
-			Tables: []*control.Table{t, accessRegister(ev)},
+			Tables: []*control.Table{t, AccessRegister(ev)},
 			Good:   "All access was reviewed within the last six months, and the review is signed.",
 			Bad:    "No signed review of access within the last six months.",
 			Empty:  "There is no access to review.",

@@ -14,7 +14,7 @@ type register func(ev *control.Evidence) *control.Table
 
 func registers() map[string]register {
 	return map[string]register{
-		"people": CustodianRegister, "access": accessRegister, "keys": KeyInventory,
+		"people": CustodianRegister, "access": AccessRegister, "keys": KeyInventory,
 		"keystores": KeystoreInventory,
 		"assets":    assetRegister, "ciphers": CryptoInventory,
 		"backups": func(ev *control.Evidence) *control.Table { return info(backupTable(ev)) }, "documents": documentRegister, "shares": shareRegister,
@@ -69,11 +69,32 @@ func WhoIsWho(ev *control.Evidence) *control.Table {
 	return t
 }
 
-// accessRegister lists all access in force: people by their roles, applications by their grants.
-func accessRegister(ev *control.Evidence) *control.Table {
-	t := listing(ev, "All access in force", "who|id", "kind", "may", "on|id", "since|time", "until|time", "uses in the period|integer", "decided by|id")
+// AccessRegister lists all access in force, which a review of access goes over: people by their roles, applications by
+// their grants.
+func AccessRegister(ev *control.Evidence) *control.Table {
+	t := accessTable(ev, "All access in force")
 	for _, p := range present(ev) {
-		t.Note(control.Info, "", control.Proves(p.Ref), p.Value.ID, "person", words(p.Value.Roles), "", control.Time(p.Value.AddedAt), "", "", p.Value.AddedBy)
+		t.Note(control.Info, "", control.Proves(p.Ref), p.Value.ID, p.Value.Name, "person", words(p.Value.Roles), "", control.Time(p.Value.AddedAt), "", "", p.Value.AddedBy)
+	}
+	addGrants(ev, t)
+	return t
+}
+
+// ApplicationAccess lists which application may do what with which key.
+func ApplicationAccess(ev *control.Evidence) *control.Table {
+	t := accessTable(ev, "Applications and the keys that they may use")
+	addGrants(ev, t)
+	return t
+}
+
+func accessTable(ev *control.Evidence, title string) *control.Table {
+	return listing(ev, title, "who|id", "name", "kind", "may", "on|id", "since|time", "until|time", "uses in the period|integer", "decided by|id")
+}
+
+func addGrants(ev *control.Evidence, t *control.Table) {
+	names := map[string]string{}
+	for _, a := range ev.Applications {
+		names[a.Value.ID] = a.Value.Name
 	}
 	uses := ev.Events.Doers(control.Uses)
 	for _, g := range grantsAt(ev) {
@@ -81,14 +102,10 @@ func accessRegister(ev *control.Evidence) *control.Table {
 		if tally := uses[control.Doer{Kind: "application", ID: g.Value.Application, What: g.Value.Key}]; tally != nil {
 			n = tally.Allowed
 		}
-		t.Note(control.Info, "", control.Proves(g.Ref), g.Value.Application, "application", words(g.Value.Operations), g.Value.Key, control.Time(g.Value.CreatedAt),
+		t.Note(control.Info, "", control.Proves(g.Ref), g.Value.Application, names[g.Value.Application], "application", words(g.Value.Operations), g.Value.Key, control.Time(g.Value.CreatedAt),
 			control.Time(g.Value.ExpiresAt), control.Int(n), g.Value.CreatedBy)
 	}
-	return t
 }
-
-// AccessRegister is what a review of access goes over.
-func AccessRegister(ev *control.Evidence) *control.Table { return accessRegister(ev) }
 
 // KeyInventory is the live list of key versions of PCI DSS 4.0.1, 3.6.1.1.
 func KeyInventory(ev *control.Evidence) *control.Table { return info(first(keyInventory(ev))) }
