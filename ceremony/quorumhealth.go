@@ -194,6 +194,13 @@ func compareLevels(before *quorumWatch, now map[string]quorum.Level, matters []s
 			better = append(better, words)
 		}
 	}
+	if before != nil { // what no longer exists lacks nobody
+		for _, matter := range slices.Sorted(maps.Keys(before.Levels)) {
+			if rank[before.Levels[matter]] > 0 && !slices.Contains(matters, matter) {
+				better = append(better, matter+": no longer there")
+			}
+		}
+	}
 	return worse, better
 }
 

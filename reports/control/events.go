@@ -27,6 +27,23 @@ type Event struct {
 	Ceremony   string
 	CheckValue string // of a key version made, "" where the entry names none
 	Subject    string // whom and what an alert is about, "" of other entries
+	Quorums    Quorums
+}
+
+// Quorums is what an entry about quorums says: which matters (operations with their target) have fewer people than before,
+// and which more.
+type Quorums struct {
+	Worse, Better []string // "matter: level", in order of matter, as many as the entry names
+	// Unnamed: it counts more matters than it names, or its list gave way to its digest.
+	Unnamed bool
+}
+
+// Matter is what a line of [Quorums] is about, without the level.
+func Matter(line string) string {
+	if i := strings.LastIndex(line, ": "); i >= 0 {
+		return line[:i]
+	}
+	return line
 }
 
 // Use is what the data plane did with one key version in the period.
@@ -154,7 +171,7 @@ func (ev *Events) keep(e *ledger.Entry) {
 	ev.byType[e.Type] = append(ev.byType[e.Type], Event{
 		Seq: e.Seq, At: e.At, Type: strings.Clone(e.Type), ActorKind: string(e.Actor.Kind), Actor: e.Actor.ID,
 		TargetType: e.Target.Type, Target: e.Target.ID, Version: e.Target.Version,
-		Outcome: e.Outcome, Reason: e.Reason, Ceremony: e.Ceremony, CheckValue: checkValue(e), Subject: subject(e),
+		Outcome: e.Outcome, Reason: e.Reason, Ceremony: e.Ceremony, CheckValue: checkValue(e), Subject: subject(e), Quorums: quorums(e),
 	})
 }
 
@@ -185,6 +202,25 @@ func subject(e *ledger.Entry) string {
 		return ""
 	}
 	return strings.Trim(detail.Title+": "+detail.Subject, ": ")
+}
+
+// quorums reads what an entry about quorums says.
+func quorums(e *ledger.Entry) Quorums {
+	if e.Type != "quorum.worse" && e.Type != "quorum.better" {
+		return Quorums{}
+	}
+	var detail struct {
+		Worse       []string `json:"worse"`
+		Better      []string `json:"better"`
+		WorseCount  int      `json:"worse_count"`
+		BetterCount int      `json:"better_count"`
+	}
+	if json.Unmarshal(e.Detail, &detail) != nil {
+		return Quorums{Unnamed: true}
+	}
+	q := Quorums{Worse: detail.Worse, Better: detail.Better}
+	q.Unnamed = len(q.Worse)+len(q.Better) == 0 || detail.WorseCount > len(q.Worse) || detail.BetterCount > len(q.Better)
+	return q
 }
 
 func (ev *Events) use(e *ledger.Entry) {

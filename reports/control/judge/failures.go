@@ -1,10 +1,12 @@
 package judge
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"conclave/custodian/oversight"
@@ -53,7 +55,7 @@ var failureKinds = map[string]string{"integrity.violation": "", "clock.disagrees
 
 // failures judges whether failures of safeguards were noticed and settled.
 func failures(_ context.Context, ev *control.Evidence) control.Result {
-	t := table("Failures of safeguards in the period", "at|time", "what", "about|id", "settled|time", "by")
+	t := table("Failures of safeguards in the period", "at|time", "what", "about", "settled|time", "by")
 	for _, kind := range slices.Sorted(maps.Keys(failureKinds)) {
 		for _, e := range ev.Events.Of(kind) {
 			if ev.InPeriod(e.At) {
@@ -68,7 +70,7 @@ func failures(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t, watch},
-		Good:   fmt.Sprintf("%s recorded in the period, each settled or within its time.", count(t.Total, "failure")),
+		Good:   recordedFailures(t.Total),
 		Bad:    fmt.Sprintf("%s not settled within a day.", of(t.Violating, t.Total, "failure")),
 		Holds:  true,
 		Empty:  "The period has no entry.",
@@ -77,24 +79,41 @@ func failures(_ context.Context, ev *control.Evidence) control.Result {
 	})
 }
 
+func recordedFailures(n int) string {
+	switch n {
+	case 0:
+		return "No failure of a safeguard was recorded in the period."
+	case 1:
+		return "1 failure was recorded in the period; it is settled, or its time has not run out."
+	}
+	return fmt.Sprintf("%d failures were recorded in the period; each is settled, or its time has not run out.", n)
+}
+
 func addFailure(ev *control.Evidence, t *control.Table, e control.Event, answer string) {
-	proof, about := control.Proof{Ledger: []uint64{e.Seq}}, e.Target
-	if e.TargetType == "instance" {
+	proof, about := control.Proof{Ledger: []uint64{e.Seq}}, strings.TrimSpace(strings.ReplaceAll(e.TargetType, "_", " ")+" "+e.Target)
+	switch {
+	case len(e.Quorums.Worse) > 0:
+		about = few(e.Quorums.Worse)
+	case e.TargetType == "instance":
 		about = "this instance"
 	}
+	what := cmp.Or(failureWords[e.Type], e.Type)
 	if at, by, why := settledBy(ev, e, answer); by != "" {
 		proof = proof.And(why.Ledger...)
 		proof.Rows = append(proof.Rows, why.Rows...)
-		t.Add(control.Attention, nil, proof, control.Time(e.At), e.Type, about, control.Time(at), by)
+		t.Add(control.Attention, nil, proof, control.Time(e.At), what, about, control.Time(at), by)
 		return
 	}
 	var f control.Faults
 	f.Check(ev.Now.Sub(e.At) <= answerWithin, "not settled")
-	t.Add(control.Attention, f, proof, control.Time(e.At), e.Type, about, "", "")
+	t.Add(control.Attention, f, proof, control.Time(e.At), what, about, "", "")
 }
 
 // settledBy is when a failure was over, and what shows it.
 func settledBy(ev *control.Evidence, e control.Event, answer string) (at time.Time, by string, proof control.Proof) {
+	if e.Type == "quorum.worse" {
+		return quorumsBack(ev, e)
+	}
 	if answer != "" {
 		for _, a := range ev.Events.Of(answer) {
 			if a.At.After(e.At) && !a.At.After(ev.Now) && a.TargetType == e.TargetType && a.Target == e.Target {
@@ -111,6 +130,54 @@ func settledBy(ev *control.Evidence, e control.Event, answer string) (at time.Ti
 		}
 	}
 	return at, "", proof
+}
+
+// failureWords say what failed, by the type of the entry.
+var failureWords = map[string]string{"integrity.violation": "a row contradicted the ledger", "clock.disagrees": "a clock disagreed with the record",
+	"placement.drift": "a key lives where it may not", "quorum.worse": "fewer people for an operation than it takes, or none to spare"}
+
+// fewMatters is how many matters a row names; the entry has the rest.
+const fewMatters = 4
+
+func few(matters []string) string {
+	text := strings.Join(matters[:min(fewMatters, len(matters))], "; ")
+	if more := len(matters) - fewMatters; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	return text
+}
+
+// quorumsBack is when every matter of which an entry says that it has fewer people than before was said to have more again:
+// that another has more settles nothing. Of an entry that does not name all of its matters the rest counts as settled where
+// a later one, which does not name all of its own, says that it got better.
+func quorumsBack(ev *control.Evidence, e control.Event) (at time.Time, by string, proof control.Proof) {
+	open := map[string]bool{}
+	for _, line := range e.Quorums.Worse {
+		open[control.Matter(line)] = true
+	}
+	unnamed := e.Quorums.Unnamed
+	later := slices.Concat(ev.Events.Of("quorum.better"), ev.Events.Of("quorum.worse"))
+	slices.SortFunc(later, func(a, b control.Event) int { return cmp.Compare(a.Seq, b.Seq) })
+	for _, a := range later {
+		if a.Seq <= e.Seq || a.At.After(ev.Now) || a.TargetType != e.TargetType || a.Target != e.Target {
+			continue
+		}
+		before := len(open)
+		for _, line := range a.Quorums.Better {
+			delete(open, control.Matter(line))
+		}
+		rest := unnamed && a.Quorums.Unnamed && a.Type == "quorum.better"
+		if rest {
+			unnamed = false
+		}
+		if rest || len(open) < before {
+			proof = proof.And(a.Seq)
+		}
+		if len(open) == 0 && !unnamed {
+			return a.At, "the people are there again", proof
+		}
+	}
+	return time.Time{}, "", control.Proof{}
 }
 
 // signInFailures shows who failed to prove who they are, and how often.
