@@ -102,3 +102,10 @@ func (e *Engine) suspendInactive(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+// InactiveBy lists who will be suspended for inactivity by a day, if nobody signs anything until then: ids, longest away
+// first. Who would be inactive and is not among them stays, since too few would be left.
+func (e *Engine) InactiveBy(ctx context.Context, on time.Time) ([]string, error) {
+	view := e.store.View()
+	return operation.Jobs{Env: e.environment(view)}.InactiveBy(ctx, view, on)
+}

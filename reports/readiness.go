@@ -16,7 +16,7 @@ import (
 )
 
 // Readiness is what is red now, and what will be on a day if nobody does anything until then. What the service does by
-// itself at a date that was decided on (a key's end) is taken as done.
+// itself at a date that was decided on (a key's end, the suspension of who is inactive) is taken as done.
 type Readiness struct {
 	Framework  string           `json:"framework"`
 	Instance   control.Instance `json:"instance"`
@@ -68,8 +68,9 @@ const (
 	confirmIn = 30 * 24 * time.Hour
 )
 
-// Ready judges a framework as of now and as of a day. Bad requests are a [*custodian.InputError] that names the field.
-func Ready(ctx context.Context, src Source, name string, on, now time.Time) (*Readiness, error) {
+// Ready judges a framework as of now and as of a day; inactive are the people whom the service will have suspended for
+// inactivity by then. Bad requests are a [*custodian.InputError] that names the field.
+func Ready(ctx context.Context, src Source, name string, inactive []string, on, now time.Time) (*Readiness, error) {
 	catalogue, evaluators, err := frameworkOf(name)
 	if err != nil {
 		return nil, err
@@ -83,9 +84,9 @@ func Ready(ctx context.Context, src Source, name string, on, now time.Time) (*Re
 		return nil, fmt.Errorf("collecting evidence: %w", err)
 	}
 	ev.Framework, ev.Scope, ev.Now = catalogue.Framework, catalogue.Scope, now
-	then := ahead(ev, on)
+	then := ahead(ev, inactive, on)
 	r := &Readiness{Framework: catalogue.Framework, Instance: ev.Instance, Now: now, On: on, Checkpoint: src.Checkpoint(), Counts: map[string]int{}, CountsOn: map[string]int{},
-		Controls: []ReadyControl{}, Due: due(ev, on), Findings: openFindings(ev, on)}
+		Controls: []ReadyControl{}, Due: due(ev, inactive, on), Findings: openFindings(ev, on)}
 	for _, v := range control.Verdicts() {
 		r.Counts[string(v)], r.CountsOn[string(v)] = 0, 0
 	}
@@ -107,18 +108,26 @@ func Ready(ctx context.Context, src Source, name string, on, now time.Time) (*Re
 // whys are the first few things that are wrong or doubtful in a result.
 func whys(r control.Result) []string {
 	var out []string
+	more := 0
 	for _, state := range []control.State{control.Violating, control.Attention} {
 		for _, t := range r.Tables {
 			for _, row := range t.Rows {
-				if row.State != state || len(out) >= keptWhy {
+				if row.State != state {
 					continue
 				}
-				what := named(t, row)
-				if text := strings.TrimSpace(what + ": " + cmp.Or(row.Why, t.Title)); !slices.Contains(out, text) {
-					out = append(out, strings.TrimPrefix(text, ": "))
+				text := strings.TrimPrefix(strings.TrimSpace(named(t, row)+": "+cmp.Or(row.Why, t.Title)), ": ")
+				switch {
+				case slices.Contains(out, text):
+				case len(out) >= keptWhy:
+					more++
+				default:
+					out = append(out, text)
 				}
 			}
 		}
+	}
+	if more > 0 {
+		out = append(out, fmt.Sprintf("and %d more", more))
 	}
 	if len(out) == 0 {
 		out = append(out, r.Summary)
@@ -141,8 +150,8 @@ func named(t control.Table, row control.Row) string {
 }
 
 // ahead is the evidence as it will be on a day if nobody does anything. A version ends by itself at the end of its
-// originator usage period: expiry never waits.
-func ahead(ev *control.Evidence, on time.Time) *control.Evidence {
+// originator usage period: expiry never waits. People who are inactive are suspended when their time is over.
+func ahead(ev *control.Evidence, inactive []string, on time.Time) *control.Evidence {
 	then := *ev
 	then.Now, then.To, then.Ahead = on, on, ev.Now
 	then.Versions = slices.Clone(ev.Versions)
@@ -153,7 +162,24 @@ func ahead(ev *control.Evidence, on time.Time) *control.Evidence {
 			v.History = append(slices.Clone(v.History), key.Transition{ID: "T8", From: key.Active, To: key.Deactivated, At: v.OUPEnd, Actor: "node", Reason: "the end of its originator usage period"})
 		}
 	}
+	then.People = slices.Clone(ev.People)
+	for i := range then.People {
+		if p := &then.People[i].Value; p.Status == people.StatusActive && slices.Contains(inactive, p.ID) {
+			at := inactiveOn(ev, p.ID)
+			p.Status, p.SuspendedAt, p.SuspendedReason = people.StatusSuspended, &at, "inactive"
+		}
+	}
 	return &then
+}
+
+// inactiveOn is when a person counts as inactive if nothing more is heard of them; zero where their activity is not known.
+func inactiveOn(ev *control.Evidence, person string) time.Time {
+	for _, a := range ev.Activities {
+		if a.Value.Person == person {
+			return people.InactiveOn(&a.Value)
+		}
+	}
+	return time.Time{}
 }
 
 func openFindings(ev *control.Evidence, on time.Time) []OpenFinding {
@@ -168,14 +194,14 @@ func openFindings(ev *control.Evidence, on time.Time) []OpenFinding {
 }
 
 // due lists what has a date up to a day: what ends, what is to be confirmed, reviewed or put right.
-func due(ev *control.Evidence, on time.Time) []Due {
+func due(ev *control.Evidence, inactive []string, on time.Time) []Due {
 	out := []Due{}
 	add := func(at time.Time, what, about, owner string) {
 		if !at.IsZero() && !at.After(on) && len(out) < maxDue {
 			out = append(out, Due{At: at, What: what, About: about, Owner: owner, Late: at.Before(ev.Now)})
 		}
 	}
-	dueOfPeople(ev, add)
+	dueOfPeople(ev, inactive, add)
 	dueOfKeys(ev, add)
 	for _, a := range ev.Attestations {
 		if a.Value.InForce(ev.Now) {
@@ -201,7 +227,7 @@ func due(ev *control.Evidence, on time.Time) []Due {
 	return out
 }
 
-func dueOfPeople(ev *control.Evidence, add func(at time.Time, what, about, owner string)) {
+func dueOfPeople(ev *control.Evidence, inactive []string, add func(at time.Time, what, about, owner string)) {
 	active := map[string]bool{}
 	for _, p := range ev.People {
 		if p.Value.Status != people.StatusActive {
@@ -214,7 +240,11 @@ func dueOfPeople(ev *control.Evidence, add func(at time.Time, what, about, owner
 	}
 	for _, a := range ev.Activities {
 		if active[a.Value.Person] {
-			add(people.InactiveOn(&a.Value), "not seen for 90 days by then: is suspended, unless too few would be left to act", "person "+a.Value.Person, a.Value.Person)
+			what := "not seen for 90 days by then, and stays active, since too few would be left to act: has to sign something before"
+			if slices.Contains(inactive, a.Value.Person) {
+				what = "not seen for 90 days by then: is suspended"
+			}
+			add(people.InactiveOn(&a.Value), what, "person "+a.Value.Person, a.Value.Person)
 		}
 	}
 	for _, d := range ev.Duties {

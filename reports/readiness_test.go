@@ -1,6 +1,9 @@
 package reports_test
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +18,7 @@ import (
 
 func ready(t *testing.T, on time.Time, change ...func(*history)) *reports.Readiness {
 	t.Helper()
-	r, err := reports.Ready(t.Context(), fixture.New(t, custodian.Production, change...).Source(t), "pci-dss-4.0.1", on, fixture.Now())
+	r, err := reports.Ready(t.Context(), fixture.New(t, custodian.Production, change...).Source(t), "pci-dss-4.0.1", nil, on, fixture.Now())
 	require.NoError(t, err)
 	return r
 }
@@ -72,15 +75,52 @@ func TestReadinessLooksAhead(t *testing.T) {
 	}
 }
 
+// Whoever the service will have suspended by then is suspended in what is judged, and the list of dates says the same of
+// everybody.
+func TestReadinessTakesSuspensionsAsTheServiceMakesThem(t *testing.T) {
+	t.Parallel()
+	src, on := fixture.New(t, custodian.Production).Source(t), fixture.Now().AddDate(0, 4, 0)
+	look := func(inactive ...string) (due map[string]string, idle *reports.ReadyControl) {
+		r, err := reports.Ready(t.Context(), src, "pci-dss-4.0.1", inactive, on, fixture.Now())
+		require.NoError(t, err)
+		due = map[string]string{}
+		for _, d := range r.Due {
+			if strings.Contains(d.What, "not seen for 90 days") {
+				due[d.Owner] = d.What
+			}
+		}
+		for i := range r.Controls {
+			if r.Controls[i].ID == "8.2.6" {
+				idle = &r.Controls[i]
+			}
+		}
+		return due, idle
+	}
+	due, idle := look("ada", "ben")
+	require.Contains(t, due["ada"], ": is suspended")
+	require.Contains(t, due["dana"], "stays active, since too few would be left")
+	require.Equal(t, control.Violated, idle.VerdictOn)
+	why := strings.Join(idle.Why, "; ")
+	require.Contains(t, why, "dana")
+	require.NotContains(t, why, "ada")
+
+	everybody := slices.Collect(maps.Keys(due))
+	due, idle = look(everybody...)
+	require.Equal(t, control.NoEvidence, idle.VerdictOn, "nobody is active then")
+	for _, what := range due {
+		require.Contains(t, what, ": is suspended")
+	}
+}
+
 func TestReadinessRefusesBadDays(t *testing.T) {
 	t.Parallel()
 	src := fixture.New(t, custodian.Production).Source(t)
 	for _, on := range []time.Time{fixture.Now().Add(-time.Hour), fixture.Now().AddDate(9, 0, 0)} {
-		_, err := reports.Ready(t.Context(), src, "pci-dss-4.0.1", on, fixture.Now())
+		_, err := reports.Ready(t.Context(), src, "pci-dss-4.0.1", nil, on, fixture.Now())
 		var input *custodian.InputError
 		require.ErrorAs(t, err, &input)
 		require.Equal(t, "on", input.Field)
 	}
-	_, err := reports.Ready(t.Context(), src, "iso", fixture.Now(), fixture.Now())
+	_, err := reports.Ready(t.Context(), src, "iso", nil, fixture.Now(), fixture.Now())
 	require.Error(t, err)
 }

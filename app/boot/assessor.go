@@ -65,7 +65,11 @@ func (a assessor) answer(ctx context.Context, source reports.Source, what string
 		if err := a.pass.CatchUp(ctx); err != nil {
 			return nil, fmt.Errorf("counting usage: %w", err)
 		}
-		return reports.Ready(ctx, source, in.Framework, in.On, now)
+		inactive, err := a.engine.InactiveBy(ctx, in.On)
+		if err != nil {
+			return nil, fmt.Errorf("looking ahead at people: %w", err)
+		}
+		return reports.Ready(ctx, source, in.Framework, inactive, in.On, now)
 	}
 	desk, err := workspace.New(source)
 	if err != nil {

@@ -82,7 +82,7 @@ func (o credentialRevoke) Prepare(ctx context.Context, env Env, view *store.View
 	}
 	plan.Lines = append(plan.Lines, Line{Label: "warning", After: r.before.ID + " has no other key: a quorum must give them one (credential.recover)"})
 	// Without a key somebody is as good as suspended, and is given one by the same quorum that releases.
-	if plan.Deny, err = unreleasable(ctx, env, view, r.before.ID, in); err != nil || len(plan.Deny) > 0 {
+	if plan.Deny, err = unreleasable(ctx, env, view, r.before.ID, nil, in); err != nil || len(plan.Deny) > 0 {
 		return plan, err
 	}
 	plan.Deny, err = losesQuorum(ctx, env, view, in, r.after)

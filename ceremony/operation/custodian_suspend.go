@@ -66,7 +66,7 @@ func (o custodianSuspend) Prepare(ctx context.Context, env Env, view *store.View
 	case p.Status != people.StatusActive:
 		plan.Deny = append(plan.Deny, refusal("not_active", p.ID+" is "+string(p.Status)+" already", "nothing to do"))
 	default:
-		plan.Deny, err = unreleasable(ctx, env, view, p.ID, in)
+		plan.Deny, err = unreleasable(ctx, env, view, p.ID, nil, in)
 	}
 	return plan, err
 }

@@ -170,14 +170,15 @@ func holdings(view *store.View, would after) map[string]quorum.Holding {
 // nothing else: restricting is never the dangerous direction. Whoever suspends now, and whoever suspended somebody
 // who still is, does not count in the simulation: otherwise one officer, or several together, could suspend
 // everybody else and then withhold the approvals that undo it. A row that contradicts the ledger is nobody's: it
-// stands neither for a voice left nor in the way of restricting.
-func unreleasable(ctx context.Context, env Env, view *store.View, suspend string, in Input) ([]policies.Reason, error) {
+// stands neither for a voice left nor in the way of restricting. away are people who will be suspended before, and count
+// as if they were.
+func unreleasable(ctx context.Context, env Env, view *store.View, suspend string, away map[string]bool, in Input) ([]policies.Reason, error) {
 	out := map[string]bool{suspend: true, in.Requester.ID: true}
 	for _, p := range store.All[people.Person](view, custodian.KindPerson) {
 		out[silencedBy(p)] = true
 	}
 	left := registerAfter(view, after{change: func(p *people.Person) *people.Person {
-		if out[p.ID] {
+		if out[p.ID] || away[p.ID] {
 			p.Status = people.StatusSuspended // still somebody's manager
 		}
 		return p

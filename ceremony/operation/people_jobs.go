@@ -113,7 +113,7 @@ func sortedKeys(m map[string]time.Time) []string {
 // stays: Alerts says so.
 func (j Jobs) Inactive(ctx context.Context, view *store.View, now time.Time) (*people.Person, error) {
 	for _, p := range inactive90(view, now) {
-		blocked, err := j.staysFor(ctx, view, p, now)
+		blocked, err := j.staysFor(ctx, view, p, nil, now)
 		if err != nil {
 			return nil, err
 		}
@@ -124,16 +124,37 @@ func (j Jobs) Inactive(ctx context.Context, view *store.View, now time.Time) (*p
 	return nil, nil
 }
 
-// staysFor says whether suspending a person would lock somebody out.
-func (j Jobs) staysFor(ctx context.Context, view *store.View, p *people.Person, now time.Time) (bool, error) {
+// InactiveBy lists who Inactive will have found by a day, if nobody signs anything until then and nothing else changes: ids,
+// longest away first. Whoever is inactive by then and not among them stays, since too few would be left.
+func (j Jobs) InactiveBy(ctx context.Context, view *store.View, on time.Time) ([]string, error) {
+	var out []string
+	away := map[string]bool{}
+	for _, p := range inactive90(view, on) {
+		blocked, err := j.staysFor(ctx, view, p, away, on)
+		if err != nil {
+			return nil, err
+		}
+		if !blocked {
+			away[p.ID] = true
+			out = append(out, p.ID)
+		}
+	}
+	return out, nil
+}
+
+// staysFor says whether suspending a person, with others who are away by then, would lock somebody out.
+func (j Jobs) staysFor(ctx context.Context, view *store.View, p *people.Person, away map[string]bool, now time.Time) (bool, error) {
 	in := Input{Now: now, Instance: j.Env.Custodian.Instance(), Requester: identity.Principal{Kind: identity.Node, ID: j.Env.Custodian.Node()}}
-	would := *p
-	would.Status = people.StatusSuspended
-	lost, err := losesQuorum(ctx, j.Env, view, in, &would)
+	lost, err := lockOut(ctx, j.Env, view, in, after{change: func(q *people.Person) *people.Person {
+		if q.ID == p.ID || away[q.ID] {
+			q.Status = people.StatusSuspended
+		}
+		return q
+	}})
 	if err != nil || len(lost) > 0 {
 		return true, err
 	}
-	lost, err = unreleasable(ctx, j.Env, view, p.ID, in)
+	lost, err = unreleasable(ctx, j.Env, view, p.ID, away, in)
 	return len(lost) > 0, err
 }
 

@@ -363,13 +363,23 @@ func TestInactivity(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+	foreseen := func(in time.Duration) []string {
+		out, err := jobs.InactiveBy(t.Context(), r.View(), r.Clock.Now().Add(in))
+		require.NoError(t, err)
+		return out
+	}
 	require.Empty(t, suspendAll())
+	require.Empty(t, foreseen(0))
+	ahead := foreseen(30 * days)
 	r.Clock.Advance(30 * days)
-	require.ElementsMatch(t, []string{"demo-aud", "demo-eve", "demo-fay", "demo-gus"}, suspendAll())
+	require.Equal(t, ahead, foreseen(0))
+	require.Equal(t, ahead, suspendAll(), "foreseen as it comes")
+	require.ElementsMatch(t, []string{"demo-aud", "demo-eve", "demo-fay", "demo-gus"}, ahead)
 	r.run(t, "custodian.resume", human("demo-ada"), map[string]any{"person": "demo-eve", "finding": "was ill"})
 	require.Empty(t, suspendAll(), "the count begins anew")
+	ahead = foreseen(365 * days)
 	r.Clock.Advance(365 * days)
-	suspendAll()
+	require.Equal(t, ahead, suspendAll(), "and so are those who stay, since too few would be left")
 	active := 0
 	for _, p := range store.All[people.Person](r.View(), custodian.KindPerson) {
 		if people.Present(p) == nil {
