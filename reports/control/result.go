@@ -220,6 +220,9 @@ func Conclude(f Finding) Result {
 // undecided is what is said of rows that nothing is wrong with and that a program does not judge. What holds of rows that
 // are all good is not said of them.
 func undecided(attention, judged int) string {
+	if attention == judged {
+		return "Nothing that was looked at breaks the rule, and every row is for a person to judge: marked attention below."
+	}
 	verb := "are"
 	if attention == 1 {
 		verb = "is"

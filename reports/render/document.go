@@ -3,6 +3,8 @@ package render
 import (
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"conclave/reports"
 	"conclave/reports/control"
@@ -114,9 +116,18 @@ func documentOf(r *reports.Report) *document {
 // notesOf say by which rule a control is judged, and how the rule is known.
 func notesOf(c control.Control) [][2]string {
 	return [][2]string{
-		{"Rule", c.PassRule + "."}, {"How it is judged here", c.Judged}, {"Note", c.Note}, {"Looks at", c.Evidence.Query + "."}, {"Would fail, e.g.", strings.Join(c.FailExamples, "; ") + "."},
-		{"Applies when", c.AppliesWhen + "; " + c.Status + "."}, {"Our source", verification(c.Verification) + ". Keep the evidence: " + c.Retention + "."},
+		{"Looks at", sentence(c.Evidence.Query)}, {"Rule", sentence(c.PassRule)}, {"How it is judged here", c.Judged}, {"Note", c.Note}, {"Would fail, e.g.", sentence(strings.Join(c.FailExamples, "; "))},
+		{"Applies when", sentence(c.AppliesWhen + "; " + c.Status)}, {"Our source", sentence(verification(c.Verification) + ". Keep the evidence: " + c.Retention)},
 	}
+}
+
+// sentence begins a text with a capital and ends it with a full stop; "" stays.
+func sentence(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 || text == "." {
+		return ""
+	}
+	return string(unicode.ToUpper(first)) + strings.TrimSuffix(text[size:], ".") + "."
 }
 
 // answerCommand puts an answer to a control's question on record; "" where there is none.

@@ -39,6 +39,7 @@ const (
 	pageTop    = 18.0
 	footRoom   = 14.0
 	tableSize  = 7.4
+	closeSize  = 6.8 // of a table in a control that is set closer
 	textSize   = 9.5
 )
 
@@ -51,7 +52,11 @@ type sheet struct {
 	high  float64
 	links map[string]int
 	// running is the section that a new page goes on with.
-	running     string
+	running string
+	// apart: what stands on this page has it for itself.
+	apart bool
+	// close: the control is set closer.
+	close       bool
 	known, here *found
 }
 
@@ -118,11 +123,17 @@ func glyphs() (func(rune) int, error) {
 	}, nil
 }
 
-// draw draws twice: the first time finds on which page everything comes to stand, for the contents.
+// draw draws until it is known on which page everything comes to stand, for the contents: twice, and once more where a
+// control is to be set closer because little of it came to stand on its last page.
 func draw(w io.Writer, d *document, glyph func(rune) int) error {
-	first, err := drawOnce(io.Discard, d, forPaper(glyph), &found{pages: map[string]int{}})
+	first, err := drawOnce(io.Discard, d, forPaper(glyph), &found{})
 	if err != nil {
 		return err
+	}
+	if len(first.close) > 0 {
+		if first, err = drawOnce(io.Discard, d, forPaper(glyph), first); err != nil {
+			return err
+		}
 	}
 	_, err = drawOnce(w, d, forPaper(glyph), first)
 	return err
@@ -132,6 +143,8 @@ func draw(w io.Writer, d *document, glyph func(rune) int) error {
 type found struct {
 	pages map[string]int // by anchor
 	count int
+	// close are the anchors of the controls that are set closer.
+	close map[string]bool
 }
 
 func drawOnce(w io.Writer, d *document, clean func(string) string, known *found) (*found, error) {
@@ -154,7 +167,7 @@ func drawOnce(w io.Writer, d *document, clean func(string) string, known *found)
 	pdf.SetCellMargin(0) // widths are those of the text
 	pdf.SetAutoPageBreak(true, footRoom)
 	width, height := pdf.GetPageSize()
-	s := &sheet{Fpdf: pdf, doc: d, clean: clean, wide: width - 2*pageMargin, high: height, links: map[string]int{}, known: known, here: &found{pages: map[string]int{}}}
+	s := &sheet{Fpdf: pdf, doc: d, clean: clean, wide: width - 2*pageMargin, high: height, links: map[string]int{}, known: known, here: &found{pages: map[string]int{}, close: map[string]bool{}}}
 	pdf.SetHeaderFunc(s.top)
 	pdf.SetFooterFunc(s.foot)
 	s.cover()
@@ -174,7 +187,7 @@ func drawOnce(w io.Writer, d *document, clean func(string) string, known *found)
 
 // anchor begins something that the contents name.
 func (s *sheet) anchor(name, title string) {
-	s.SetLink(s.link(name), 0, -1)
+	s.SetLink(s.link(name), -1, -1)
 	s.here.pages[name] = s.PageNo()
 	s.Bookmark(s.clean(title), 0, -1)
 }

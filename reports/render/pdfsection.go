@@ -4,16 +4,13 @@ import (
 	"strings"
 )
 
-// section draws one control, or one part of a register, beginning on a page of its own. Parts of a register so short that
-// it has no contents follow one another.
+// section draws one control, beginning on a page of its own, or one part of something else: those follow one another, where
+// there is room for the beginning.
 func (s *sheet) section(x *section) {
 	s.running = ""
-	if s.contented() {
-		s.AddPage()
-	} else {
-		s.gap(8)
-		s.keep(50)
-	}
+	s.begin(x.id != "", 50)
+	first := s.PageNo()
+	s.close = s.known.close[x.anchor()]
 	s.anchor(x.anchor(), strings.TrimSpace(x.id+" "+x.title))
 	s.running = strings.TrimSpace(x.id + " " + x.title)
 	if x.id != "" {
@@ -37,7 +34,25 @@ func (s *sheet) section(x *section) {
 		s.para("", textSize, softColour, x.empty)
 	}
 	s.notes(x)
+	// Little on the last page of several: set closer, it may need one page less.
+	if x.id != "" && (s.close || s.PageNo() > first && s.GetY() < pageTop+closeRoom) {
+		s.here.close[x.anchor()] = true
+	}
+	s.close = false
 	s.running = ""
+}
+
+// closeRoom is how much of its last page a control takes at most where it is worth setting it closer, mm.
+const closeRoom = 60.0
+
+// begin makes room for what comes next: a page of its own, or below what is there where this much of the page is left.
+func (s *sheet) begin(apart bool, mm float64) {
+	if apart || s.apart || s.GetY()+8+mm > s.high-footRoom {
+		s.AddPage()
+	} else {
+		s.gap(8)
+	}
+	s.apart = apart
 }
 
 // verdict is the program's verdict as a badge, and beside it the conclusion in the words of the framework's assessors.
@@ -97,7 +112,11 @@ func (s *sheet) question(x *section) {
 	if x.answer != "" {
 		s.MultiCell(s.wide, 4.4, s.clean("On record: "+x.answer+"   ("+outcomes+")"), "", "L", true)
 	}
-	s.CellFormat(s.wide, 9, "Answer and where it is filed:", "", 1, "L", true, 0, "")
+	high := 9.0
+	if s.close {
+		high = 7
+	}
+	s.CellFormat(s.wide, high, "Answer and where it is filed:", "", 1, "L", true, 0, "")
 	s.CellFormat(s.wide*0.6, 5, "Name:", "", 0, "L", true, 0, "")
 	s.CellFormat(s.wide*0.4, 5, "Date and signature:", "", 1, "L", true, 0, "")
 }
@@ -105,8 +124,13 @@ func (s *sheet) question(x *section) {
 // notes say by which rule it was judged, and how the rule is known. Where only their end would come to stand on a page of
 // its own they are set closer.
 func (s *sheet) notes(x *section) {
-	s.gap(4)
 	size, high := 8.0, 3.9
+	if s.close {
+		s.gap(1.5)
+		size, high = 7, 3.1
+	} else {
+		s.gap(4)
+	}
 	if room := s.high - footRoom - s.GetY(); s.notesHigh(x, size, high) > room && s.notesHigh(x, 7, 3.3) <= room {
 		size, high = 7, 3.3
 	}
@@ -169,7 +193,7 @@ func (s *sheet) words() {
 	if len(s.doc.glossary) == 0 {
 		return
 	}
-	s.AddPage()
+	s.begin(false, 50)
 	s.anchor("words", "Words")
 	s.running = "Words"
 	s.para("B", 15, inkColour, "Words")

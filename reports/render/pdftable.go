@@ -10,10 +10,11 @@ import (
 
 // Measures of a table's lines, mm.
 const (
-	lineHigh = 3.4
-	cellGap  = 3.0 // between columns
-	mostWord = 46.0
-	mostWide = 95.0
+	lineHigh  = 3.4 // of a table's text
+	closeHigh = 3.0
+	cellGap   = 3.0 // between columns
+	mostWord  = 46.0
+	mostWide  = 95.0
 )
 
 // columns are the columns of a table as it is drawn.
@@ -24,9 +25,28 @@ type columns struct {
 	total   float64
 }
 
+// points and leading are the size of a table's text, and the height of a line of it.
+func (s *sheet) points() float64 {
+	if s.close {
+		return closeSize
+	}
+	return tableSize
+}
+
+func (s *sheet) leading() float64 {
+	if s.close {
+		return closeHigh
+	}
+	return lineHigh
+}
+
 // table draws a table: cells are wrapped between words, the head is repeated on each page, what matters comes first.
 func (s *sheet) table(t *control.Table) {
-	s.gap(3)
+	if s.close {
+		s.gap(1.8)
+	} else {
+		s.gap(3)
+	}
 	s.keep(25)
 	s.para("B", textSize, inkColour, fmt.Sprintf("%s (%d)", t.Title, t.Total))
 	if t.Total == 0 {
@@ -96,10 +116,10 @@ func (s *sheet) widths(c *columns, lines [][]string) {
 	least, wish := make([]float64, len(c.names)), make([]float64, len(c.names))
 	leastSum, wishSum := 0.0, 0.0
 	for i, name := range c.names {
-		s.SetFont("sans", "B", tableSize)
+		s.SetFont("sans", "B", s.points())
 		least[i] = s.longestWord(name)
 		wish[i] = max(least[i], min(s.GetStringWidth(name), 24))
-		s.SetFont("sans", "", tableSize)
+		s.SetFont("sans", "", s.points())
 		for _, line := range lines {
 			least[i] = max(least[i], min(s.longestWord(line[i]), mostWord))
 			wish[i] = max(wish[i], min(s.GetStringWidth(line[i]), mostWide))
@@ -134,7 +154,7 @@ func (s *sheet) longestWord(text string) float64 {
 }
 
 func (s *sheet) head(c *columns) {
-	s.SetFont("sans", "B", tableSize)
+	s.SetFont("sans", "B", s.points())
 	s.ink(softColour)
 	s.SetDrawColor(200, 206, 214)
 	s.cells(c, c.names, true)
@@ -154,12 +174,12 @@ func (s *sheet) cells(c *columns, texts []string, ruled bool) {
 			align = "R"
 		}
 		for j, text := range lines {
-			s.SetXY(x, y+0.6+float64(j)*lineHigh)
-			s.CellFormat(c.widths[i]-cellGap+1, lineHigh, text, "", 0, align, false, 0, "")
+			s.SetXY(x, y+0.6+float64(j)*s.leading())
+			s.CellFormat(c.widths[i]-cellGap+1, s.leading(), text, "", 0, align, false, 0, "")
 		}
 		x += c.widths[i]
 	}
-	bottom := y + float64(most)*lineHigh + 1.2
+	bottom := y + float64(most)*s.leading() + 1.2
 	if ruled {
 		s.Line(pageMargin, bottom, pageMargin+c.total, bottom)
 	}
@@ -168,7 +188,7 @@ func (s *sheet) cells(c *columns, texts []string, ruled bool) {
 
 // row writes one row, and under it what is wrong with it or to be known of it.
 func (s *sheet) row(c *columns, line []string, r control.Row) {
-	s.SetFont("sans", "", tableSize)
+	s.SetFont("sans", "", s.points())
 	most := 1
 	for i, text := range line {
 		most = max(most, len(s.SplitText(text, c.widths[i]-cellGap+0.6)))
@@ -176,12 +196,12 @@ func (s *sheet) row(c *columns, line []string, r control.Row) {
 	why := prose(r.Why)
 	indent := pageMargin + c.widths[0]
 	whyWide := max(c.total, 120) - c.widths[0]
-	s.SetFont("sans", "B", tableSize)
+	s.SetFont("sans", "B", s.points())
 	whyLines := 0
 	if why != "" {
 		whyLines = len(s.SplitText(s.clean(why), whyWide-2))
 	}
-	need := float64(most+whyLines)*lineHigh + 1.2
+	need := float64(most+whyLines)*s.leading() + 1.2
 	if s.GetY()+need > s.high-footRoom-1 && need < s.high-pageTop-footRoom-20 {
 		s.AddPage()
 		s.head(c)
@@ -190,7 +210,7 @@ func (s *sheet) row(c *columns, line []string, r control.Row) {
 		s.SetFillColor(253, 235, 224)
 		s.Rect(pageMargin, s.GetY(), c.total, need, "F")
 	}
-	s.SetFont("sans", "", tableSize)
+	s.SetFont("sans", "", s.points())
 	s.SetDrawColor(225, 229, 234)
 	s.ink(inkColour)
 	if r.State == control.Violating {
@@ -201,9 +221,9 @@ func (s *sheet) row(c *columns, line []string, r control.Row) {
 		return
 	}
 	s.SetX(indent)
-	s.SetFont("sans", "B", tableSize)
+	s.SetFont("sans", "B", s.points())
 	s.ink(stateColour(r.State))
-	s.MultiCell(whyWide, lineHigh, s.clean(why), "", "L", false)
+	s.MultiCell(whyWide, s.leading(), s.clean(why), "", "L", false)
 	s.Line(pageMargin, s.GetY(), pageMargin+c.total, s.GetY())
 	s.SetX(pageMargin)
 }

@@ -23,7 +23,7 @@ func strength(_ context.Context, ev *control.Evidence) control.Result {
 	if r, out := outOfScope(ev); out {
 		return r
 	}
-	t := table("Algorithm and strength of each key version", "key version|id", "state", "algorithm", "authenticated", "strength (bits)|integer", "protects until|time", "data", "impact")
+	t := table("Algorithm and strength of each key version", "key version|id", "state", "algorithm", "authenticated", "strength (bits)|integer", "protects until|time", "data under it", "impact")
 	for _, s := range versions(ev, false) {
 		v := s.version.Value
 		var f control.Faults
@@ -71,7 +71,7 @@ func macKeys(_ context.Context, ev *control.Evidence) control.Result {
 	if r, out := outOfScope(ev); out {
 		return r
 	}
-	t := table("Keys that make keyed hashes", "key version|id", "state", "specification", "type", "strength (bits)|integer", "data")
+	t := table("Keys that make keyed hashes", "key version|id", "state", "specification", "type", "strength (bits)|integer", "data under it")
 	for _, s := range versions(ev, false) {
 		v := s.version.Value
 		if v.Specification().Kind() != hsm.MACs {
@@ -87,7 +87,7 @@ func macKeys(_ context.Context, ev *control.Evidence) control.Result {
 		Tables:   []*control.Table{t},
 		Good:     fmt.Sprintf("%s for keyed hashes, each of that one use and under every rule of 3.6 and 3.7.", count(t.Total, "key version")),
 		Bad:      fmt.Sprintf("%s not fit for keyed hashes.", of(t.Violating, t.Total, "key version")),
-		Question: "Is PAN stored as a hash anywhere, and is each such hash made with a managed key, such as those listed here?",
+		Question: "Is PAN stored as a hash anywhere, and is each such hash made with a managed key (those listed here, where there are any)?",
 	})
 	if r.Verdict == control.NoEvidence {
 		r.Verdict, r.Summary = control.NeedsHuman, "No key of this instance makes keyed hashes. Whether PAN is hashed elsewhere is not seen here."
@@ -175,6 +175,17 @@ func serviceCryptography() [][6]string {
 	}
 }
 
+// claimDoubt says why what a keystore claims of its validation is for a person to judge.
+func claimDoubt(ks key.Keystore) string {
+	switch {
+	case ks.Simulated:
+		return "a simulator: what it claims counts for nothing in earnest"
+	case ks.FIPSLevel == 0:
+		return "claims no validation"
+	}
+	return "its certificate is historical"
+}
+
 // modules judges the modules that keep keys: what was validated, and whether that still stands.
 func modules(_ context.Context, ev *control.Evidence) control.Result {
 	t := table("Modules and devices that keep keys", "keystore|id", "driver", "make and model", "claim", "certificate's status", "certificate until|time", "key versions with material|integer")
@@ -190,22 +201,27 @@ func modules(_ context.Context, ev *control.Evidence) control.Result {
 			}
 		}
 		status := v.StatusAt(ev.Now)
-		state := control.OK
+		state, why := control.OK, ""
 		var f control.Faults
 		switch {
 		case held == 0:
 			state = control.Info
 		case v.FIPSLevel == 0 || status == "historical" || v.Simulated:
-			state = control.Attention
+			state, why = control.Attention, claimDoubt(v)
 		case status == "revoked":
 			f = append(f, "its certificate was revoked")
 		}
-		t.Add(state, f, control.Proves(ks.Ref), v.ID, driverName(v), join(v.Make, v.Model), claimOf(v), status, control.Time(v.CertificateUntil), control.Int(held))
+		cells := []string{v.ID, driverName(v), join(v.Make, v.Model), claimOf(v), status, control.Time(v.CertificateUntil), control.Int(held)}
+		if why != "" {
+			t.Note(state, why, control.Proves(ks.Ref), cells...)
+			continue
+		}
+		t.Add(state, f, control.Proves(ks.Ref), cells...)
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
 		Good:   fmt.Sprintf("%s keep keys in scope, each in a validated module whose certificate stands.", count(t.Total-countState(t, control.Info), "keystore")),
-		Open:   fmt.Sprintf("Of %s that keep keys in scope, not all are in a validated module whose certificate stands: %d.", count(t.Total-countState(t, control.Info), "keystore"), t.Attention),
+		Open:   fmt.Sprintf("%s, of those that keep keys in scope, not in a validated module whose certificate stands.", of(t.Attention, t.Total-countState(t, control.Info), "keystore")),
 		Bad:    fmt.Sprintf("%s whose validation does not stand.", of(t.Violating, t.Total, "keystore")),
 		Empty:  "No keystore keeps a key in scope.",
 		Doubt:  "Some keystores claim no validation, have one that is historical, or are simulators. Which decision lets them keep these keys, and what replaces them?",
@@ -227,7 +243,7 @@ func criticality(_ context.Context, ev *control.Evidence) control.Result {
 	if r, out := outOfScope(ev); out {
 		return r
 	}
-	t := table("How much depends on each key", "key|id", "label", "classification", "impact", "owner|id", "data")
+	t := table("How much depends on each key", "key|id", "label", "classification", "impact", "owner|id", "data under it")
 	for _, k := range ev.ScopedKeys() {
 		var f control.Faults
 		f.Check(k.Value.Impact != "", "its impact was not weighed")

@@ -73,7 +73,7 @@ func addShare(ev *control.Evidence, t *control.Table, s control.Record[people.Sh
 // dataKeys shows, as context, what each key version handed out in the period; each call was authorised by a
 // grant before it was answered.
 func dataKeys(ev *control.Evidence) *control.Table {
-	t := control.NewTable("Data plane: what was asked of each key version in the period",
+	t := control.NewTable("What applications asked of each key version in the period",
 		control.Column{Name: "key version", Type: control.ID}, control.Column{Name: "protecting calls", Type: control.Integer},
 		control.Column{Name: "decryptions", Type: control.Integer}, control.Column{Name: "refused", Type: control.Integer})
 	for _, s := range versions(ev, true) {

@@ -52,7 +52,7 @@ func identities(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{nameless, t},
-		Good:   fmt.Sprintf("%s, each with an id and keys that are nobody else's and never become so; every entry of the period names its actor.", count(t.Total, "person")),
+		Good:   fmt.Sprintf("%s, each with an id and keys that are nobody else's and never will be; every entry of the period names its actor.", count(t.Total, "person")),
 		Bad:    "An identity is shared, or an entry names nobody.",
 		Empty:  "Nobody is in the register.",
 		Doubt:  "Some active people have no key to sign with. Why are they active?",
@@ -249,7 +249,7 @@ func credentials(_ context.Context, ev *control.Evidence) control.Result {
 		Good:   "Every request of a person is signed with a key of theirs, over method, path, body, a nonce that is used once, and an expiry, so that none can be replayed.",
 		Bad:    "A credential is not what it must be.",
 		Empty:  "Nobody has a credential.",
-		Question: "A private key lies in a file under a passphrase or in a device of its holder, which this service does not see. For each person above: in what is the " +
+		Question: "A private key lies in a file under a passphrase or in a device of its holder, which this service does not see. For each person listed here: in what is the " +
 			"key kept, which second factor unlocks it (a passphrase that is not kept beside it, a PIN, a fingerprint), and how was that checked?",
 	})
 }

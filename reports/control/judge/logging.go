@@ -101,6 +101,13 @@ func examples(ev *control.Evidence, kind string) []uint64 {
 	return out
 }
 
+func fieldsSummary(total, rolled int) string {
+	if rolled > 0 {
+		return fmt.Sprintf("Of %d entries of the period all that were read one by one have all six fields.", total)
+	}
+	return fmt.Sprintf("Each of %s of the period has all six fields.", count(total, "entry"))
+}
+
 // recordFields judges whether each entry of the period says who, what, when, with what outcome, from where, on what.
 func recordFields(_ context.Context, ev *control.Evidence) control.Result {
 	total := 0
@@ -121,7 +128,7 @@ func recordFields(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("Of %d entries of the period all that were read one by one have all six fields.", total),
+		Good:   fieldsSummary(total, ev.Events.Rolled()),
 		Unseen: ev.Events.Rolled(),
 		Bad:    "Some entries of the period lack a field.",
 		Empty:  "The period has no entry.",
@@ -210,7 +217,7 @@ func backups(_ context.Context, ev *control.Evidence) control.Result {
 		Bad:    "No copy exists elsewhere that is young enough.",
 		Holds:  true,
 		Empty:  "There is nothing to copy.",
-		Doubt:  "Is each directory above on another system than the service, with other administrators, and can what lies there not be overwritten?",
+		Doubt:  "Is each directory listed here on another system than the service, with other administrators, and can what lies there not be overwritten?",
 	})
 }
 

@@ -56,8 +56,8 @@ func FewestPlaces(_ context.Context, ev *control.Evidence) control.Result {
 		Bad:    fmt.Sprintf("%s in too many places, or in places that nobody described.", of(t.Violating, t.Total, "key")),
 		Holds:  true,
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed.",
-		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, snapshots and backups exist of that database besides the registered ones below, and of " +
-			"any device that stores keys itself; where is each, who can read it, and what is the reason for each of them, and for each keystore above?",
+		Doubt: "Wrapped keys of a keystore that stores none itself lie in this instance's database. Which replicas, snapshots and backups exist of that database besides registered ones that are listed here, and of " +
+			"any device that stores keys itself; where is each, who can read it, and what is the reason for each of them, and for each keystore listed here?",
 	})
 }
 

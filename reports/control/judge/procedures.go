@@ -12,7 +12,7 @@ func Procedures(ctx context.Context, ev *control.Evidence) control.Result {
 	if r, out := outOfScope(ev); out {
 		return r
 	}
-	t := control.NewTable("Requirements that show the procedures at work",
+	t := control.NewTable("Requirements of PCI DSS that show the procedures at work",
 		control.Column{Name: "requirement", Type: control.ID}, control.Column{Name: "verdict", Type: control.Text},
 		control.Column{Name: "why", Type: control.Text})
 	parts := []struct {

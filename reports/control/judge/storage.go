@@ -19,7 +19,7 @@ func Storage(ctx context.Context, ev *control.Evidence) control.Result {
 	}
 	if forms.Verdict == control.NeedsHuman {
 		forms.Question = strings.TrimSpace(forms.Question + " Which backups and archives of keystores and of this instance's database exist, and how is it shown that none of them " +
-			"holds a key in another form than the rows above? Which secret scan covers the source code of every release in use that uses these keys, when did it last run on each, and was its result clean?")
+			"holds a key in another form than the rows here say? Which secret scan covers the source code of every release in use that uses these keys, when did it last run on each, and was its result clean?")
 	}
 	return forms
 }
