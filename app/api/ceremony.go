@@ -194,6 +194,18 @@ type (
 	Proof struct {
 		Hashes [][]byte `json:"hashes"`
 	}
+	// Progress is the newest checkpoint, a signed note over Size entries, with the proofs that it continues what the caller
+	// has seen: one for every size asked for that is smaller.
+	Progress struct {
+		Checkpoint string          `json:"checkpoint"`
+		Size       uint64          `json:"size"`
+		Proofs     []ProgressProof `json:"proofs"`
+	}
+	// ProgressProof is an RFC 6962 consistency proof from the log of From entries, hashes in base64.
+	ProgressProof struct {
+		From   uint64   `json:"from"`
+		Hashes [][]byte `json:"hashes"`
+	}
 )
 
 // BeginScriptRequest begins to hold a ceremony by its script, with the caller as its administrator. What follows are

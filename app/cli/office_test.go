@@ -118,23 +118,21 @@ func (o *office) serve(w http.ResponseWriter, r *http.Request) {
 	reply := func(v any) { _ = json.NewEncoder(w).Encode(v) }
 	body, _ := io.ReadAll(r.Body)
 	switch path := r.Method + " " + r.URL.Path; path {
-	case "GET /v1/ledger/checkpoint":
+	case "GET /v1/ledger/progress":
 		head := ledger.Head{Size: o.tree.Size(), Root: o.tree.Root(), Epoch: 1, ControlCount: 1}
 		note, err := ledger.SignHead(o.log.Signer, o.log.Origin, head)
 		if err != nil {
 			o.t.Error(err)
 		}
-		_, _ = w.Write(note)
-	case "GET /v1/ledger/proof/consistency":
 		proof, err := ledger.ProveConsistency(r.Context(), o.tree, nil, 3, 5)
 		if err != nil {
 			o.t.Error(err)
 		}
-		var out api.Proof
+		from3 := api.ProgressProof{From: 3}
 		for _, h := range proof {
-			out.Hashes = append(out.Hashes, h[:])
+			from3.Hashes = append(from3.Hashes, h[:])
 		}
-		reply(out)
+		reply(api.Progress{Checkpoint: string(note), Size: head.Size, Proofs: []api.ProgressProof{from3}})
 	case "GET /v1/ceremonies":
 		reply(api.Page[api.Ceremony]{Items: []api.Ceremony{o.ceremony}})
 	case "GET /v1/ceremonies/c1":

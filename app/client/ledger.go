@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -84,17 +85,46 @@ func (c *Client) proof(ctx context.Context, kind, firstName string, first uint64
 	if err != nil {
 		return nil, err
 	}
-	if len(p.Hashes) > maxProofHashes {
-		return nil, fmt.Errorf("%s proof: %d hashes, at most %d are possible", kind, len(p.Hashes), maxProofHashes)
+	return decodeHashes(kind, p.Hashes)
+}
+
+func decodeHashes(kind string, all [][]byte) ([]tlog.Hash, error) {
+	if len(all) > maxProofHashes {
+		return nil, fmt.Errorf("%s proof: %d hashes, at most %d are possible", kind, len(all), maxProofHashes)
 	}
-	hashes := make([]tlog.Hash, len(p.Hashes))
-	for i, h := range p.Hashes {
+	hashes := make([]tlog.Hash, len(all))
+	for i, h := range all {
 		if len(h) != tlog.HashSize {
 			return nil, fmt.Errorf("%s proof: hash %d has %d bytes, want %d", kind, i, len(h), tlog.HashSize)
 		}
 		copy(hashes[i][:], h)
 	}
 	return hashes, nil
+}
+
+// progress returns the newest checkpoint, to be believed only after it was checked, and what proves that it continues the
+// logs of the sizes: the proofs that came with it, and for any other the service asked.
+func (c *Client) progress(ctx context.Context, sizes ...uint64) ([]byte, ledger.Prove, error) {
+	from := make([]string, len(sizes))
+	for i, n := range sizes {
+		from[i] = strconv.FormatUint(n, 10)
+	}
+	p, err := get[api.Progress](ctx, c, "/v1/ledger/progress", url.Values{"from": {strings.Join(from, ",")}})
+	if err != nil {
+		return nil, nil, err
+	}
+	came := map[uint64]tlog.TreeProof{}
+	for _, one := range p.Proofs {
+		if came[one.From], err = decodeHashes("consistency", one.Hashes); err != nil {
+			return nil, nil, err
+		}
+	}
+	return []byte(p.Checkpoint), func(ctx context.Context, older, newer uint64) (tlog.TreeProof, error) {
+		if proof, ok := came[older]; ok && newer == p.Size {
+			return proof, nil
+		}
+		return c.ConsistencyProof(ctx, older, newer)
+	}, nil
 }
 
 // ReportFormat of a report.

@@ -11,7 +11,6 @@ import (
 	"slices"
 
 	"github.com/go-json-experiment/json"
-	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian/ledger"
 )
@@ -22,54 +21,67 @@ import (
 // a newer one is remembered. Where the log key was replaced the succession is followed, handover by
 // handover, and kept there too: see [Followed]. It returns what the checkpoint says and its signed note.
 func (c *Client) CheckLedger(ctx context.Context, trust *ledger.TrustFile, stateDir string) (ledger.Head, []byte, error) {
-	head, note, err := c.checkLedger(ctx, trust, stateDir)
-	if err != nil {
-		return ledger.Head{}, nil, fmt.Errorf("checking ledger: %w", err)
-	}
-	return head, note, nil
+	head, note, _, err := c.checkLedger(ctx, trust, stateDir)
+	return head, note, err
 }
 
-func (c *Client) checkLedger(ctx context.Context, pinned *ledger.TrustFile, stateDir string) (ledger.Head, []byte, error) {
+// CheckLedgerFrom is CheckLedger for whoever holds something against the newest checkpoint besides: prove has the proof from
+// a log of size at hand.
+func (c *Client) CheckLedgerFrom(ctx context.Context, trust *ledger.TrustFile, stateDir string, size uint64) (ledger.Head, ledger.Prove, error) {
+	head, _, prove, err := c.checkLedger(ctx, trust, stateDir, size)
+	return head, prove, err
+}
+
+func (c *Client) checkLedger(ctx context.Context, pinned *ledger.TrustFile, stateDir string, sizes ...uint64) (ledger.Head, []byte, ledger.Prove, error) {
+	head, note, prove, err := c.newest(ctx, pinned, stateDir, sizes)
+	if err != nil {
+		return ledger.Head{}, nil, nil, fmt.Errorf("checking ledger: %w", err)
+	}
+	return head, note, prove, nil
+}
+
+func (c *Client) newest(ctx context.Context, pinned *ledger.TrustFile, stateDir string, sizes []uint64) (ledger.Head, []byte, ledger.Prove, error) {
 	trust, err := Followed(pinned, stateDir)
 	if err != nil {
-		return ledger.Head{}, nil, err
+		return ledger.Head{}, nil, nil, err
 	}
 	if err := os.MkdirAll(stateDir, 0o700); err != nil {
-		return ledger.Head{}, nil, err
+		return ledger.Head{}, nil, nil, err
 	}
 	mark, err := markOf(trust, stateDir)
 	if err != nil {
-		return ledger.Head{}, nil, err
+		return ledger.Head{}, nil, nil, err
 	}
-	prove := func(ctx context.Context, older, newer uint64) (tlog.TreeProof, error) {
-		return c.ConsistencyProof(ctx, older, newer)
+	if err := c.offerLeast(ctx, trust, mark); err != nil {
+		return ledger.Head{}, nil, nil, err
 	}
-	if err := c.offerLeast(ctx, trust, mark, prove); err != nil {
-		return ledger.Head{}, nil, err
-	}
-	note, err := c.Checkpoint(ctx)
+	seen, _, err := mark.Highest()
 	if err != nil {
-		return ledger.Head{}, nil, err
+		return ledger.Head{}, nil, nil, err
+	}
+	note, prove, err := c.progress(ctx, append(sizes, seen.Size)...)
+	if err != nil {
+		return ledger.Head{}, nil, nil, err
 	}
 	head, err := mark.Advance(ctx, note, prove)
 	if !errors.Is(err, ledger.ErrSignature) {
-		return head, note, err
+		return head, note, prove, err
 	}
 	// Signed by a key that is not known yet, or by one that was replaced: only handovers can make it good.
-	next, followErr := c.follow(ctx, trust, stateDir, prove)
+	next, followErr := c.follow(ctx, trust, stateDir)
 	if followErr != nil || len(next.LogKeys) == len(trust.LogKeys) {
-		return ledger.Head{}, nil, errors.Join(err, followErr)
+		return ledger.Head{}, nil, nil, errors.Join(err, followErr)
 	}
 	if mark, err = markOf(next, stateDir); err != nil {
-		return ledger.Head{}, nil, err
+		return ledger.Head{}, nil, nil, err
 	}
 	head, err = mark.Advance(ctx, note, prove)
-	return head, note, err
+	return head, note, prove, err
 }
 
 // follow fetches the handovers of the log key, takes over those that the keys known so far signed, and makes each the
 // highest checkpoint seen on the way: the log that the new key signs must contain it.
-func (c *Client) follow(ctx context.Context, trust *ledger.TrustFile, stateDir string, prove ledger.Prove) (*ledger.TrustFile, error) {
+func (c *Client) follow(ctx context.Context, trust *ledger.TrustFile, stateDir string) (*ledger.TrustFile, error) {
 	handovers, err := c.Handovers(ctx)
 	if err != nil {
 		return nil, err
@@ -86,7 +98,7 @@ func (c *Client) follow(ctx context.Context, trust *ledger.TrustFile, stateDir s
 		return nil, err
 	}
 	for _, note := range next.Handovers[len(trust.Handovers):] {
-		if _, err := mark.Advance(ctx, []byte(note), prove); err != nil && !errors.Is(err, ledger.ErrRollback) {
+		if _, err := mark.Advance(ctx, []byte(note), c.ConsistencyProof); err != nil && !errors.Is(err, ledger.ErrRollback) {
 			return nil, fmt.Errorf("succession of the log key: %w", err)
 		}
 	}
@@ -156,7 +168,7 @@ func markPath(trust *ledger.TrustFile, stateDir string) string {
 
 // offerLeast makes the trust file's checkpoint the mark where it is ahead of what was seen, so that even
 // the first answer ever received is held against it.
-func (c *Client) offerLeast(ctx context.Context, trust *ledger.TrustFile, mark *ledger.HighWater, prove ledger.Prove) error {
+func (c *Client) offerLeast(ctx context.Context, trust *ledger.TrustFile, mark *ledger.HighWater) error {
 	least, pinned, err := trust.LeastHead()
 	if err != nil || !pinned {
 		return err
@@ -176,7 +188,7 @@ func (c *Client) offerLeast(ctx context.Context, trust *ledger.TrustFile, mark *
 	if any && slices.ContainsFunc(accepted, func(r ledger.Recovery) bool { return seen.Size > r.Seq && r.Explains(least) }) {
 		return nil
 	}
-	_, err = mark.Advance(ctx, []byte(trust.Least), prove)
+	_, err = mark.Advance(ctx, []byte(trust.Least), c.ConsistencyProof)
 	return err
 }
 

@@ -217,6 +217,23 @@ func TestLedgerIsServedWithProofs(t *testing.T) {
 	e.app(t, http.MethodGet, fmt.Sprintf("/v1/ledger/proof/consistency?from=3&to=%d", size), "").into(t, &proof)
 	require.NotEmpty(t, proof.Hashes)
 
+	var progress api.Progress
+	e.call(t, http.MethodGet, fmt.Sprintf("/v1/ledger/progress?from=3,0,%d,99999", size), "", "").into(t, &progress)
+	require.Contains(t, progress.Checkpoint, "\n")
+	require.GreaterOrEqual(t, progress.Size, size)
+	require.Equal(t, uint64(3), progress.Proofs[0].From)
+	var same api.Proof
+	e.app(t, http.MethodGet, fmt.Sprintf("/v1/ledger/proof/consistency?from=3&to=%d", progress.Size), "").into(t, &same)
+	require.Equal(t, same.Hashes, progress.Proofs[0].Hashes)
+	for _, p := range progress.Proofs {
+		require.True(t, p.From > 0 && p.From < progress.Size, "nothing is proved of what is no part of the log")
+	}
+	for _, bad := range []string{"-1", "x", "1,", "1,2,3,4,5", "99999999999999999999"} {
+		a := e.call(t, http.MethodGet, "/v1/ledger/progress?from="+bad, "", "")
+		require.Equal(t, http.StatusBadRequest, a.status, bad)
+		require.Contains(t, string(a.body), "query.from")
+	}
+
 	for _, path := range []string{"0/001", "0/000.p/0", "0/000.p/256", "0/0", "9/000", "entries/999.p/5", "0/x000/000", "../000", "0/000/", "-1/000"} {
 		a := e.audit(t, "/v1/ledger/tile/"+path)
 		require.Equal(t, http.StatusNotFound, a.status, path)

@@ -23,6 +23,52 @@ func (s *server) checkpoint(x *exchange) error {
 	return x.write(http.StatusOK, typeText, s.store.Checkpoint())
 }
 
+// maxFrom is how many sizes a caller may name: what it has seen, and what a statement rests on, are two.
+const maxFrom = 4
+
+// progress is what every caller asks for who remembers the ledger: the newest checkpoint, and that it continues what
+// they saw, in one answer.
+func (s *server) progress(x *exchange) error {
+	q, err := x.query("from")
+	if err != nil {
+		return err
+	}
+	sizes, err := sizesOf(q.Get("from"))
+	if err != nil {
+		return err
+	}
+	s.catchUp(x)
+	view, note, _ := s.store.Published()
+	out := api.Progress{Checkpoint: string(note), Size: view.Head().Size, Proofs: []api.ProgressProof{}}
+	for _, from := range sizes {
+		if from == 0 || from >= out.Size {
+			continue
+		}
+		hashes, err := s.store.Consistency(x.ctx(), from, out.Size)
+		if err != nil {
+			return err
+		}
+		out.Proofs = append(out.Proofs, api.ProgressProof{From: from, Hashes: encodeHashes(hashes)})
+	}
+	return x.json(http.StatusOK, out)
+}
+
+// sizesOf reads a list of sizes of the log.
+func sizesOf(text string) ([]uint64, error) {
+	if text == "" {
+		return nil, nil
+	}
+	var sizes []uint64
+	for one := range strings.SplitSeq(text, ",") {
+		n, err := strconv.ParseUint(one, 10, 63)
+		if err != nil || len(sizes) == maxFrom {
+			return nil, &custodian.InputError{Field: "query.from", Problem: fmt.Sprintf("%q", clean(text)), Allowed: fmt.Sprintf("up to %d sizes of the log, separated by commas", maxFrom)}
+		}
+		sizes = append(sizes, n)
+	}
+	return sizes, nil
+}
+
 // handovers is for everybody, as checkpoints are: whoever pins an earlier log key follows them to the one in force.
 func (s *server) handovers(x *exchange) error {
 	s.catchUp(x)
@@ -174,11 +220,15 @@ func (s *server) consistency(x *exchange) error {
 }
 
 func (x *exchange) proof(hashes []tlog.Hash) error {
-	out := api.Proof{Hashes: [][]byte{}}
-	for _, h := range hashes {
-		out.Hashes = append(out.Hashes, h[:])
+	return x.json(http.StatusOK, api.Proof{Hashes: encodeHashes(hashes)})
+}
+
+func encodeHashes(hashes []tlog.Hash) [][]byte {
+	out := make([][]byte, len(hashes))
+	for i := range hashes {
+		out[i] = hashes[i][:]
 	}
-	return x.json(http.StatusOK, out)
+	return out
 }
 
 // tile serves the files of a C2SP tlog-tiles log. Tiles of hashes are for everybody, since they say nothing and

@@ -57,6 +57,7 @@ func (s *server) routes() []route {
 		public("/v1/openapi.json", s.openAPI),
 		public("/v1/collector", s.collector),
 		public("/v1/ledger/checkpoint", s.checkpoint),
+		public("/v1/ledger/progress", s.progress),
 		public("/v1/ledger/handovers", s.handovers),
 		either("/v1/status", s.status),
 		either("/v1/ledger/tile/*path", s.tile),

@@ -96,9 +96,14 @@ func (s *Store) SaveIdempotency(ctx context.Context, reply IdempotentReply) (*Id
 	if err != nil {
 		return nil, fmt.Errorf("sealing idempotent reply: %w", err)
 	}
-	reply.Body = append(seal, reply.Body...)
-	if err := s.db.gorm.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&reply).Error; err != nil {
-		return nil, unavailable("saving idempotent reply", err)
+	row := reply
+	row.Body = append(seal, reply.Body...)
+	res := s.db.gorm.WithContext(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
+	if res.Error != nil {
+		return nil, unavailable("saving idempotent reply", res.Error)
+	}
+	if res.RowsAffected == 1 {
+		return &reply, nil
 	}
 	kept, err := s.Idempotency(ctx, reply.Principal, reply.Key)
 	if err != nil {

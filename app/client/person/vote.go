@@ -95,7 +95,7 @@ func (p *Person) check(s *statement.Statement, c *api.Ceremony, decision stateme
 
 // checkSeen proves that the checkpoint in a statement belongs to the ledger that this client knows.
 func (p *Person) checkSeen(ctx context.Context, cp statement.Checkpoint) error {
-	head, _, err := p.API.CheckLedger(ctx, p.Trust, p.StateDir)
+	head, prove, err := p.API.CheckLedgerFrom(ctx, p.Trust, p.StateDir, cp.Size)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (p *Person) checkSeen(ctx context.Context, cp statement.Checkpoint) error {
 		}
 		return nil
 	}
-	proof, err := p.API.ConsistencyProof(ctx, cp.Size, head.Size)
+	proof, err := prove(ctx, cp.Size, head.Size)
 	if err != nil {
 		return err
 	}
