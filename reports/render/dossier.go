@@ -91,6 +91,7 @@ func members(raw jsontext.Value) ([]member, error) {
 func flatten(out []member, name string, v any) []member {
 	under := func(part string) string {
 		part = strings.ReplaceAll(part, "_", " ")
+		part = cmp.Or(memberWords[part], part)
 		if name == "" {
 			return part
 		}
@@ -99,6 +100,9 @@ func flatten(out []member, name string, v any) []member {
 	switch x := v.(type) {
 	case map[string]any:
 		if text, is := change(x); is {
+			return append(out, member{name, text})
+		}
+		if text, is := transition(x); is {
 			return append(out, member{name, text})
 		}
 		names := make([]string, 0, len(x))
@@ -118,6 +122,9 @@ func flatten(out []member, name string, v any) []member {
 		}
 	case nil:
 	case string:
+		if strings.HasSuffix(name, memberWords["class"]) {
+			x = cmp.Or(classWords[x], x)
+		}
 		out = append(out, member{name, prose(x)})
 	case float64:
 		out = append(out, member{name, strconv.FormatFloat(x, 'f', -1, 64)})
@@ -125,6 +132,37 @@ func flatten(out []member, name string, v any) []member {
 		out = append(out, member{name, fmt.Sprint(x)})
 	}
 	return out
+}
+
+// memberWords are the names of members that are not words.
+var memberWords = map[string]string{"oup days": "protects for (days)", "oup end": "protects until", "rup days": "processes for (days)", "rup end": "processes until",
+	"rotate days": "a new version after (days)", "gov revision": "revision of what is governed", "rng": "generator", "takes": "policy demands", "lines": "decided",
+	"first seq": "first ledger entry", "last seq": "last ledger entry", "class": "class of operation", "params": "parameters"}
+
+// classWords are the classes of operations.
+var classWords = map[string]string{"G": "governed", "S": "attended by share holders", "P": "protective", "A": "pre-authorised", "D": "direct"}
+
+// transition is a step of a key version from one state to another as one text: when, from where to where, by whom and why.
+func transition(x map[string]any) (string, bool) {
+	text := func(name string) string {
+		s, _ := x[name].(string)
+		return s
+	}
+	at, to, actor := text("at"), text("to"), text("actor")
+	if at == "" || to == "" || actor == "" {
+		return "", false
+	}
+	out := at + ": "
+	if from := text("from"); from != "" {
+		out += from + " → "
+	}
+	out += to + " (" + text("id") + "), by " + actor
+	for _, more := range [][2]string{{", ceremony ", text("ceremony")}, {", to be reviewed by ", text("review_by")}, {". Reason: ", text("reason")}} {
+		if more[1] != "" {
+			out += more[0] + more[1]
+		}
+	}
+	return prose(out), true
 }
 
 // change is a line of a ceremony's plan as one text: what, before and after.

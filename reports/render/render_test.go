@@ -138,6 +138,16 @@ func TestRegistersInEveryFormat(t *testing.T) {
 					require.NotContains(t, out.String(), forbidden, name)
 				}
 			}
+			if kind == "zip" {
+				archive, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
+				require.NoError(t, err)
+				names := map[string]bool{}
+				for _, f := range archive.File {
+					require.False(t, names[f.Name], "%s: %s is there twice: unpacking would lose one", name, f.Name)
+					require.NotContains(t, f.Name, "/-", "%s: a name that programs take for an option", name)
+					names[f.Name] = true
+				}
+			}
 			if dir := os.Getenv("CONCLAVE_SPECIMEN"); dir != "" {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, name+"."+kind), out.Bytes(), 0o600))
 			}

@@ -50,9 +50,16 @@ func writeCSV(w io.Writer, d *document) error {
 	if err := addCSV(archive, "summary.csv", d.summary()); err != nil {
 		return err
 	}
-	for _, x := range d.sections {
+	used := map[string]bool{}
+	for n, x := range d.sections {
+		stem := plainName(x.id)
+		if stem == "" || used[stem] { // a part of a register has no id, and many have tables of the same title
+			title, _, _ := strings.Cut(x.title, ":")
+			stem = fmt.Sprintf("%03d-%s", n+1, plainName(title))
+		}
+		used[stem] = true
 		for i, t := range x.tables {
-			if err := addCSV(archive, fmt.Sprintf("rows/%s-%d-%s.csv", plainName(x.id), i+1, plainName(t.Title)), rowsOf(t)); err != nil {
+			if err := addCSV(archive, fmt.Sprintf("rows/%s-%d-%s.csv", stem, i+1, plainName(t.Title)), rowsOf(t)); err != nil {
 				return err
 			}
 		}

@@ -157,6 +157,8 @@ func TestDossierProvesItself(t *testing.T) {
 
 	var page bytes.Buffer
 	require.NoError(t, render.Dossier(&page, d))
+	require.Contains(t, page.String(), "pre-activation → active (T4), by ")
+	require.Contains(t, page.String(), "<dt>protects until</dt>")
 	require.Contains(t, page.String(), d.Number)
 	require.NotContains(t, page.String(), "<script")
 

@@ -29,7 +29,7 @@ function cell(row, tag, words, kind) {
 
 // VERDICTS in the order of reading, with the sign that stands beside the word and what each means. What the format does not
 // know comes last, by its own name.
-const VERDICTS = [['violated', '✕', 'at least one row breaks the rule'], ['no evidence', '?', 'there was nothing to look at'], ['needs a human', '…', 'a person has to answer; the question stands in the report'],
+const VERDICTS = [['violated', '✕', 'at least one row breaks the rule'], ['no evidence', '?', 'there was nothing to look at'], ['needs a human', '…', 'a person has to answer the question'],
   ['satisfied', '✓', 'every row that was looked at meets the rule'], ['not applicable', '–', 'the matter does not arise here']];
 
 // verdictTable lists the controls of the report, those with the same verdict together, those that ask for something first.
