@@ -25,7 +25,7 @@ import (
 // Exit codes of the server's commands beside 0, after sysexits.h, so that a supervisor can tell what a restart
 // may help: in systemd, RestartPreventExitStatus=65 78.
 const (
-	ExitData   = 65 // the database contradicts its ledger: somebody must look
+	ExitData   = 65 // the database contradicts its ledger, or is damaged: somebody must look
 	ExitBusy   = 75 // storage or address not available: trying again may help
 	ExitConfig = 78 // configuration, key files, or a program that does not fit the instance
 )
@@ -66,7 +66,7 @@ func exitCode(err error) int {
 		return false
 	}
 	switch {
-	case is(store.ErrEdited, store.ErrRollback, store.ErrFork):
+	case is(store.ErrEdited, store.ErrRollback, store.ErrFork, store.ErrDamaged):
 		return ExitData
 	case is(store.ErrLocked, store.ErrUnavailable, syscall.EADDRINUSE):
 		return ExitBusy

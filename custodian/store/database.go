@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/mattn/go-sqlite3"
 	"github.com/pressly/goose/v3"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -117,6 +119,16 @@ func (d *database) snapshotTx(ctx context.Context) (*sql.Tx, error) {
 	return tx, nil
 }
 
+// damaged says whether a driver found pages that hold something else than they must (SQLite's result codes; PostgreSQL 15
+// documentation, appendix A, class XX).
+func damaged(err error) bool {
+	if lite := (sqlite3.Error{}); errors.As(err, &lite) {
+		return lite.Code == sqlite3.ErrCorrupt || lite.Code == sqlite3.ErrNotADB
+	}
+	pg := new(pgconn.PgError)
+	return errors.As(err, &pg) && (pg.Code == "XX001" || pg.Code == "XX002")
+}
+
 // session runs gorm over a transaction or pool.
 func (d *database) session(ctx context.Context, pool gorm.ConnPool) *gorm.DB {
 	// A context makes gorm copy the statement; without one the next line would change d.gorm for everybody.
@@ -125,7 +137,10 @@ func (d *database) session(ctx context.Context, pool gorm.ConnPool) *gorm.DB {
 	return g
 }
 
-// unavailable wraps what a driver says about a refused or lost database.
+// unavailable wraps what a driver says about a refused, lost or damaged database.
 func unavailable(doing string, err error) error {
+	if damaged(err) {
+		return fmt.Errorf("%w: %w: %s: %w", ErrUnavailable, ErrDamaged, doing, err)
+	}
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, doing, err)
 }

@@ -18,6 +18,8 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrUnavailable: the database refused or was lost (disk full, connection gone). Nothing is acknowledged; retry.
 	ErrUnavailable = errors.New("ledger storage is unavailable")
+	// ErrDamaged: the database's files are not whole. It comes with [ErrUnavailable]; no trying again mends it.
+	ErrDamaged = errors.New("the database's files are damaged")
 	// ErrBarred: this process may not write any more; another may. Config.Permit said why, which it wraps.
 	ErrBarred = errors.New("this process may not write to the ledger any more")
 	// ErrNotInitialised: the database holds no ledger.

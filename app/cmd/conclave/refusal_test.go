@@ -40,7 +40,16 @@ func TestServerRefusesWhatDoesNotFit(t *testing.T) {
 		"no authorities":      {args: []string{"--export-syslog", "127.0.0.1:6514", "--export-syslog-ca", config}, code: boot.ExitConfig, says: []string{"export.syslog", config, "no PEM certificate"}},
 		"no witness file":     {args: []string{"--witness-file", config + ".none"}, code: boot.ExitConfig, says: []string{"witness.file", config + ".none"}},
 		"rules that are none": {args: []string{"--monitor-rules", config}, code: boot.ExitConfig, says: []string{"monitor.rules"}},
-		"misspelt flag":       {args: []string{"--data-dri", "x"}, code: 2, says: []string{"data-dri"}},
+		"cut database": {spoil: func(t *testing.T, dir string) {
+			path := filepath.Join(dir, "conclave.db")
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(path, info.Size()*2/3))
+		}, code: boot.ExitData, says: []string{"files are damaged"}},
+		"no database file": {spoil: func(t *testing.T, dir string) {
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "conclave.db"), []byte("this is some text that no program made, and no database"), 0o600))
+		}, code: boot.ExitData, says: []string{"files are damaged"}},
+		"misspelt flag": {args: []string{"--data-dri", "x"}, code: 2, says: []string{"data-dri"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
