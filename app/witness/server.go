@@ -202,8 +202,10 @@ const advice = "if the instance was restored from a backup, the witness's operat
 // proof of what it did.
 func (s *Server) accuse(checkpoint []byte, head, seen ledger.Head) {
 	name := filepath.Join(s.dir, fmt.Sprintf("refused-%d", head.Size))
-	err := ledger.WriteFileAtomic(name, checkpoint, 0o600)
-	s.log.Error("the log signed a checkpoint that contradicts one seen before, or comes with no proof that it does not", "entries", head.Size, "seen_before", seen.Size, "kept_in", name, "error", err, "what_to_do", advice)
+	if err := ledger.WriteFileAtomic(name, checkpoint, 0o600); err != nil {
+		s.log.Error("a checkpoint that contradicts one seen before could not be kept", "file", name, "error", err)
+	}
+	s.log.Error("the log signed a checkpoint that contradicts one seen before, or comes with no proof that it does not", "entries", head.Size, "seen_before", seen.Size, "kept_in", name, "what_to_do", advice)
 }
 
 // parseRequest reads the body of add-checkpoint.
