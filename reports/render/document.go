@@ -73,8 +73,11 @@ func toDo(sections []section) []doing {
 				continue
 			}
 			text := x.summary
-			if x.verdict == control.NeedsHuman {
+			switch x.verdict {
+			case control.NeedsHuman:
 				text = x.question
+			case control.Violated:
+				text += firstWrong(x) + x.metWhen()
 			}
 			if x.attested {
 				text = "Answered on people's word: " + x.conclusion + ". " + text
@@ -84,6 +87,31 @@ func toDo(sections []section) []doing {
 	}
 	return out
 }
+
+// firstWrong is the first row that breaks the rule, as an example; "" where none is listed.
+func firstWrong(x *section) string {
+	for _, t := range x.tables {
+		for _, row := range t.Rows {
+			if row.State == control.Violating && row.Why != "" && len(row.Cells) > 0 {
+				return " First: " + strings.TrimPrefix(prose(row.Cells[0])+": ", ": ") + prose(row.Why) + "."
+			}
+		}
+	}
+	return ""
+}
+
+// metWhen says what it takes for a control to be satisfied.
+func (x *section) metWhen() string {
+	for _, n := range x.notes {
+		if n[0] == noteRule && n[1] != "" {
+			return " Met when: " + n[1]
+		}
+	}
+	return ""
+}
+
+// noteRule is the label of the rule by which a control is judged.
+const noteRule = "Rule"
 
 func documentOf(r *reports.Report) *document {
 	d := &document{
@@ -116,7 +144,7 @@ func documentOf(r *reports.Report) *document {
 // notesOf say by which rule a control is judged, and how the rule is known.
 func notesOf(c control.Control) [][2]string {
 	return [][2]string{
-		{"Looks at", sentence(c.Evidence.Query)}, {"Rule", sentence(c.PassRule)}, {"How it is judged here", c.Judged}, {"Note", c.Note}, {"Would fail, e.g.", sentence(strings.Join(c.FailExamples, "; "))},
+		{"Looks at", sentence(c.Evidence.Query)}, {noteRule, sentence(c.PassRule)}, {"How it is judged here", c.Judged}, {"Note", c.Note}, {"Would fail, e.g.", sentence(strings.Join(c.FailExamples, "; "))},
 		{"Applies when", sentence(c.AppliesWhen + "; " + c.Status)}, {"Our source", sentence(verification(c.Verification) + ". Keep the evidence: " + c.Retention)},
 	}
 }

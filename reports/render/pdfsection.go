@@ -124,15 +124,17 @@ func (s *sheet) question(x *section) {
 // notes say by which rule it was judged, and how the rule is known. Where only their end would come to stand on a page of
 // its own they are set closer.
 func (s *sheet) notes(x *section) {
-	size, high := 8.0, 3.9
+	settings := [][2]float64{{8, 3.9}, {7, 3.3}}
 	if s.close {
 		s.gap(1.5)
-		size, high = 7, 3.1
+		settings = [][2]float64{{7, 3.1}, {6.4, 2.8}}
 	} else {
 		s.gap(4)
 	}
-	if room := s.high - footRoom - s.GetY(); s.notesHigh(x, size, high) > room && s.notesHigh(x, 7, 3.3) <= room {
-		size, high = 7, 3.3
+	size, high := settings[0][0], settings[0][1]
+	room := s.high - footRoom - s.GetY()
+	if s.notesHigh(x, size, high) > room && s.notesHigh(x, settings[1][0], settings[1][1]) <= room {
+		size, high = settings[1][0], settings[1][1]
 	}
 	for _, n := range x.notes {
 		lines := s.noteLines(n, size)
@@ -180,7 +182,7 @@ func (s *sheet) reading() {
 	if len(s.doc.counts) == 0 {
 		return
 	}
-	s.AddPage()
+	s.begin(false, 90)
 	s.anchor("reading", "How to read this report")
 	s.running = "How to read this report"
 	s.para("B", 15, inkColour, "How to read this report")

@@ -213,7 +213,10 @@ func TestPageSaysWhatToDo(t *testing.T) {
 	todo, _, _ = strings.Cut(todo, "</section>")
 	for _, c := range r.Controls {
 		switch c.Result.Verdict {
-		case control.Violated, control.NoEvidence:
+		case control.Violated:
+			require.Contains(t, todo, c.Title+": "+c.Result.Summary+" First: ")
+			require.Contains(t, todo, "Met when: ")
+		case control.NoEvidence:
 			require.Contains(t, todo, c.Title+": "+c.Result.Summary)
 		case control.NeedsHuman:
 			require.Contains(t, todo, c.Title+": "+c.Result.Question)
