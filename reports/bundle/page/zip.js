@@ -1,6 +1,8 @@
 // A zip archive within the bounds of a bundle: names, sizes and counts are checked before anything is unpacked. It is read
-// from the file piece by piece, and nothing of it is kept.
+// from the file piece by piece, and nothing of it is kept, but for a small one, which is held whole: each piece read from a
+// file asks the browser's own process.
 const LIMITS = {archive: 2 ** 30, files: 200000, file: 256 * 2 ** 20, unpacked: 2 * 2 ** 30, name: 512};
+const HELD = 16 * 2 ** 20;
 const DIRECTORY_END = 22, END64_LOCATOR = 20, END64 = 56, LOCAL = 30;
 
 class Archive {
@@ -11,7 +13,10 @@ class Archive {
   }
 
   async open() {
-    try { await this.directory(); } catch (e) {
+    try {
+      if (this.blob.size <= HELD) this.held = await this.blob.arrayBuffer();
+      await this.directory();
+    } catch (e) {
       if (e instanceof Fault) throw e;
       throw new Fault('format', '', 'the archive is cut or damaged');
     }
@@ -20,7 +25,7 @@ class Archive {
 
   async bytes(from, to) {
     if (!(from >= 0 && from <= to && to <= this.blob.size)) throw new Error('cut');
-    return new Uint8Array(await this.blob.slice(from, to).arrayBuffer());
+    return new Uint8Array(this.held ? this.held.slice(from, to) : await this.blob.slice(from, to).arrayBuffer());
   }
 
   async view(from, to) { return new DataView((await this.bytes(from, to)).buffer); }
