@@ -154,14 +154,20 @@ func (s *sheet) attention() {
 
 // listed is one line that names a control, says something, and where to read on.
 func (s *sheet) listed(id, text string) {
-	const first, last = 34.0, 16.0
+	const first, last = 40.0, 16.0
+	s.SetFont("mono", "", 8)
+	ids := s.SplitText(s.clean(id), first-1)
 	s.SetFont("sans", "", 8.5)
 	lines := s.SplitText(s.clean(text), s.wide-first-last-3)
-	s.keep(float64(len(lines))*4.3 + 1.4)
+	most := max(len(ids), len(lines), 1)
+	s.keep(float64(most)*4.3 + 1.4)
 	y := s.GetY()
 	s.SetFont("mono", "", 8)
 	s.ink(inkColour)
-	s.CellFormat(first, 4.3, s.fit(s.clean(id), first-1), "", 0, "L", false, s.link(id), "")
+	for i, line := range ids {
+		s.SetXY(pageMargin, y+float64(i)*4.3)
+		s.CellFormat(first, 4.3, line, "", 0, "L", false, s.link(id), "")
+	}
 	s.SetFont("sans", "", 8.5)
 	for i, line := range lines {
 		s.SetXY(pageMargin+first, y+float64(i)*4.3)
@@ -170,7 +176,7 @@ func (s *sheet) listed(id, text string) {
 	s.SetXY(pageMargin+s.wide-last, y)
 	s.ink(softColour)
 	s.CellFormat(last, 4.3, "page "+s.pageOf(id), "", 0, "R", false, s.link(id), "")
-	bottom := y + float64(max(1, len(lines)))*4.3 + 0.7
+	bottom := y + float64(most)*4.3 + 0.7
 	s.line(lineColour)
 	s.Line(pageMargin, bottom, pageMargin+s.wide, bottom)
 	s.SetXY(pageMargin, bottom+0.7)
@@ -198,7 +204,7 @@ func (s *sheet) contents() {
 	s.running = "Contents"
 	s.gap(2)
 	entry := func(name, id, title, conclusion string, v control.Verdict) {
-		const first, verdict, words, last, high = 46.0, 34.0, 66.0, 12.0, 4.9
+		const first, verdict, words, last, high = 63.0, 28.0, 60.0, 12.0, 4.9
 		s.keep(high)
 		s.line(lineColour)
 		s.SetFont("mono", "", 8)
