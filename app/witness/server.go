@@ -5,7 +5,6 @@
 package witness
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/base64"
@@ -214,14 +213,14 @@ func parseRequest(body []byte) (old uint64, proof tlog.TreeProof, checkpoint []b
 	if !found {
 		return 0, nil, nil, errors.New("no empty line before the checkpoint")
 	}
-	lines := bufio.NewScanner(bytes.NewReader(head))
-	lines.Scan()
-	digits, found := strings.CutPrefix(lines.Text(), "old ")
+	first, rest, more := strings.Cut(string(head), "\n")
+	digits, found := strings.CutPrefix(first, "old ")
 	if old, err = strconv.ParseUint(digits, 10, 53); !found || err != nil || strconv.FormatUint(old, 10) != digits {
 		return 0, nil, nil, errors.New("the first line is not the old size")
 	}
-	for lines.Scan() {
-		raw, err := base64.StdEncoding.Strict().DecodeString(lines.Text())
+	for line := ""; more; {
+		line, rest, more = strings.Cut(rest, "\n")
+		raw, err := base64.StdEncoding.Strict().DecodeString(line)
 		if err != nil || len(raw) != tlog.HashSize || len(proof) == maxProofLines {
 			return 0, nil, nil, fmt.Errorf("a line of the proof is no hash, or there are more than %d", maxProofLines)
 		}

@@ -97,6 +97,9 @@ type Cosignature struct {
 	At      time.Time `json:"at"` // by the witness's clock, whole seconds
 }
 
+// lastSecond is the last that a time of four digits of a year can name (RFC 3339): 9999-12-31T23:59:59Z.
+const lastSecond = 253402300799
+
 // Cosignatures lists those on a checkpoint that verify by one of the keys. Those of unknown witnesses are passed over;
 // one of a known witness that does not verify is an error, [ErrSignature].
 func Cosignatures(checkpoint []byte, witnesses []*WitnessKey) ([]Cosignature, error) {
@@ -121,7 +124,11 @@ func Cosignatures(checkpoint []byte, witnesses []*WitnessKey) ([]Cosignature, er
 		if err != nil || len(raw) != 4+cosignatureBytes {
 			return nil, fmt.Errorf("%w: malformed cosignature of %.60q", ErrSignature, s.Name)
 		}
-		out = append(out, Cosignature{Witness: s.Name, At: time.Unix(int64(binary.BigEndian.Uint64(raw[4:12])), 0).UTC()})
+		seconds := binary.BigEndian.Uint64(raw[4:12])
+		if seconds > lastSecond {
+			return nil, fmt.Errorf("%w: cosignature of %.60q at a time that is none", ErrSignature, s.Name)
+		}
+		out = append(out, Cosignature{Witness: s.Name, At: time.Unix(int64(seconds), 0).UTC()})
 	}
 	return out, nil
 }

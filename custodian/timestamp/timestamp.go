@@ -31,9 +31,15 @@ const maxToken = 256 << 10
 // parsing is held while the library reads: it counts its depth in a variable that all its callers share.
 var parsing sync.Mutex
 
-func alone[T any](read func([]byte) (T, error), raw []byte) (T, error) {
+// alone has the library read, whose parser of BER panics at some input that is cut: that is an error like any other.
+func alone[T any](read func([]byte) (T, error), raw []byte) (out T, err error) {
 	parsing.Lock()
 	defer parsing.Unlock()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("malformed: %v", p)
+		}
+	}()
 	return read(raw)
 }
 
@@ -110,7 +116,7 @@ func Check(token, message []byte, roots *x509.CertPool) (time.Time, error) {
 	if signer == nil {
 		return bad(errors.New("it does not hold its one signer's certificate"))
 	}
-	if err := signed.Verify(); err != nil {
+	if _, err := alone(func([]byte) (struct{}, error) { return struct{}{}, signed.Verify() }, nil); err != nil {
 		return bad(err)
 	}
 	if !slices.Contains(signer.ExtKeyUsage, x509.ExtKeyUsageTimeStamping) { // for anything is not enough (RFC 3161, 2.3)

@@ -1,6 +1,7 @@
 package timestamp_test
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"math/big"
 	"net/http/httptest"
@@ -69,4 +70,37 @@ func TestStampsOfOthersAreRefused(t *testing.T) {
 		_, err := stamp(t, a, a.Roots())
 		require.ErrorIs(t, err, timestamp.ErrToken, "a certificate for something else, or for anything")
 	}
+}
+
+// What is cut anywhere is refused, and breaks nobody who reads it.
+func TestCutTokenIsRefused(t *testing.T) {
+	a := newAuthority(t)
+	digest := sha256.Sum256([]byte("message"))
+	token := a.Token(t, digest[:])
+	for n := range token {
+		_, err := timestamp.Check(token[:n], []byte("message"), a.Roots())
+		require.ErrorIs(t, err, timestamp.ErrToken)
+	}
+	_, err := timestamp.Check([]byte{0x30, 0x81}, []byte("message"), a.Roots())
+	require.ErrorIs(t, err, timestamp.ErrToken)
+}
+
+// A token that somebody else gives proves a time of the message by a trusted authority, or nothing.
+func FuzzCheck(f *testing.F) {
+	a := timestamptest.New(f, time.Now(), false)
+	digest := sha256.Sum256([]byte("message"))
+	token := a.Token(f, digest[:])
+	f.Add(token)
+	f.Add(token[:len(token)/2])
+	f.Add([]byte{0x30, 0x80})
+	f.Add([]byte{0x30, 0x81})
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, token []byte) {
+		if _, err := timestamp.Check(token, []byte("another message"), a.Roots()); err == nil {
+			t.Fatal("a token of another message")
+		}
+		if at, err := timestamp.Check(token, []byte("message"), a.Roots()); err == nil && at.IsZero() {
+			t.Fatal("a token without a time")
+		}
+	})
 }
