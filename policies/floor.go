@@ -27,32 +27,59 @@ func LeastApprovals(mode Mode) int {
 	return 2
 }
 
-// allowedClasses returns the classes an operation may have. Operations not listed are governed or
-// attended: releasing, irreversible and unknown operations need more than one person.
-func allowedClasses(operation string) []Class {
-	switch operation {
-	case "keystore.activate", "keystore.initialise", "keystore.zeroise", "key.export",
-		"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "shares.rehearse", "policy.recover", "backup.open", "restore":
-		return []Class{Attended}
-	case "keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
-		"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon", "template.retire",
-		"group.drain":
-		return []Class{Protective}
-	case "key.create", "key.activate", "key.deactivate":
-		return []Class{PreAuthorised, Governed}
-	case "backup.run", "keystore.hand-over":
-		return []Class{PreAuthorised}
-	case "key.rotate", "group.resync":
-		return []Class{Direct, PreAuthorised, Governed}
-	case "grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap", "asset.retire", "campaign.start", "wrappingkey.create":
-		return []Class{Direct, Governed}
-	case "acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "backup.drill", "review.sign", "finding.open", "finding.alter", "finding.close",
-		"invitation.open", "invitation.withdraw", "duty.close", "attestation.sign", "attestation.withdraw", "log.review", "index.rebuild",
-		"custody.record", "custody.countersign", "key.import-confirm", "key.import-reject", "wrappingkey.withdraw":
-		return []Class{Direct}
-	default:
-		return []Class{Governed, Attended}
+// allowance is the classes that some operations may have.
+type allowance struct {
+	classes    []Class
+	operations []string
+}
+
+// unlisted are the classes of operations that no allowance names: releasing, irreversible and unknown operations need
+// more than one person.
+func unlisted() []Class { return []Class{Governed, Attended} }
+
+func allowances() []allowance {
+	return []allowance{
+		{[]Class{Attended}, []string{"keystore.activate", "keystore.initialise", "keystore.zeroise", "key.export",
+			"shares.reissue", "quorum.change", "shareset.create", "shares.cutover", "shares.rehearse", "policy.recover", "backup.open", "restore"}},
+		{[]Class{Protective}, []string{"keystore.deactivate", "key.suspend", "grant.revoke", "application.suspend", "custodian.suspend",
+			"credential.revoke", "token.revoke", "node.revoke", "hold.set", "exception.revoke", "breakglass.close", "shares.abandon", "template.retire",
+			"group.drain"}},
+		{[]Class{PreAuthorised, Governed}, []string{"key.create", "key.activate", "key.deactivate"}},
+		{[]Class{PreAuthorised}, []string{"backup.run", "keystore.hand-over"}},
+		{[]Class{Direct, PreAuthorised, Governed}, []string{"key.rotate", "group.resync"}},
+		{[]Class{Direct, Governed}, []string{"grant.create", "grant.alter", "application.enrol", "token.issue", "asset.register", "asset.alter", "asset.rewrap",
+			"asset.retire", "campaign.start", "wrappingkey.create"}},
+		{[]Class{Direct}, []string{"acknowledgement.sign", "share.confirm", "share.drill", "share.report-lost", "share.destroyed", "backup.drill", "review.sign",
+			"finding.open", "finding.alter", "finding.close", "invitation.open", "invitation.withdraw", "duty.close", "attestation.sign", "attestation.withdraw",
+			"log.review", "index.rebuild", "custody.record", "custody.countersign", "key.import-confirm", "key.import-reject", "wrappingkey.withdraw"}},
 	}
+}
+
+// allowedClasses returns the classes that an operation may have.
+func allowedClasses(operation string) []Class {
+	for _, a := range allowances() {
+		if slices.Contains(a.operations, operation) {
+			return a.classes
+		}
+	}
+	return unlisted()
+}
+
+// ClassTable is the classes that each operation may have, under "" those of all others: for whoever checks elsewhere
+// what was done here.
+func ClassTable() map[string][]Class {
+	table := map[string][]Class{"": unlisted()}
+	for _, a := range allowances() {
+		for _, operation := range a.operations {
+			table[operation] = a.classes
+		}
+	}
+	return table
+}
+
+// MayHaveClass reports whether the floor lets an operation have a class.
+func MayHaveClass(operation string, class Class) bool {
+	return slices.Contains(allowedClasses(operation), class)
 }
 
 // Restricts reports whether an operation is one that the floor lets one person do at once because it only restricts.

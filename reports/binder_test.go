@@ -66,6 +66,9 @@ func TestBinderHoldsTheTranscriptOfEachCeremony(t *testing.T) {
 	require.NotNil(t, of, "a ceremony that people signed")
 	id, _, _ := strings.Cut(of.Title, ":")
 	for _, row := range paperOf(of, "Who signed").Rows {
+		if strings.HasPrefix(row.Cells[1], "brought share") { // a share travels under its holder's approval
+			continue
+		}
 		require.Len(t, row.Cells[4], 64, "the digest of what was signed")
 		require.Equal(t, "verified", row.Cells[5])
 		require.Equal(t, control.Info, row.State)

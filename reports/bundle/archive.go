@@ -57,8 +57,9 @@ func readArchive(f *os.File) (*archive, error) {
 		return nil, fmt.Errorf("%w: %d files, at most %d", ErrTooLarge, len(z.File), maxFiles)
 	}
 	a := &archive{file: f, files: make(map[string]*zip.File, len(z.File)), listed: map[string]FileHash{}}
-	total := uint64(0)
+	total, due := uint64(0), uint64(directoryEnd)
 	for _, entry := range z.File {
+		due += lengthOf(entry)
 		if err := checkName(entry.Name); err != nil {
 			return nil, err
 		}
@@ -72,7 +73,31 @@ func readArchive(f *os.File) (*archive, error) {
 		total += size
 		a.files[entry.Name] = entry
 	}
+	// What stands between the files, or before them, another reader could find and show.
+	if due != uint64(info.Size()) && len(z.File) < zip64From {
+		return nil, fmt.Errorf("%w: %d bytes, its files take %d: something is hidden between them", ErrFormat, info.Size(), due)
+	}
 	return a, nil
+}
+
+// Lengths of a zip archive's records, in bytes (APPNOTE 4.3.7, 4.3.9, 4.3.12), and from how many files on its end has a
+// record more (4.3.14).
+const (
+	localHeader     = 30
+	dataDescriptor  = 16
+	directoryHeader = 46
+	describedLater  = 0x8 // flag: sizes follow the data
+	zip64From       = 0xffff
+)
+
+// lengthOf is what a file takes in the archive: its header, its data and its line in the directory. A bundle's extra fields
+// are the same in both places.
+func lengthOf(f *zip.File) uint64 {
+	n := uint64(localHeader+directoryHeader+2*len(f.Name)+2*len(f.Extra)+len(f.Comment)) + f.CompressedSize64
+	if f.Flags&describedLater != 0 {
+		n += dataDescriptor
+	}
+	return n
 }
 
 func checkName(name string) error {

@@ -6,6 +6,8 @@ package bundle
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"conclave/custodian/ledger"
@@ -70,6 +72,17 @@ type Period struct {
 
 // holds says whether an entry is of the period.
 func (p Period) holds(seq uint64) bool { return p.First <= seq && seq < p.End }
+
+// ofTheFormat says whether a bundle may hold a file of this name: what nobody checks has no place beside what was checked.
+func ofTheFormat(name string) bool {
+	switch name {
+	case fileCheckpoint, fileKeys, fileCatalogue, fileReport, filePage, filePeriod, fileStart, fileEnd, fileStartProof, fileEndProof,
+		fileControlCover, filePeriodCover, fileStamped, fileStampedProof, fileStamp:
+		return true
+	}
+	return slices.ContainsFunc([]string{"entries/", "proofs/", "rows/", folderWitnessed, folderHandovers, folderControl, folderPeriod},
+		func(folder string) bool { return strings.HasPrefix(name, folder) })
+}
 
 func packed(folder string, n int, ending string) string {
 	return fmt.Sprintf("%s%06d.%s", folder, n, ending)

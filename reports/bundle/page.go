@@ -20,17 +20,17 @@ var pageFiles embed.FS
 // Page is the offline verifier as one HTML page: it checks a bundle as [Verify] does, in a browser, by WebCrypto. Its
 // content security policy allows exactly the script and the style in it, and no network.
 func Page() ([]byte, error) {
-	script, err := joined("bytes.js", "zip.js", "tree.js", "signed.js", "timestamp.js", "verify.js", "content.js", "records.js", "yaml.js", "provenance.js", "ui.js")
+	script, err := joined("bytes.js", "zip.js", "tree.js", "signed.js", "timestamp.js", "verify.js", "content.js", "records.js", "yaml.js", "provenance.js", "quorum.js", "ui.js")
 	if err != nil {
 		return nil, err
 	}
 	constants, err := json.Marshal([]any{map[string]string{people.CurrentForm().Version: people.CurrentForm().Digest()},
 		map[policies.Mode]int{policies.Production: policies.LeastApprovals(policies.Production), policies.Development: policies.LeastApprovals(policies.Development)},
-		maxGenesis}, json.Deterministic(true))
+		maxGenesis, policies.ClassTable(), leastHolders}, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("making the page: %w", err)
 	}
-	script += "const [FORMS, FLOOR, FOUNDING] = " + string(constants) + ";\n"
+	script += "const [FORMS, FLOOR, FOUNDING, CLASSES, HOLDERS] = " + string(constants) + ";\n"
 	style, err := joined("style.css")
 	if err != nil {
 		return nil, err

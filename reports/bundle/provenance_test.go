@@ -24,14 +24,19 @@ func personRow(id string) string { return "rows/person/" + id + ".json" }
 // refused holds program and page to one refusal: of an approval key that is not traced to genesis.
 func refused(t *testing.T, page browser, w *fixture.World, file, words string) {
 	t.Helper()
+	refusedFor(t, page, w, bundle.ErrProvenance, file, words)
+}
+
+func refusedFor(t *testing.T, page browser, w *fixture.World, want error, file, words string) {
+	t.Helper()
 	path := write(t, w, w.Node)
 	_, err := bundle.Verify(t.Context(), path, w.Trust(t))
 	require.Error(t, err)
-	requireFault(t, err, bundle.ErrProvenance, file)
+	requireFault(t, err, want, file)
 	require.ErrorContains(t, err, words)
 	class, said, _ := page.verify(t, path, w.Trust(t))
 	require.Equal(t, "bad", class)
-	require.Contains(t, said, file+": "+bundle.ErrProvenance.Error())
+	require.Contains(t, said, file+": "+want.Error())
 	require.Contains(t, said, words)
 }
 

@@ -50,6 +50,7 @@ func newRecords(t *testing.T) *records {
 func (r *records) custody(t *testing.T, id, operation, who string, params map[string]any) fixture.Ceremony {
 	t.Helper()
 	c := fixture.Governed(id, operation, "card-1", fixture.Days(5), who)
+	c["class"] = "D"
 	c["params"] = params
 	r.Sign(t, r.History, c)
 	return c

@@ -72,9 +72,9 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 	}
 	defer a.close()
 	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{},
-		duties: map[string]bool{}, custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}}
+		duties: map[string]bool{}, custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}, requests: map[string]string{}}
 	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
-		v.rows, v.genesis, v.transcripts, v.provenance, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
+		v.rows, v.genesis, v.transcripts, v.provenance, v.quorums, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("verifying bundle: %w", err)
@@ -114,6 +114,8 @@ type verifier struct {
 	bringing map[string]*signedCeremony // ceremonies by which keys came
 	arrivals map[keyName]arrival        // by the control-plane entries in the bundle
 	uses     map[keyName]use
+	short    error             // of the first ceremony that took place with too few approvals
+	requests map[string]string // the ceremony that rests on each signed request, by the SHA-256 of what was signed
 }
 
 // keyChain makes the log keys that checkpoints are held to: those of the trust file, or else the first that the bundle
@@ -263,6 +265,9 @@ func (v *verifier) files(ctx context.Context) error {
 			return faultf(fileManifest, ErrFormat, "%s is listed twice", clip(f.Path))
 		}
 		listed[f.Path] = true
+		if !ofTheFormat(f.Path) {
+			return faultf(f.Path, ErrExtra, "the format has no such file")
+		}
 		if err := v.archive.check(f); err != nil {
 			return err
 		}

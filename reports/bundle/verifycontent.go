@@ -263,7 +263,7 @@ func (v *verifier) report(context.Context) error {
 		}
 	}
 	v.result.Counts, v.result.Report = r.Counts, r
-	v.say("The report judges %d controls of %s, no verdict contradicts its rows, and it cites nothing that the bundle does not hold.", len(r.Controls), r.Framework)
+	v.say("The report judges %d controls of %s, no verdict contradicts its rows, and it cites nothing that the bundle does not hold. How it judges them is the word of node %s.", len(r.Controls), r.Framework, v.result.Node)
 	var own bytes.Buffer
 	if err := render.HTML(&own, r); err != nil {
 		return fault(fileReport, fmt.Errorf("%w: %w", ErrFormat, err))

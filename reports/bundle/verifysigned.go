@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -30,6 +31,7 @@ const (
 type signedCeremony struct {
 	ID        string         `json:"id"`
 	Operation string         `json:"operation"`
+	Class     string         `json:"class"`
 	State     string         `json:"state"`
 	Params    jsontext.Value `json:"params"`
 	Reason    string         `json:"reason"`
@@ -51,6 +53,7 @@ type signedCeremony struct {
 		Person     string         `json:"person"`
 		Credential string         `json:"credential"`
 		Decision   string         `json:"decision"`
+		At         time.Time      `json:"at"`
 		Envelope   jsontext.Value `json:"envelope"`
 	} `json:"votes"`
 	Approvers []string `json:"approvers"`
@@ -84,6 +87,8 @@ type signedStatement struct {
 	Signer     string         `json:"signer"`
 	Decision   string         `json:"decision"`
 	Nonce      string         `json:"nonce"`
+	IssuedAt   time.Time      `json:"issued_at"`
+	ExpiresAt  time.Time      `json:"expires_at"`
 	Checkpoint struct {
 		Root string `json:"root"`
 		Size uint64 `json:"size"`
@@ -118,6 +123,9 @@ func (v *verifier) transcripts(ctx context.Context) error {
 			inexact++
 		}
 		v.keep(c)
+		if v.span.holds(row.Seq) {
+			v.policies[c.PolicyDigest] = true
+		}
 		return v.handedIn(row, c)
 	})
 	if err != nil {
@@ -189,7 +197,7 @@ func (v *verifier) ceremony(row RowFile, c *signedCeremony) (int, error) {
 		if err := json.Unmarshal(payload, &s); err != nil {
 			return 0, fmt.Errorf("statement of %s: %w", clip(vote.Person), err)
 		}
-		if err := v.covers(&s, c, vote.Person, vote.Decision); err != nil {
+		if err := errors.Join(v.covers(&s, c, vote.Person, vote.Decision), inTime(&s, vote.At)); err != nil {
 			return 0, fmt.Errorf("statement of %s: %w", clip(vote.Person), err)
 		}
 		v.noteUse(row, keyName{vote.Person, with})
@@ -202,6 +210,9 @@ func (v *verifier) ceremony(row RowFile, c *signedCeremony) (int, error) {
 		if c.approvedWith[person] == "" {
 			return 0, fmt.Errorf("%s is said to have approved it and has not signed", clip(person))
 		}
+	}
+	if err := v.approvedEnough(c); err != nil && v.short == nil {
+		v.short = fault(row.File, fmt.Errorf("%w: %w", ErrTranscript, err))
 	}
 	return count, nil
 }
@@ -276,6 +287,9 @@ func (v *verifier) proposal(c *signedCeremony) error {
 		return fmt.Errorf("request: %w", err)
 	}
 	path, _, _ := strings.Cut(r.Path, "?")
+	if err := v.askedOnce(payload, c.ID); err != nil {
+		return err
+	}
 	if r.Instance != v.manifest.Instance || r.Person != person || r.Method != http.MethodPost || path != pathOfProposals {
 		return errors.New("request: it is of another instance or person, or no proposal")
 	}
@@ -352,7 +366,7 @@ func (v *verifier) policyBundles(ctx context.Context) error {
 	}
 	if len(absent) > 0 {
 		slices.Sort(absent)
-		v.say("Entries of the period were decided under policy bundles that are NOT in it: %s.", strings.Join(absent, ", "))
+		v.say("Entries or ceremonies of the period were decided under policy bundles that are NOT in it: %s.", strings.Join(absent, ", "))
 	}
 	return nil
 }

@@ -57,6 +57,7 @@ Object.assign(Verifier.prototype, {
       if (asker(c) && !c.exact) inexact++;
       if (c.operation.startsWith('custody.')) this.custody.set(c.id, c);
       if (bringsKey(c.operation)) this.bringing.set(c.id, c);
+      if (row.seq >= this.p.first && row.seq < this.p.end) this.marks.add(c.policy_digest);
       await this.handedIn(c, row);
     });
     this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony\'s row has; whoever is said to have asked or approved has signed.');
@@ -92,6 +93,7 @@ Object.assign(Verifier.prototype, {
       const {value: r, key} = await this.signedWith(c.proposal, TYPE('request'), person);
       c.askedWith = key;
       this.noteUse(row, person, key);
+      await this.askedOnce(r, c.id);
       if (r.instance !== this.m.instance || r.person !== person || r.method !== 'POST' || r.path.split('?')[0] !== '/v1/ceremonies') throw new Error('request: it is of another instance or person, or no proposal');
       c.exact = await digest({operation: c.operation, params: c.params, reason: c.reason || ''}) === r.body_sha256;
       count++;
@@ -105,11 +107,13 @@ Object.assign(Verifier.prototype, {
         'target revision': [s.target.gov_revision, c.target.gov_revision || 0], checkpoint: [s.checkpoint.size + ' ' + s.checkpoint.root, c.checkpoint],
         parameters: [canonical(s.params), canonical(c.params)]};
       for (const [what, [signed, row]] of Object.entries(pairs)) if (signed !== row) throw new Error('statement of ' + clip(vote.person) + ': it covers another ' + what + ' than the ceremony has');
+      inTime(s, vote);
       this.noteUse(row, vote.person, key);
       if (s.decision === 'approve') c.approvedWith.set(vote.person, key);
       count++;
     }
     for (const person of c.approvers || []) if (!c.approvedWith.has(person)) throw new Error(clip(person) + ' is said to have approved it and has not signed');
+    try { this.approvedEnough(c); } catch (e) { this.short = this.short || new Fault('transcript', row.file, e.message); }
     return count;
   },
 
@@ -124,7 +128,7 @@ Object.assign(Verifier.prototype, {
     }
     this.say('Policy bundles that the bundle holds, each whole by its digest: ' + digests.length + '.');
     const absent = [...this.marks].filter(m => !digests.some(d => d.startsWith(m)));
-    if (absent.length > 0) this.say('Entries of the period were decided under policy bundles that are NOT in it: ' + clip(absent.join(', ')));
+    if (absent.length > 0) this.say('Entries or ceremonies of the period were decided under policy bundles that are NOT in it: ' + clip(absent.join(', ')));
   },
 
   async report() {
@@ -163,7 +167,7 @@ Object.assign(Verifier.prototype, {
       total += n;
     }
     if (total !== this.p.end - this.p.first) bad('it counts ' + total + ' entries, the period has ' + (this.p.end - this.p.first));
-    this.say('The report judges ' + r.controls.length + ' controls of ' + r.framework + ', no verdict contradicts its rows, and it cites nothing that the bundle does not hold. Go by what follows, which is from report.json: this page does not compare report.html with it.');
+    this.say('The report judges ' + r.controls.length + ' controls of ' + r.framework + ', no verdict contradicts its rows, and it cites nothing that the bundle does not hold. How it judges them is the word of node ' + clip(this.m.node) + '. Go by what follows, which is from report.json: this page does not compare report.html with it.');
     this.verdicts = r.counts;
     this.controls = r.controls.map(c => ({id: c.id, title: c.title, verdict: c.result.verdict, conclusion: c.conclusion, attested: c.attested, why: c.result.question || c.result.summary}));
   },

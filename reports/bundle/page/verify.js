@@ -9,6 +9,7 @@ class Verifier {
     this.custody = new Map(); // ceremonies that hold signatures under lines of the custody log
     this.bringing = new Map(); // ceremonies by which approval keys came
     this.arrivals = new Map(); // what entries say of how keys came, by person and key
+    this.requests = new Map(); // the ceremony that rests on each signed request
     this.uses = new Map(); // the earliest row of a ceremony that a key signed
     this.duties = new Set(); // acceptances of duty that were checked
     this.otherForms = 0;
@@ -16,7 +17,7 @@ class Verifier {
 
   async run() {
     for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'handovers', 'witnessed', 'control', 'periodEntries', 'anchored',
-      'rows', 'genesis', 'transcripts', 'provenance', 'signOffs', 'acknowledgements', 'custodyLog', 'policies', 'report']) await this[step]();
+      'rows', 'genesis', 'transcripts', 'provenance', 'quorums', 'signOffs', 'acknowledgements', 'custodyLog', 'policies', 'report']) await this[step]();
     return this.m;
   }
 
@@ -51,6 +52,7 @@ class Verifier {
     for (const f of this.m.files) {
       if (listed.has(f.path)) throw new Fault('format', 'MANIFEST.json', clip(f.path) + ' is listed twice');
       listed.add(f.path);
+      if (!ofTheFormat(f.path)) throw new Fault('extra', f.path, 'the format has no such file');
       const data = await this.a.read(f.path);
       if (data.length !== f.bytes || hex(await sha256(data)) !== f.sha256) throw new Fault('altered', f.path, 'its SHA-256 is not the one in the manifest');
     }
@@ -319,3 +321,8 @@ function deletion(name, e) {
 }
 
 const entryFile = seq => 'entries/' + String(seq).padStart(12, '0') + '.json';
+
+// ofTheFormat says whether a bundle may hold a file of this name: what nobody checks has no place beside what was checked.
+const ofTheFormat = name => ['checkpoint', 'keys.json', 'catalogue.json', 'report.json', 'report.html', 'ledger/period.json', 'ledger/start', 'ledger/end', 'ledger/start.hashes',
+  'ledger/end.hashes', 'ledger/control.hashes', 'ledger/period.hashes', 'ledger/stamped', 'ledger/stamped.hashes', 'ledger/stamped.tsr'].includes(name) ||
+  ['entries/', 'proofs/', 'rows/', 'ledger/witnessed/', 'ledger/handovers/', 'ledger/control/', 'ledger/period/'].some(folder => name.startsWith(folder));

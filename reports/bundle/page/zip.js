@@ -3,7 +3,7 @@
 // file asks the browser's own process.
 const LIMITS = {archive: 2 ** 30, files: 200000, file: 256 * 2 ** 20, unpacked: 2 * 2 ** 30, name: 512};
 const HELD = 16 * 2 ** 20;
-const DIRECTORY_END = 22, END64_LOCATOR = 20, END64 = 56, LOCAL = 30;
+const DIRECTORY_END = 22, END64_LOCATOR = 20, END64 = 56, LOCAL = 30, DESCRIPTOR = 16;
 
 class Archive {
   constructor(blob) {
@@ -49,7 +49,7 @@ class Archive {
     const end = await this.end();
     if (end.count > LIMITS.files) throw new Fault('large', '', end.count + ' files');
     const list = await this.bytes(end.from, end.from + end.size), v = new DataView(list.buffer);
-    let at = 0, total = 0;
+    let at = 0, total = 0, due = DIRECTORY_END + list.length;
     for (let i = 0; i < end.count; i++) {
       if (v.getUint32(at, true) !== 0x02014b50) throw new Fault('format', '', 'its list of files is damaged');
       const nameLength = v.getUint16(at + 28, true);
@@ -60,9 +60,13 @@ class Archive {
       total += e.size;
       if (e.size > LIMITS.file || total > LIMITS.unpacked) throw new Fault('large', name, e.size + ' bytes unpacked');
       this.entries.set(name, e);
+      // As much as its header, its data and the sizes that may follow them take; extra fields are the same in both places.
+      due += LOCAL + nameLength + v.getUint16(at + 30, true) + e.packed + ((v.getUint16(at + 8, true) & 8) !== 0 ? DESCRIPTOR : 0);
       at += 46 + nameLength + v.getUint16(at + 30, true) + v.getUint16(at + 32, true);
     }
     if (at !== list.length) throw new Fault('format', '', 'its list of files is damaged');
+    // What stands between the files, or before them, another reader could find and show.
+    if (due !== this.blob.size && end.count < 0xffff) throw new Fault('format', '', this.blob.size + ' bytes, its files take ' + due + ': something is hidden between them');
   }
 
   has(name) { return this.entries.has(name); }
