@@ -195,15 +195,18 @@ func join(hashes []tlog.Hash) tlog.Hash {
 }
 
 // CheckCover checks that the hashes of the spans, which next gives from left to right, and those of a cover make the
-// root of a head. [ErrProof] when they do not. It also gives the root that the log had at an earlier size, where
-// the entry before that size is among the spans: then whoever knows that earlier root sees whether this log
-// continues it. known says whether it could; a size of 0 asks for none.
-func CheckCover(head Head, spans []Span, cov []tlog.Hash, next func() (tlog.Hash, error), earlier uint64) (root tlog.Hash, known bool, err error) {
+// root of a head. [ErrProof] when they do not. It also gives the roots that the log had at earlier sizes, where the entry
+// before a size is among the spans: then whoever knows that earlier root sees whether this log continues it. The root of a
+// size that it could not tell is not in roots.
+func CheckCover(head Head, spans []Span, cov []tlog.Hash, next func() (tlog.Hash, error), earlier ...uint64) (roots map[uint64]tlog.Hash, err error) {
 	if err := checkSpans(head.Size, spans); err != nil {
-		return root, false, fmt.Errorf("%w: %w", ErrProof, err)
+		return nil, fmt.Errorf("%w: %w", ErrProof, err)
 	}
 	used := 0
-	parts := prefix{size: earlier, found: map[uint64]tlog.Hash{}}
+	parts := prefixes{}
+	for _, size := range earlier {
+		parts.want(size)
+	}
 	walk := cover{known: next, seen: parts.see, outside: func(lo, hi uint64) (tlog.Hash, error) {
 		if used == len(cov) {
 			return tlog.Hash{}, fmt.Errorf("%w: the cover has %d hashes, entries %d to %d need one more", ErrProof, len(cov), lo, hi-1)
@@ -214,37 +217,56 @@ func CheckCover(head Head, spans []Span, cov []tlog.Hash, next func() (tlog.Hash
 	made, err := walk.node(0, head.Size, spans)
 	switch {
 	case err != nil:
-		return root, false, err
+		return nil, err
 	case used != len(cov):
-		return root, false, fmt.Errorf("%w: the cover has %d hashes, %d are needed", ErrProof, len(cov), used)
+		return nil, fmt.Errorf("%w: the cover has %d hashes, %d are needed", ErrProof, len(cov), used)
 	case made != head.Root:
-		return root, false, fmt.Errorf("%w: the entries and what covers the rest make another root than the one signed", ErrProof)
+		return nil, fmt.Errorf("%w: the entries and what covers the rest make another root than the one signed", ErrProof)
 	}
-	root, known = parts.root()
-	return root, known, nil
+	roots = map[uint64]tlog.Hash{}
+	for _, size := range earlier {
+		if root, known := parts.root(size); known {
+			roots[size] = root
+		}
+	}
+	return roots, nil
 }
 
-// prefix collects the complete subtrees that the log of an earlier size consists of.
-type prefix struct {
-	size  uint64
-	found map[uint64]tlog.Hash // by first entry
+// subtree is a complete one: its first entry, and the one after its last.
+type subtree struct{ lo, hi uint64 }
+
+// prefixes collects the complete subtrees that the logs of earlier sizes consist of; nil for one not met yet.
+type prefixes map[subtree]*tlog.Hash
+
+// subtreesOf are those of a log of a size, from the left.
+func subtreesOf(size uint64) (out []subtree) {
+	for lo := uint64(0); lo < size; {
+		hi := lo + 1<<(bits.Len64(size-lo)-1)
+		out, lo = append(out, subtree{lo, hi}), hi
+	}
+	return out
 }
 
-// see notes a subtree if it is one of them: it begins where a higher bit of the size ends, and is as wide as the next.
-func (p *prefix) see(lo, hi uint64, h tlog.Hash) {
-	if lo < p.size && hi <= p.size && hi-lo == uint64(1)<<(bits.Len64(p.size-lo)-1) && lo == p.size>>bits.Len64(p.size-lo)<<bits.Len64(p.size-lo) {
-		p.found[lo] = h
+func (p prefixes) want(size uint64) {
+	for _, t := range subtreesOf(size) {
+		p[t] = nil
 	}
 }
 
-func (p *prefix) root() (root tlog.Hash, known bool) {
+func (p prefixes) see(lo, hi uint64, h tlog.Hash) {
+	if _, wanted := p[subtree{lo, hi}]; wanted {
+		p[subtree{lo, hi}] = &h
+	}
+}
+
+func (p prefixes) root(size uint64) (root tlog.Hash, known bool) {
 	var parts []tlog.Hash
-	for lo := uint64(0); lo < p.size; lo += 1 << (bits.Len64(p.size-lo) - 1) {
-		h, ok := p.found[lo]
-		if !ok {
+	for _, t := range subtreesOf(size) {
+		h := p[t]
+		if h == nil {
 			return root, false
 		}
-		parts = append(parts, h)
+		parts = append(parts, *h)
 	}
 	if len(parts) == 0 {
 		return root, false

@@ -150,7 +150,7 @@ func (f *File) Verify(ctx context.Context, head ledger.Head) error {
 		return read.group(bundle)
 	}
 	span := []ledger.Span{{From: m.From, To: m.To, Height: ledger.TileHeight}}
-	if _, _, err := ledger.CheckCover(head, span, f.cover, next, 0); err != nil {
+	if _, err := ledger.CheckCover(head, span, f.cover, next); err != nil {
 		return fmt.Errorf("%w: %w", ErrAltered, err)
 	}
 	if !read.first.Equal(m.FirstAt) || !read.last.Equal(m.LastAt) || read.control != m.Control {

@@ -20,7 +20,7 @@ var pageFiles embed.FS
 // Page is the offline verifier as one HTML page: it checks a bundle as [Verify] does, in a browser, by WebCrypto. Its
 // content security policy allows exactly the script and the style in it, and no network.
 func Page() ([]byte, error) {
-	script, err := joined("bytes.js", "zip.js", "tree.js", "signed.js", "timestamp.js", "verify.js", "content.js", "records.js", "yaml.js", "provenance.js", "quorum.js", "ui.js")
+	script, err := joined("bytes.js", "zip.js", "tree.js", "signed.js", "timestamp.js", "verify.js", "content.js", "records.js", "yaml.js", "provenance.js", "quorum.js", "seen.js", "ui.js")
 	if err != nil {
 		return nil, err
 	}

@@ -1,9 +1,11 @@
 package bundle_test
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +66,31 @@ func TestInvariant01_WhatTookPlaceWithTooFewIsNamed(t *testing.T) {
 			refusedFor(t, page, w, bundle.ErrTranscript, "rows/ceremony/"+late+".json", c.words)
 		})
 	}
+}
+
+// Whoever signed is a witness of what the log held then: another log is not one that they signed for.
+func TestInvariant09_StatementsRestOnThisLog(t *testing.T) {
+	t.Parallel()
+	page := openPage(t)
+	for name, c := range map[string]struct{ checkpoint, words string }{
+		"another root": {"3 " + base64.StdEncoding.EncodeToString(make([]byte, 32)), "the log of 3 entries on which it rests had another root than this one's"},
+		"a later log":  {"99999 " + base64.StdEncoding.EncodeToString(make([]byte, 32)), "it rests on a log of 99999 entries"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := fixture.New(t, custodian.Production)
+			ceremony := fixture.Governed("cer-late", "key.resume", "cards", fixture.Now().Add(-time.Minute), "efua", "dana", "chen")
+			ceremony["checkpoint"] = c.checkpoint
+			w.Sign(t, w.History, ceremony)
+			w.PutCeremony(t, ceremony)
+			refusedFor(t, page, w, bundle.ErrFork, "rows/ceremony/cer-late.json", c.words)
+		})
+	}
+	b := build(t)
+	result, err := bundle.Verify(t.Context(), b.path, b.world.Trust(t))
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(result.Checked, "\n"), "name a checkpoint that this log had then")
+	_, _, checks := page.verify(t, b.path, b.world.Trust(t))
+	require.Contains(t, checks, "name a checkpoint that this log had then")
 }
 
 // What no reader looks at has no place in a bundle: neither a file that the format lacks, nor bytes between its files.

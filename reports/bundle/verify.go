@@ -72,8 +72,8 @@ func Verify(ctx context.Context, path string, trust *ledger.TrustFile) (*Result,
 	}
 	defer a.close()
 	v := &verifier{archive: a, trust: trust, result: &Result{Anchored: trust != nil}, entries: map[uint64]*ledger.Entry{}, policies: map[string]bool{},
-		duties: map[string]bool{}, custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}, requests: map[string]string{}}
-	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.controlPlane, v.periodEntries, v.anchored,
+		duties: map[string]bool{}, custody: map[string]*signedCeremony{}, bringing: map[string]*signedCeremony{}, arrivals: map[keyName]arrival{}, uses: map[keyName]use{}, requests: map[string]string{}, roots: map[uint64]tlog.Hash{}}
+	steps := []func(context.Context) error{v.signature, v.files, v.checkpoint, v.proofs, v.period, v.handovers, v.witnessed, v.wanted, v.controlPlane, v.periodEntries, v.anchored,
 		v.rows, v.genesis, v.transcripts, v.provenance, v.quorums, v.signOffs, v.acknowledgements, v.custodyLog, v.policyBundles, v.report}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -114,6 +114,9 @@ type verifier struct {
 	bringing map[string]*signedCeremony // ceremonies by which keys came
 	arrivals map[keyName]arrival        // by the control-plane entries in the bundle
 	uses     map[keyName]use
+	sizes    []uint64             // of the logs that people signed for
+	roots    map[uint64]tlog.Hash // that the log had at earlier sizes, as far as the bundle shows them
+	rests    rests
 	short    error             // of the first ceremony that took place with too few approvals
 	requests map[string]string // the ceremony that rests on each signed request, by the SHA-256 of what was signed
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -212,10 +213,12 @@ func (v *verifier) covered(file string, spans []ledger.Span, known []tlog.Hash) 
 		known = known[1:]
 		return h, nil
 	}
-	root, seen, err := ledger.CheckCover(v.head, spans, cover, next, v.least.Size)
+	roots, err := ledger.CheckCover(v.head, spans, cover, next, append(v.sizes, v.least.Size)...)
 	if err != nil {
 		return fault(file, fmt.Errorf("%w: %w", ErrLeftOut, err))
 	}
+	maps.Copy(v.roots, roots)
+	root, seen := roots[v.least.Size]
 	if !seen || v.continued {
 		return nil
 	}

@@ -133,6 +133,7 @@ func (v *verifier) transcripts(ctx context.Context) error {
 	}
 	v.result.Ceremonies, v.result.Signatures = ceremonies, votes
 	v.say("Each of %d signatures under %d ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony's row has; whoever is said to have asked or approved has signed.", votes, ceremonies)
+	v.sayRests()
 	if inexact > 0 {
 		v.say("%d requests are signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.", inexact)
 	}
@@ -199,6 +200,9 @@ func (v *verifier) ceremony(row RowFile, c *signedCeremony) (int, error) {
 		}
 		if err := errors.Join(v.covers(&s, c, vote.Person, vote.Decision), inTime(&s, vote.At)); err != nil {
 			return 0, fmt.Errorf("statement of %s: %w", clip(vote.Person), err)
+		}
+		if err := v.restsOn(&s); err != nil {
+			return 0, fault(row.File, fmt.Errorf("%w: statement of %s: %w", ErrFork, clip(vote.Person), err))
 		}
 		v.noteUse(row, keyName{vote.Person, with})
 		if s.Decision == "approve" {

@@ -61,6 +61,7 @@ Object.assign(Verifier.prototype, {
       await this.handedIn(c, row);
     });
     this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony\'s row has; whoever is said to have asked or approved has signed.');
+    this.sayRests();
     if (inexact > 0) this.say(inexact + ' requests are signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.');
   },
 
@@ -108,6 +109,7 @@ Object.assign(Verifier.prototype, {
         parameters: [canonical(s.params), canonical(c.params)]};
       for (const [what, [signed, row]] of Object.entries(pairs)) if (signed !== row) throw new Error('statement of ' + clip(vote.person) + ': it covers another ' + what + ' than the ceremony has');
       inTime(s, vote);
+      this.restsOn(s, vote.person, row);
       this.noteUse(row, vote.person, key);
       if (s.decision === 'approve') c.approvedWith.set(vote.person, key);
       count++;

@@ -73,10 +73,11 @@ function entrySpans(seqs) {
 }
 
 // covered walks down from the root: what holds none of the spans takes the next hash of the cover, a node of a span
-// the next known hash, anything else is split. It gives the root of an earlier size too, where its last entry is known.
+// the next known hash, anything else is split. It gives the roots of earlier sizes too, by size, where it could tell them.
 async function covered(head, spans, cover, known, earlier) {
   let used = 0, given = 0;
-  const parts = new Map();
+  const parts = new Map(), name = (lo, hi) => lo + ' ' + hi;
+  for (const size of earlier) for (const [lo, hi] of subtreesOf(size)) parts.set(name(lo, hi), null);
   const firstFrom = (list, lo) => { // first span that ends after lo
     let a = 0, b = list.length;
     while (a < b) { const m = half(a + b); if (list[m].to <= lo) a = m + 1; else b = m; }
@@ -95,19 +96,26 @@ async function covered(head, spans, cover, known, earlier) {
       const right = list.slice(cut), left = cut < list.length && list[cut].from < mid ? list.slice(0, cut + 1) : list.slice(0, cut);
       h = await nodeHash(await node(lo, mid, left), await node(mid, hi, right));
     }
-    if (hi <= earlier && hi - lo === topBit(earlier - lo) && lo % (topBit(earlier - lo) * 2) === 0) parts.set(lo, h);
+    if (parts.has(name(lo, hi))) parts.set(name(lo, hi), h);
     return h;
   }
   const root = await node(0, head.size, spans);
   if (used !== cover.length || given !== known.length) throw new Error('there are more hashes than places');
   if (!same(root, head.root)) throw new Error('the entries and what covers the rest make another root than the one signed');
-  const list = [];
-  for (let lo = 0; lo < earlier; lo += topBit(earlier - lo)) {
-    if (!parts.has(lo)) return null;
-    list.push(parts.get(lo));
+  const roots = new Map();
+  for (const size of earlier) {
+    const list = subtreesOf(size).map(([lo, hi]) => parts.get(name(lo, hi)));
+    if (list.length === 0 || list.includes(null)) continue;
+    let r = list.pop();
+    while (list.length > 0) r = await nodeHash(list.pop(), r);
+    roots.set(size, r);
   }
-  if (list.length === 0) return null;
-  let r = list.pop();
-  while (list.length > 0) r = await nodeHash(list.pop(), r);
-  return r;
+  return roots;
+}
+
+// subtreesOf are the complete subtrees of a log of a size, from the left.
+function subtreesOf(size) {
+  const out = [];
+  for (let lo = 0; lo < size;) { const hi = lo + topBit(size - lo); out.push([lo, hi]); lo = hi; }
+  return out;
 }

@@ -9,6 +9,8 @@ class Verifier {
     this.custody = new Map(); // ceremonies that hold signatures under lines of the custody log
     this.bringing = new Map(); // ceremonies by which approval keys came
     this.arrivals = new Map(); // what entries say of how keys came, by person and key
+    this.roots = new Map(); // that the log had at earlier sizes, as far as the bundle shows them
+    this.rests = {shown: 0, unknown: 0};
     this.requests = new Map(); // the ceremony that rests on each signed request
     this.uses = new Map(); // the earliest row of a ceremony that a key signed
     this.duties = new Set(); // acceptances of duty that were checked
@@ -16,7 +18,7 @@ class Verifier {
   }
 
   async run() {
-    for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'handovers', 'witnessed', 'control', 'periodEntries', 'anchored',
+    for (const step of ['signature', 'files', 'checkpoint', 'singles', 'period', 'handovers', 'witnessed', 'wanted', 'control', 'periodEntries', 'anchored',
       'rows', 'genesis', 'transcripts', 'provenance', 'quorums', 'signOffs', 'acknowledgements', 'custodyLog', 'policies', 'report']) await this[step]();
     return this.m;
   }
@@ -215,11 +217,13 @@ class Verifier {
   }
 
   async cover(file, spans, known) {
-    let root;
-    try { root = await covered(this.head, spans, await this.hashes(file), known, this.least.size); } catch (e) {
+    let roots;
+    try { roots = await covered(this.head, spans, await this.hashes(file), known, [...this.sizes, this.least.size]); } catch (e) {
       if (e instanceof Fault) throw e;
       throw new Fault('leftout', file, e.message);
     }
+    for (const [size, root] of roots) this.roots.set(size, root);
+    const root = roots.get(this.least.size);
     if (!root || this.continued) return;
     if (!same(root, this.least.root)) throw new Fault('fork', 'checkpoint', 'its first ' + this.least.size + ' entries are not those of the trust file\'s checkpoint');
     this.continued = true;
