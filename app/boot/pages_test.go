@@ -16,6 +16,7 @@ import (
 	"conclave/app/cli"
 	"conclave/app/demo"
 	"conclave/ceremony/operation"
+	"conclave/policies"
 )
 
 // Pages are held against the program: what they tell people to type exists, and what can be watched is told.
@@ -249,6 +250,23 @@ func TestPagesGiveOperationsTheirClass(t *testing.T) {
 		}
 	}
 	require.Greater(t, found, 20)
+}
+
+// Whoever writes a verifier has the floor's classes from the page, row by row.
+func TestPageOfRowsHasTheFloorsClasses(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "evidence-rows.md"))
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(text), "### Classes of operations")
+	table, _, _ = strings.Cut(table, "\n### ")
+	told := map[string][]policies.Class{"": {policies.Governed, policies.Attended}} // the sentence above it
+	for _, row := range regexp.MustCompile("(?m)^\\| ([A-Z, ]+) \\| (`.*`) \\|$").FindAllStringSubmatch(table, -1) {
+		for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[2], -1) {
+			for class := range strings.SplitSeq(row[1], ", ") {
+				told[name[1]] = append(told[name[1]], policies.Class(class))
+			}
+		}
+	}
+	require.Equal(t, policies.ClassTable(), told)
 }
 
 // TestLedgerFormatNamesEveryType: every operation, and every type of entry that a source file spells out.
