@@ -2,7 +2,9 @@ package bundle
 
 import (
 	"archive/zip"
+	"bufio"
 	"bytes"
+	"compress/flate"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -57,9 +59,8 @@ func readArchive(f *os.File) (*archive, error) {
 		return nil, fmt.Errorf("%w: %d files, at most %d", ErrTooLarge, len(z.File), maxFiles)
 	}
 	a := &archive{file: f, files: make(map[string]*zip.File, len(z.File)), listed: map[string]FileHash{}}
-	total, due := uint64(0), uint64(directoryEnd)
+	total := uint64(0)
 	for _, entry := range z.File {
-		due += lengthOf(entry)
 		if err := checkName(entry.Name); err != nil {
 			return nil, err
 		}
@@ -73,31 +74,10 @@ func readArchive(f *os.File) (*archive, error) {
 		total += size
 		a.files[entry.Name] = entry
 	}
-	// What stands between the files, or before them, another reader could find and show.
-	if due != uint64(info.Size()) && len(z.File) < zip64From {
-		return nil, fmt.Errorf("%w: %d bytes, its files take %d: something is hidden between them", ErrFormat, info.Size(), due)
+	if err := seamless(f, info.Size(), z.File); err != nil {
+		return nil, err
 	}
 	return a, nil
-}
-
-// Lengths of a zip archive's records, in bytes (APPNOTE 4.3.7, 4.3.9, 4.3.12), and from how many files on its end has a
-// record more (4.3.14).
-const (
-	localHeader     = 30
-	dataDescriptor  = 16
-	directoryHeader = 46
-	describedLater  = 0x8 // flag: sizes follow the data
-	zip64From       = 0xffff
-)
-
-// lengthOf is what a file takes in the archive: its header, its data and its line in the directory. A bundle's extra fields
-// are the same in both places.
-func lengthOf(f *zip.File) uint64 {
-	n := uint64(localHeader+directoryHeader+2*len(f.Name)+2*len(f.Extra)+len(f.Comment)) + f.CompressedSize64
-	if f.Flags&describedLater != 0 {
-		n += dataDescriptor
-	}
-	return n
 }
 
 func checkName(name string) error {
@@ -144,17 +124,26 @@ func (a *archive) read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// check compares a file with what the manifest lists, without holding it.
+// check compares a file with what the manifest lists, without holding it. Its packed data must end with it: what is left
+// behind the end another reader could find.
 func (a *archive) check(want FileHash) error {
 	entry := a.files[want.Path]
 	if entry == nil {
 		return fault(want.Path, ErrMissing)
 	}
-	r, err := entry.Open()
+	raw, err := entry.OpenRaw()
 	if err != nil {
 		return fault(want.Path, fmt.Errorf("%w: %w", ErrAltered, err))
 	}
-	defer r.Close()
+	packed := bufio.NewReader(raw) // with bytes at hand the decompressor takes no more than it needs
+	var r io.Reader = packed
+	switch entry.Method {
+	case zip.Store:
+	case zip.Deflate:
+		r = flate.NewReader(packed)
+	default:
+		return faultf(want.Path, ErrFormat, "packed by method %d", entry.Method)
+	}
 	sum := sha256.New()
 	n, err := io.Copy(sum, io.LimitReader(r, int64(entry.UncompressedSize64)+1))
 	if err != nil {
@@ -162,6 +151,9 @@ func (a *archive) check(want FileHash) error {
 	}
 	if n != want.Bytes || hex.EncodeToString(sum.Sum(nil)) != want.SHA256 {
 		return faultf(want.Path, ErrAltered, "its SHA-256 is not the one in the manifest")
+	}
+	if _, err := packed.ReadByte(); err != io.EOF {
+		return faultf(want.Path, ErrAltered, "something is hidden behind its packed data")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,15 +109,42 @@ func TestInvariant09_WhatNobodyChecksIsRefused(t *testing.T) {
 	whole, err := os.ReadFile(b.path)
 	require.NoError(t, err)
 	end := len(whole) - 22 // the end of the directory, which says where the directory begins
-	directory := binary.LittleEndian.Uint32(whole[end+16:])
-	hidden := append(append(append([]byte{}, whole[:directory]...), "hidden report"...), whole[directory:]...)
-	binary.LittleEndian.PutUint32(hidden[end+len("hidden report")+16:], directory+uint32(len("hidden report")))
-	path = filepath.Join(t.TempDir(), "hidden.zip")
-	require.NoError(t, os.WriteFile(path, hidden, 0o600))
-	_, err = bundle.Verify(t.Context(), path, b.world.Trust(t))
-	require.ErrorIs(t, err, bundle.ErrFormat)
-	require.ErrorContains(t, err, "something is hidden between them")
-	class, words, _ := page.verify(t, path, b.world.Trust(t))
-	require.Equal(t, "bad", class)
-	require.Contains(t, words, "something is hidden between them")
+	directory := int(binary.LittleEndian.Uint32(whole[end+16:]))
+	secret := []byte("hidden report")
+	first := int(binary.LittleEndian.Uint16(whole[26:])) + 30 // where the extra field of the first file's header begins
+	le := binary.LittleEndian
+	for name, forge := range map[string]func() []byte{
+		"before the directory": func() []byte {
+			out := slices.Concat(whole[:directory], secret, whole[directory:])
+			le.PutUint32(out[end+len(secret)+16:], uint32(directory+len(secret)))
+			return out
+		},
+		"before all": func() []byte { return slices.Concat(secret, whole) },
+		// The directory claims as many extra bytes as are hidden: sums alone would come out even.
+		"made good by the directory": func() []byte {
+			out := slices.Concat(whole[:directory], secret, whole[directory:])
+			at := directory + len(secret) // of the first line of the directory
+			name, extra := int(le.Uint16(out[at+28:])), int(le.Uint16(out[at+30:]))
+			le.PutUint16(out[at+30:], uint16(extra+len(secret)))
+			out = slices.Insert(out, at+46+name+extra, secret...)
+			tail := len(out) - 22
+			le.PutUint32(out[tail+12:], le.Uint32(out[tail+12:])+uint32(len(secret)))
+			le.PutUint32(out[tail+16:], uint32(at))
+			return out
+		},
+		"in a header": func() []byte {
+			out := slices.Clone(whole)
+			out[first+5] ^= 1 // a time that the directory does not have
+			return out
+		},
+	} {
+		path := filepath.Join(t.TempDir(), "hidden.zip")
+		require.NoError(t, os.WriteFile(path, forge(), 0o600))
+		_, err = bundle.Verify(t.Context(), path, b.world.Trust(t))
+		require.Error(t, err, name)
+		require.ErrorIs(t, err, bundle.ErrFormat, name)
+		class, words, _ := page.verify(t, path, b.world.Trust(t))
+		require.Equal(t, "bad", class, name)
+		require.Contains(t, words, bundle.ErrFormat.Error(), name)
+	}
 }
