@@ -1,8 +1,13 @@
 package bundle_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"compress/flate"
 	"encoding/base64"
 	"encoding/binary"
+	"hash/crc32"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -147,4 +152,36 @@ func TestInvariant09_WhatNobodyChecksIsRefused(t *testing.T) {
 		require.Equal(t, "bad", class, name)
 		require.Contains(t, words, bundle.ErrFormat.Error(), name)
 	}
+}
+
+// What is left behind the end of a file's packed data is not passed over.
+func TestInvariant09_NothingStandsBehindPackedData(t *testing.T) {
+	t.Parallel()
+	b, page := build(t), openPage(t)
+	path := filepath.Join(t.TempDir(), "behind.zip")
+	f, err := os.Create(path)
+	require.NoError(t, err)
+	z := zip.NewWriter(f)
+	files := unpack(t, b.path)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		var packed bytes.Buffer
+		d, err := flate.NewWriter(&packed, flate.DefaultCompression)
+		require.NoError(t, err)
+		_, err = d.Write(files[name])
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		if name == "report.html" {
+			packed.WriteString("another report")
+		}
+		w, err := z.CreateRaw(&zip.FileHeader{Name: name, Method: zip.Deflate, CRC32: crc32.ChecksumIEEE(files[name]),
+			CompressedSize64: uint64(packed.Len()), UncompressedSize64: uint64(len(files[name]))})
+		require.NoError(t, err)
+		_, err = w.Write(packed.Bytes())
+		require.NoError(t, err)
+	}
+	require.NoError(t, z.Close())
+	require.NoError(t, f.Close())
+	_, err = bundle.Verify(t.Context(), path, b.world.Trust(t))
+	require.ErrorContains(t, err, "something is hidden behind its packed data")
+	requireAgree(t, "behind packed data", page, path, b.world.Trust(t), err)
 }
