@@ -3,10 +3,9 @@ package store
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"conclave/custodian/clock"
 )
 
 const (
@@ -19,15 +18,19 @@ const (
 var errStalled = errors.New("the database has not answered for " + stallAfter.String())
 
 // stall notices a round that does not end, because the database neither answers nor refuses, and then lets go of
-// everybody who waits. One goroutine watches, so that a call in good times pays no timer of its own.
+// everybody who waits. One goroutine looks, so that a call in good times pays no timer of its own. It counts its own
+// looks and reads no clock: a machine that was asleep in the middle of a round has not waited for the database.
 type stall struct {
-	clock clock.Clock
-	since atomic.Int64                  // monotonic time at which the round under way began, plus 1; 0 for none
+	round atomic.Uint64                 // rounds begun and ended; odd while one is under way
 	gate  atomic.Pointer[chan struct{}] // closed while the committer is stalled
+
+	mu    sync.Mutex
+	seen  uint64        // round at the last look
+	since time.Duration // how long looks have found that very round under way
 }
 
-func newStall(c clock.Clock) *stall {
-	s := &stall{clock: c}
+func newStall() *stall {
+	s := &stall{}
 	s.open()
 	return s
 }
@@ -38,8 +41,8 @@ func (s *stall) open() {
 }
 
 // begin and end enclose a round.
-func (s *stall) begin() { s.since.Store(int64(s.clock.Elapsed()) + 1) }
-func (s *stall) end()   { s.since.Store(0) }
+func (s *stall) begin() { s.round.Add(1) }
+func (s *stall) end()   { s.round.Add(1) }
 
 // waiting is closed as soon as waiting has become pointless.
 func (s *stall) waiting() <-chan struct{} { return *s.gate.Load() }
@@ -56,11 +59,19 @@ func (s *stall) stalled() bool {
 // refusal says why nothing is taken or waited for.
 func (s *stall) refusal(doing string) error { return unavailable(doing, errStalled) }
 
-// check closes the gate when the round under way has taken too long, and opens it when it has ended after all.
+// check is one look, [stallCheck] after the one before. It closes the gate when the round under way has taken too long,
+// and opens it when it has ended after all.
 func (s *stall) check() {
-	since := s.since.Load()
-	late := since != 0 && s.clock.Elapsed()-time.Duration(since-1) > stallAfter
-	switch closed := s.stalled(); {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	round := s.round.Load()
+	if underWay := round%2 == 1; underWay && round == s.seen {
+		s.since += stallCheck
+	} else {
+		s.since = 0
+	}
+	s.seen = round
+	switch late, closed := s.since >= stallAfter, s.stalled(); {
 	case late && !closed:
 		close(*s.gate.Load())
 	case !late && closed:

@@ -149,7 +149,7 @@ func prepare(ctx context.Context, cfg Config, create bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening database: %w", err)
 	}
-	s := &Store{cfg: cfg, db: db, queue: newQueue(), stall: newStall(cfg.Clock), stop: make(chan struct{}), done: make(chan struct{}), barred: make(chan struct{})}
+	s := &Store{cfg: cfg, db: db, queue: newQueue(), stall: newStall(), stop: make(chan struct{}), done: make(chan struct{}), barred: make(chan struct{})}
 	s.signers.offer(cfg.LogKey)
 	for _, k := range cfg.NextLogKeys {
 		s.signers.offer(k)
