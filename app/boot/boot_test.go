@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -223,7 +224,10 @@ func foreignLogKey(t *testing.T, cfg *config.Config) {
 func TestTwoServersOfOneDatabaseAreRefused(t *testing.T) {
 	cfg, _, _ := made(t)
 	started(t, cfg)
-	_, err := boot.Start(t.Context(), cfg, nil)
+	copied := *cfg
+	copied.DataDir, copied.Database.DSN = filepath.Join(t.TempDir(), "data"), cfg.DSN()
+	require.NoError(t, exec.Command("cp", "-a", cfg.DataDir, copied.DataDir).Run())
+	_, err := boot.Start(t.Context(), &copied, nil)
 	require.ErrorIs(t, err, store.ErrLocked)
 }
 

@@ -68,7 +68,7 @@ func exitCode(err error) int {
 	switch {
 	case is(store.ErrEdited, store.ErrRollback, store.ErrFork, store.ErrDamaged):
 		return ExitData
-	case is(store.ErrLocked, store.ErrUnavailable, syscall.EADDRINUSE):
+	case is(ErrInUse, ErrDuplicate, store.ErrLocked, store.ErrUnavailable, syscall.EADDRINUSE):
 		return ExitBusy
 	case errors.As(err, &setting), errors.As(err, &mismatch),
 		is(ErrMode, ErrNoInstance, ErrNotJoined, ErrNotEnrolled, custodian.ErrNodeRevoked, ErrNotEmpty, ErrKeyFile, ledger.ErrLogKey, store.ErrNewerSchema, store.ErrUnfit, store.ErrInitialised, store.ErrNotInitialised, store.ErrLogKeyMissing,
@@ -143,7 +143,7 @@ func serverCommand(version string) *cobra.Command {
 		Use: "server", Short: "Run the service", Args: cobra.NoArgs,
 		Long: "Runs the service until SIGINT or SIGTERM, then drains and stops. Configuration: defaults, then the file, then the\n" +
 			"environment (" + config.EnvPrefix + "…), then flags; an unknown key is an error.\n\n" +
-			"Exit codes: 0 stopped; 65 the database contradicts its ledger; 75 storage or address not available;\n" +
+			"Exit codes: 0 stopped; 65 the database contradicts its ledger; 75 storage, address or data directory not available;\n" +
 			"78 configuration, key files or program do not fit the instance; 1 anything else.",
 		Example: "  conclave server --data-dir /var/lib/conclave/data --listen 127.0.0.1:8443",
 	}

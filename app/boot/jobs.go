@@ -66,6 +66,7 @@ func (s *service) run(ctx context.Context) {
 	group.Go(func() { s.every(ctx, witnessEvery, "witness", s.haveWitnessed) })
 	if s.cfg.Database.Driver == config.DriverPostgres {
 		group.Go(func() { s.every(ctx, refreshEvery, "refresh", s.store.Refresh) })
+		group.Go(func() { s.every(ctx, presenceEvery, "presence", s.presence.renew) })
 	}
 	group.Go(func() { s.every(ctx, refreshEvery, "logkey", s.logKeys.tend) })
 	group.Wait()

@@ -39,7 +39,7 @@ func Rehearse(ctx context.Context, cfg *config.Config, clk *clock.Manual, logger
 		return nil, err
 	}
 	if mode := s.door.Instance().Mode; mode != custodian.Development {
-		return nil, errors.Join(fmt.Errorf("instance %s is in %s mode: %w", s.door.Instance().Name, mode, ErrRehearsal), s.store.Close())
+		return nil, errors.Join(fmt.Errorf("instance %s is in %s mode: %w", s.door.Instance().Name, mode, ErrRehearsal), s.close(ctx))
 	}
 	s.paced = true
 	s.pass = follow.New(s.store, s.cfg.Node.ID, nil) // nothing watches a time that is made up

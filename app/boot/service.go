@@ -69,6 +69,7 @@ type service struct {
 	alerts   chan store.Violation
 
 	reportJobs *reportJobs // while it serves
+	presence   *presence
 
 	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
 	paced         bool
@@ -93,32 +94,43 @@ func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logge
 	defer keys.wipe()
 	s := &service{cfg: cfg, clock: clk, log: logger, version: version, node: keys.node,
 		modules: pkcs11.NewModules(), alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request), archive: archiver{checked: make(map[string]bool)}}
+	if err := s.hold(); err != nil {
+		return nil, err
+	}
+	if err := s.open(ctx, keys); err != nil {
+		return nil, errors.Join(err, s.presence.lock.Close())
+	}
+	return s, nil
+}
+
+func (s *service) open(ctx context.Context, keys *nodeKeys) error {
 	// Compiling policy and replaying the ledger take the most of a start, so they run side by side.
 	compiled := compilePolicies(ctx)
 	s.logKeys = &logKeyDesk{s: s}
-	sc := storeConfig(cfg, keys.log, clk, logger)
-	if s.objects, err = openObjects(cfg); err != nil {
+	sc := storeConfig(s.cfg, keys.log, s.clock, s.log)
+	var err error
+	if s.objects, err = openObjects(s.cfg); err != nil {
 		<-compiled
-		return nil, err
+		return err
 	}
 	s.segments = custodian.NewSegmentSource(archives(s.objects))
-	if sc.NextLogKeys, err = loadCandidates(cfg); err != nil {
+	if sc.NextLogKeys, err = loadCandidates(s.cfg); err != nil {
 		<-compiled
-		return nil, err
+		return err
 	}
 	sc.Alert, sc.Permit, sc.Segments = s.alert, s.permit, s.segments
 	s.store, err = store.Open(ctx, sc)
 	bundle := <-compiled
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err = bundle.err; err == nil {
 		err = s.wire(ctx, bundle.engine, keys)
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.store.Close())
+		return errors.Join(err, s.store.Close())
 	}
-	return s, nil
+	return nil
 }
 
 type compiledPolicies struct {
@@ -282,14 +294,14 @@ func (s *service) recordStart(ctx context.Context) error {
 	if !s.store.Anchored() {
 		s.log.Warn("this node kept no earlier checkpoint: it could not tell whether the database is an older one", "file", s.cfg.HighWaterFile())
 	}
-	return s.recordNode(ctx, "node.start", map[string]any{"version": s.version, "go": runtime.Version(), "fips_140": fips(),
+	return s.recordNode(ctx, "node.start", ledger.Done, "", map[string]any{"version": s.version, "go": runtime.Version(), "fips_140": fips(),
 		"policy_digest": s.door.Policies().Digest(), "anchored": s.store.Anchored()})
 }
 
-func (s *service) recordNode(ctx context.Context, event string, detail map[string]any) error {
+func (s *service) recordNode(ctx context.Context, event string, outcome ledger.Outcome, reason string, detail map[string]any) error {
 	_, err := s.store.Control(ctx, func(tx *store.Tx) error {
 		return tx.Append(ledger.Entry{Type: event, Actor: identity.Principal{Kind: identity.Node, ID: s.cfg.Node.ID},
-			Target: ledger.Target{Type: "node", ID: s.cfg.Node.ID}, Outcome: ledger.Done,
+			Target: ledger.Target{Type: "node", ID: s.cfg.Node.ID}, Outcome: outcome, Reason: reason,
 			Policy: s.door.Mark(), Detail: custodian.Detail(detail)})
 	})
 	if err != nil {
@@ -327,7 +339,8 @@ func (s *service) close(ctx context.Context) error {
 	if s.bundles != nil {
 		s.bundles.Close()
 	}
-	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.index.Release(ctx), s.wipeKeystores(ctx), s.store.Close(), s.segments.Close())
+	return errors.Join(s.store.Release(ctx, jobsLease, s.cfg.Node.ID), s.releaseExports(ctx), s.store.Release(ctx, witnessLease, s.cfg.Node.ID), s.pass.Release(ctx), s.daily.Release(ctx), s.logDays.Release(ctx), s.index.Release(ctx), s.presence.release(ctx), s.wipeKeystores(ctx),
+		s.store.Close(), s.segments.Close(), s.presence.lock.Close())
 }
 
 func (s *service) wipeKeystores(ctx context.Context) error {

@@ -21,6 +21,7 @@ import (
 	"conclave/app/httpapi"
 	"conclave/custodian"
 	"conclave/custodian/clock"
+	"conclave/custodian/ledger"
 	"conclave/hsm/secret"
 )
 
@@ -94,9 +95,12 @@ func serve(ctx context.Context, s *service) (*Running, error) {
 	return r, nil
 }
 
-// begin takes the addresses, recovers what was left behind, records the start, and only then serves.
+// begin takes the node's place and the addresses, recovers what was left behind, records the start, and only then serves.
 func (r *Running) begin(ctx context.Context) error {
 	s := r.service
+	if err := s.presence.claim(ctx); err != nil {
+		return err
+	}
 	handler, err := r.edge()
 	if err != nil {
 		return err
@@ -138,15 +142,20 @@ func (r *Running) begin(ctx context.Context) error {
 	return nil
 }
 
-// watchStanding stops the service once its node is revoked: what its keystores hold is wiped at once.
+// watchStanding stops the service once its node is revoked, or another process serves as it: what its keystores hold is
+// wiped at once.
 func (r *Running) watchStanding() {
+	var err error
 	select {
 	case <-r.jobs: // it ended otherwise
 		return
 	case <-r.service.store.Barred():
+		err = r.service.store.Standing()
+	case <-r.service.presence.displaced:
+		err = r.service.presence.duplicate()
 	}
 	r.service.stopping.Store(true)
-	err := errors.Join(r.service.store.Standing(), r.service.wipeKeystores(context.Background()))
+	err = errors.Join(err, r.service.wipeKeystores(context.Background()))
 	select {
 	case r.failed <- err:
 	default: // a listener gave up before
@@ -221,8 +230,12 @@ func (r *Running) close(ctx context.Context) (err error) {
 	// The caller's patience is for callers; what closes the ledger is short and must be done.
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if r.service.store.Standing() == nil { // a revoked node records nothing
-		err = r.service.recordNode(last, "node.stop", nil)
+	switch {
+	case r.service.store.Standing() != nil: // a revoked node records nothing
+	case r.service.presence.lost(): // the node has not stopped
+		err = r.service.presence.record(last, "this one ends")
+	default:
+		err = r.service.recordNode(last, "node.stop", ledger.Done, "", nil)
 	}
 	return errors.Join(err, r.service.close(last))
 }

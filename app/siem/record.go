@@ -55,7 +55,7 @@ const (
 // alarms are types of entries that somebody must look at, whatever their outcome.
 func alarms() []string {
 	return []string{"integrity.violation", "clock.disagrees", "share.report-lost", "share.lost-form", "keystore.secret-exposed", "key.compromise", "breakglass.open",
-		"placement.drift", "quorum.worse", "witness.refused", "recovery.begin"}
+		"placement.drift", "quorum.worse", "witness.refused", "node.duplicate", "recovery.begin"}
 }
 
 func (r *Record) severity() severity {
