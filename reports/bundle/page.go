@@ -26,11 +26,11 @@ func Page() ([]byte, error) {
 	}
 	constants, err := json.Marshal([]any{map[string]string{people.CurrentForm().Version: people.CurrentForm().Digest()},
 		map[policies.Mode]int{policies.Production: policies.LeastApprovals(policies.Production), policies.Development: policies.LeastApprovals(policies.Development)},
-		maxGenesis, policies.ClassTable(), leastHolders}, json.Deterministic(true))
+		maxGenesis, policies.ClassTable(), leastHolders, signingSkew.Seconds()}, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("making the page: %w", err)
 	}
-	script += "const [FORMS, FLOOR, FOUNDING, CLASSES, HOLDERS] = " + string(constants) + ";\n"
+	script += "const [FORMS, FLOOR, FOUNDING, CLASSES, HOLDERS, SKEW] = " + string(constants) + ";\n"
 	style, err := joined("style.css")
 	if err != nil {
 		return nil, err

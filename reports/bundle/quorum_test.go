@@ -31,6 +31,15 @@ func TestInvariant01_WhatTookPlaceWithTooFewIsNamed(t *testing.T) {
 	governed := func(approvers ...string) fixture.Ceremony {
 		return fixture.Governed(late, "key.resume", "cards", fixture.Now().Add(-time.Minute), "efua", approvers...)
 	}
+	// voted is a ceremony whose first vote is of another time than when its statement was signed, an hour after it was made.
+	voted := func(later time.Duration) func(*testing.T, *fixture.World) fixture.Ceremony {
+		return func(t *testing.T, w *fixture.World) fixture.Ceremony {
+			c := governed("dana", "chen")
+			w.Sign(t, w.History, c)
+			votes(c)[0]["at"] = votes(c)[0]["at"].(time.Time).Add(later)
+			return c
+		}
+	}
 	for name, c := range map[string]struct {
 		forge func(t *testing.T, w *fixture.World) fixture.Ceremony
 		words string
@@ -51,6 +60,8 @@ func TestInvariant01_WhatTookPlaceWithTooFewIsNamed(t *testing.T) {
 			votes(c)[0]["at"] = fixture.Now().AddDate(0, 0, 30)
 			return c
 		}, "the vote is said to be of"},
+		"at the statement's end":       {voted(7 * 24 * time.Hour), "the vote is said to be of"},
+		"before the statement, by far": {voted(-time.Hour - 30*time.Second - 1), "the vote is said to be of"},
 		"by a request made for another": {func(t *testing.T, w *fixture.World) fixture.Ceremony {
 			first := governed("dana", "chen")
 			first["id"] = "cer-first"
@@ -72,6 +83,25 @@ func TestInvariant01_WhatTookPlaceWithTooFewIsNamed(t *testing.T) {
 			refusedFor(t, page, w, bundle.ErrTranscript, "rows/ceremony/"+late+".json", c.words)
 		})
 	}
+}
+
+// The last instant of a statement counts, and so does a vote counted by a node whose clock is behind that of the node that made
+// the statement, as the service lets it be.
+func TestVotesCountWhileTheirStatementHolds(t *testing.T) {
+	t.Parallel()
+	page := openPage(t)
+	w := fixture.New(t, custodian.Production)
+	for id, later := range map[string]time.Duration{"cer-last": 7*24*time.Hour - 1, "cer-ahead": -time.Hour - 30*time.Second} {
+		c := fixture.Governed(id, "key.resume", "cards", fixture.Now().Add(-time.Minute), "efua", "dana", "chen")
+		w.Sign(t, w.History, c)
+		votes(c)[0]["at"] = votes(c)[0]["at"].(time.Time).Add(later)
+		w.PutCeremony(t, c)
+	}
+	path := write(t, w, w.Node)
+	_, err := bundle.Verify(t.Context(), path, w.Trust(t))
+	require.NoError(t, err)
+	class, words, _ := page.verify(t, path, w.Trust(t))
+	require.Equal(t, "good", class, words)
 }
 
 // Whoever signed is a witness of what the log held then: another log is not one that they signed for.

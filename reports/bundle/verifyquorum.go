@@ -14,6 +14,9 @@ import (
 // leastHolders is how many bring a share to whatever is attended: no share set has a lower threshold.
 const leastHolders = 2
 
+// signingSkew is how far the node that made a statement, which dates it, may be ahead of the one that counted the vote.
+const signingSkew = 30 * time.Second
+
 // approvedEnough holds a ceremony that took place to what is compiled in: its class is one that the operation may have, and
 // as many people approved it as no policy can go below. What policy asked beyond that is the row's word.
 func (v *verifier) approvedEnough(c *signedCeremony) error {
@@ -53,12 +56,13 @@ func (v *verifier) quorums(context.Context) error {
 	return nil
 }
 
-// inTime checks that a vote was given while its statement held: it says itself from when, and until when.
+// inTime checks that a vote was given while its statement held: it says itself from when, and until when. Its end is not in it
+// any more, as for the service.
 func inTime(s *signedStatement, at time.Time) error {
 	if s.IssuedAt.IsZero() || s.ExpiresAt.IsZero() {
 		return errors.New("it does not say from when until when it holds")
 	}
-	if at.Before(s.IssuedAt) || at.After(s.ExpiresAt) {
+	if at.Before(s.IssuedAt.Add(-signingSkew)) || !at.Before(s.ExpiresAt) {
 		return fmt.Errorf("it holds from %s until %s, the vote is said to be of %s", s.IssuedAt.Format(time.RFC3339Nano), s.ExpiresAt.Format(time.RFC3339Nano), at.Format(time.RFC3339Nano))
 	}
 	return nil

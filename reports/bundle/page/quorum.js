@@ -1,12 +1,12 @@
-// What no policy can go below: classes of operations, and how many people approve. CLASSES, FLOOR and HOLDERS are the program's own.
+// What no policy can go below: classes of operations, and how many people approve. CLASSES, FLOOR, HOLDERS and SKEW are the program's own.
 
 // mayHaveClass says whether an operation may take place as a class; '' in the table stands for operations that it lacks.
 const mayHaveClass = (operation, kind) => (Object.hasOwn(CLASSES, operation) ? CLASSES[operation] : CLASSES['']).includes(kind);
 
-// inTime checks that a vote was given while its statement held.
+// inTime checks that a vote was given while its statement held; SKEW, in seconds, is how far the clocks of two nodes may differ.
 function inTime(s, vote) {
   const at = nanoseconds(vote.at);
-  if (at < nanoseconds(s.issued_at) || at > nanoseconds(s.expires_at)) throw new Error('statement of ' + clip(vote.person) + ': it holds from ' + clip(s.issued_at) + ' until ' + clip(s.expires_at) + ', the vote is said to be of ' + clip(vote.at));
+  if (at + BigInt(SKEW) * 1000000000n < nanoseconds(s.issued_at) || at >= nanoseconds(s.expires_at)) throw new Error('statement of ' + clip(vote.person) + ': it holds from ' + clip(s.issued_at) + ' until ' + clip(s.expires_at) + ', the vote is said to be of ' + clip(vote.at));
 }
 
 Object.assign(Verifier.prototype, {
