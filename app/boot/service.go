@@ -160,6 +160,9 @@ func (s *service) wire(ctx context.Context, engine *policies.Engine, keys *nodeK
 		return fmt.Errorf("reading when the instance began: %w", err)
 	}
 	s.began = first.At
+	if err := s.checkModules(); err != nil {
+		return err
+	}
 	keystores, err := s.keystoreDrivers()
 	if err != nil {
 		return err

@@ -2,9 +2,12 @@ package boot
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"conclave/app/config"
 	"conclave/custodian/key"
 	"conclave/hsm"
 	"conclave/hsm/pkcs11"
@@ -36,7 +39,7 @@ func (s *service) tokenDriver(record *key.Keystore) (hsm.Keystore, error) {
 	}
 	path, known := modules[record.Token.Module]
 	if !known {
-		return nil, fmt.Errorf("keystore %q: module %q is not in this node's configuration (pkcs11.modules): %w", record.ID, record.Token.Module, hsm.ErrUnsupported)
+		return nil, config.Unusable("pkcs11.modules", fmt.Errorf("keystore %q: module %q is not among this node's: %w", record.ID, record.Token.Module, hsm.ErrUnsupported))
 	}
 	k, err := pkcs11.New(pkcs11.Config{ID: record.ID, Verifier: record.Verifier, Modules: s.modules, Module: path, Token: record.Token.Device,
 		Sessions: s.cfg.PKCS11.Sessions, Capabilities: record.Capabilities, SOPINFile: s.cfg.PKCS11.SOPINFile, Logger: s.log})
@@ -44,6 +47,21 @@ func (s *service) tokenDriver(record *key.Keystore) (hsm.Keystore, error) {
 		return nil, err // not k: a nil pointer would be no nil keystore
 	}
 	return k, nil
+}
+
+// checkModules refuses to start with a module that is not there or can not be loaded: custodians would bring their shares for a
+// token that this node can not reach.
+func (s *service) checkModules() error {
+	modules, err := s.cfg.Modules()
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		if err := pkcs11.CheckFile(modules[name]); err != nil {
+			return config.Unusable("pkcs11.modules", fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return nil
 }
 
 // tokenCollector tells how tokens answer. Labels are bounded by the registered keystores.

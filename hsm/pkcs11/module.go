@@ -4,6 +4,7 @@ package pkcs11
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"maps"
@@ -158,7 +159,7 @@ func (m *module) initialise(epoch uint64) (*pkcs11.Ctx, error) {
 	lib := m.ctx
 	m.mu.Unlock()
 	if lib == nil {
-		if err := checkFile(m.path); err != nil {
+		if err := CheckFile(m.path); err != nil {
 			return nil, err
 		}
 		if lib = pkcs11.New(m.path); lib == nil {
@@ -212,9 +213,9 @@ func (m *module) disclaim(k *Keystore) {
 	maps.DeleteFunc(m.claims, func(_ string, by *Keystore) bool { return by == k })
 }
 
-// checkFile refuses a library that others than root and who runs this may have written: it gets the PINs, and runs in
-// this process.
-func checkFile(path string) error {
+// CheckFile refuses what can not be loaded, and a library that others than root and who runs this may have written: it gets
+// the PINs, and runs in this process. Nothing of it is run.
+func CheckFile(path string) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return fmt.Errorf("module: %w: %w", err, hsm.ErrUnavailable)
@@ -224,6 +225,24 @@ func checkFile(path string) error {
 	}
 	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid() {
 		return fmt.Errorf("module %s: belongs to user %d; allowed: root and who runs this: %w", path, stat.Uid, hsm.ErrInvalid)
+	}
+	return checkLibrary(path)
+}
+
+// checkLibrary refuses what is no shared library for the machine that this program is for.
+func checkLibrary(path string) error {
+	self, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		return fmt.Errorf("reading this program: %w", err)
+	}
+	defer self.Close()
+	library, err := elf.Open(path)
+	if err != nil {
+		return fmt.Errorf("module %s: no library that can be loaded: %w: %w", path, err, hsm.ErrUnavailable)
+	}
+	defer library.Close()
+	if library.Type != elf.ET_DYN || library.Machine != self.Machine || library.Class != self.Class {
+		return fmt.Errorf("module %s: %v for %v, %v; allowed: a shared library for %v, %v: %w", path, library.Type, library.Machine, library.Class, self.Machine, self.Class, hsm.ErrUnavailable)
 	}
 	return nil
 }
