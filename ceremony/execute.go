@@ -9,6 +9,7 @@ import (
 
 	"conclave/ceremony/operation"
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
@@ -88,7 +89,7 @@ func (e *Engine) ready(ctx context.Context, view *store.View, c *Ceremony, now t
 	}
 	if takes.Class == policies.Attended && c.State == Gathering {
 		if lack := c.Threshold - e.brought(view, c, standing.Approved); lack > 0 {
-			return nil, fmt.Errorf("missing: %d more %s of people who count: %w", lack, plural(lack, "share"), ErrQuorum)
+			return nil, fmt.Errorf("missing: %s of people who count: %w", amount.Of(lack, "more share"), ErrQuorum)
 		}
 	}
 	return standing.Approved, nil

@@ -11,6 +11,7 @@ import (
 
 	"conclave/ceremony/statement"
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
@@ -156,7 +157,7 @@ func unfit(view *store.View, p *people.Person, takes policies.QuorumDecision, re
 func missing(counted []*people.Person, requester *people.Person, takes policies.QuorumDecision, need int, now time.Time) []string {
 	var out []string
 	if lack := need - len(counted); lack > 0 {
-		out = append(out, fmt.Sprintf("%d more %s", lack, plural(lack, "approval")))
+		out = append(out, amount.Of(lack, "more approval"))
 	}
 	if need == 0 {
 		return out
@@ -164,7 +165,7 @@ func missing(counted []*people.Person, requester *people.Person, takes policies.
 	t := people.Tally{Counted: counted}
 	for _, r := range takes.Roles {
 		if lack := r.Count - t.InRole(people.Role(r.Role), now); lack > 0 {
-			out = append(out, fmt.Sprintf("%d %s in the role %s among the approvals", lack, plural(lack, "person"), r.Role))
+			out = append(out, fmt.Sprintf("%s in the role %s among the approvals", amount.Of(lack, "person"), r.Role))
 		}
 	}
 	all := t
@@ -172,22 +173,12 @@ func missing(counted []*people.Person, requester *people.Person, takes policies.
 		all.Counted = append(slices.Clone(counted), requester)
 	}
 	if lack := takes.Diversity.Teams - all.Teams(); takes.Diversity.Teams > 1 && lack > 0 {
-		out = append(out, fmt.Sprintf("people of %d more %s", lack, plural(lack, "team")))
+		out = append(out, "people of "+amount.Of(lack, "more team"))
 	}
 	if lack := takes.Diversity.Sites - all.Sites(); takes.Diversity.Sites > 1 && lack > 0 {
-		out = append(out, fmt.Sprintf("people of %d more %s", lack, plural(lack, "site")))
+		out = append(out, "people of "+amount.Of(lack, "more site"))
 	}
 	return out
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return word
-	}
-	if word == "person" {
-		return "people"
-	}
-	return word + "s"
 }
 
 // reach finds who could still approve, and whether the quorum can be reached with them. While records of people

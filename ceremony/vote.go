@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"conclave/ceremony/statement"
+	"conclave/custodian/amount"
 	"conclave/custodian/dsse"
 	"conclave/custodian/identity"
 	"conclave/custodian/people"
@@ -325,7 +326,7 @@ func (e *Engine) Standing(c *Ceremony) *Standing {
 	view := e.store.View()
 	s := e.tally(view, c, c.Takes, e.clock.Now())
 	if lack := c.Threshold - e.brought(view, c, s.Approved); c.State == Gathering && lack > 0 {
-		s.Missing, s.Met = append(s.Missing, fmt.Sprintf("%d more %s of set %s, brought to this node", lack, plural(lack, "share"), c.ShareSet)), false
+		s.Missing, s.Met = append(s.Missing, fmt.Sprintf("%s of set %s, brought to this node", amount.Of(lack, "more share"), c.ShareSet)), false
 	}
 	if missing := e.lacking(c); len(missing) > 0 {
 		s.Missing, s.Met = append(s.Missing, missing...), false

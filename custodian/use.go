@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"conclave/custodian/access"
+	"conclave/custodian/amount"
 	"conclave/custodian/dek"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
@@ -253,6 +254,6 @@ func expiryWarning(v *key.Version, now time.Time) string {
 	if left > 30*key.Day {
 		return ""
 	}
-	return fmt.Sprintf("key version %s stops protecting in %d days, on %s", key.VersionID(v.Key, v.Version),
-		int(left/key.Day), v.OUPEnd.Format(time.DateOnly))
+	return fmt.Sprintf("key version %s stops protecting in %s, on %s", key.VersionID(v.Key, v.Version),
+		amount.Of(int(left/key.Day), "day"), v.OUPEnd.Format(time.DateOnly))
 }

@@ -28,7 +28,11 @@ func (d QuorumDecision) Words() string {
 	case Attended:
 		add("shares of %d custodians", d.Approvals)
 	default:
-		add("%d approvals", d.Approvals)
+		noun := "approvals"
+		if d.Approvals == 1 {
+			noun = "approval"
+		}
+		add("%d %s", d.Approvals, noun)
 	}
 	for _, r := range d.Roles {
 		add("%d of them %s", r.Count, r.Role)

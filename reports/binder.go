@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/policies"
@@ -382,7 +383,7 @@ func (b *bound) outcome() *control.Table {
 		t.Note(control.Info, "", control.Proof{Ledger: []uint64{e.seq}}, control.Int(e.seq), control.Time(e.at), e.kind, e.by, e.target, outcome, e.changed)
 	}
 	if b.more > 0 {
-		t.Note(control.Info, "", control.Proves(b.Ref), "", "", fmt.Sprintf("%d further entries, up to #%d", b.more, b.last), "", "", "", "")
+		t.Note(control.Info, "", control.Proves(b.Ref), "", "", fmt.Sprintf("%s, up to #%d", amount.Of(b.more, "further entry"), b.last), "", "", "", "")
 	}
 	if result := string(b.papers.Result); result != "" && result != "null" {
 		t.Note(control.Info, "", control.Proves(b.Ref), "", "", "the result", "", "", quoted(inWords(b.papers.Result)), "")

@@ -83,7 +83,7 @@ func violations() []judged {
 			h.People[0].Status, h.People[0].SuspendedAt = people.StatusSuspended, &at
 		}},
 		{"share lost", "3.7.5", control.Violated, "no new epoch of the set in time", func(h *history) { h.Shares[0].Status = people.ShareLost }},
-		{"too few approvers", "3.7.6", control.Violated, "1 different people approved, 2 were demanded", func(h *history) {
+		{"too few approvers", "3.7.6", control.Violated, "1 person approved, 2 were demanded", func(h *history) {
 			h.Ceremonies[1] = fixture.Governed("cer-key-cards", "key.create", "cards", fixture.Days(2), "efua", "dana", "dana")
 		}},
 		{"own approval", "3.7.6", control.Violated, "efua approved their own request", func(h *history) {
@@ -108,7 +108,7 @@ func violations() []judged {
 		{"a node acts for people", "3.7.6", control.Violated, "no ceremony is cited", func(h *history) {
 			h.Events = append(h.Events, fixture.Event{At: fixture.Days(7), Type: "grant.create", Target: ledger.Target{Type: "grant", ID: "g1"}})
 		}},
-		{"approval that did not count", "3.7.6", control.Violated, "1 different people approved, 2 were demanded", func(h *history) {
+		{"approval that did not count", "3.7.6", control.Violated, "1 person approved, 2 were demanded", func(h *history) {
 			h.Ceremonies[1]["approvers"] = []string{"dana"}
 		}},
 		{"caller approves", "3.7.6", control.Violated, "approved what they had called for", func(h *history) {

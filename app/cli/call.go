@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"conclave/app/api"
+	"conclave/custodian/amount"
 )
 
 func ceremonyCall() *cobra.Command {
@@ -99,7 +100,7 @@ func writeCall(w io.Writer, c *api.Ceremony) {
 	if c.Call == nil {
 		return
 	}
-	fmt.Fprintf(w, "Called to %s at %s for %d minutes: %s\n", clean(c.ID), when(c.Call.At), c.Call.Minutes, clean(c.Call.Place))
+	fmt.Fprintf(w, "Called to %s at %s for %s: %s\n", clean(c.ID), when(c.Call.At), amount.Of(c.Call.Minutes, "minute"), clean(c.Call.Place))
 	var rows [][]string
 	for _, p := range c.Call.People {
 		rows = append(rows, []string{p.Person, orDash(p.BackupFor), answerWords(p), orDash(maybe(p.AttendedAt)), orDash(remarks(p.Reason, p.Note))})

@@ -10,6 +10,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/client"
+	"conclave/custodian/amount"
 )
 
 func campaignCommand() *cobra.Command {
@@ -72,7 +73,7 @@ func keyExposure() *cobra.Command {
 
 func writeExposure(w io.Writer, e *api.Exposure) {
 	facts(w, "key", e.Key, "version", number(e.Version), "state", e.State, "counted since", maybe(e.Since), "last use", maybe(e.LastUse),
-		"for", e.LastDone, "counted", fmt.Sprintf("%d ledger entries, %d behind", e.Through, e.Behind), "campaign", e.Campaign)
+		"for", e.LastDone, "counted", fmt.Sprintf("%s, %d behind", amount.Of(e.Through, "ledger entry"), e.Behind), "campaign", e.Campaign)
 	var rows [][]string
 	for _, u := range e.Uses {
 		rows = append(rows, []string{u.Actor, u.Operation, u.Outcome, u.Origin, number(u.Uses), when(u.First), when(u.Last), fmt.Sprintf("#%d to #%d", u.FirstSeq, u.LastSeq)})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/app/api"
+	"conclave/custodian/amount"
 )
 
 // writeCeremony says in plain words what would happen, what it takes, and who has signed.
@@ -153,7 +154,7 @@ func takesWords(c *api.Ceremony) string {
 	case t.RequesterCounts:
 		parts = append(parts, "the authority of the one who asks")
 	case t.Approvals > 0:
-		parts = append(parts, plural(t.Approvals, "approval")+" by people other than the requester")
+		parts = append(parts, amount.Of(t.Approvals, "approval")+" by people other than the requester")
 	default:
 		parts = append(parts, "the governed decision that it rests on")
 	}
@@ -173,13 +174,6 @@ func takesWords(c *api.Ceremony) string {
 		parts = append(parts, "a waiting period of "+(time.Duration(t.WaitSeconds)*time.Second).String()+", in which it can be cancelled")
 	}
 	return strings.Join(parts, "; ")
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // missing says what an open ceremony still waits for: as the service counts now, where it said so. Lists do not
@@ -203,10 +197,10 @@ func missing(c *api.Ceremony) []string {
 	}
 	if c.Takes.Shares {
 		if n := c.Threshold - len(c.Shares); n > 0 {
-			out = append(out, plural(n, "share")+" of set "+c.ShareSet)
+			out = append(out, amount.Of(n, "share")+" of set "+c.ShareSet)
 		}
 	} else if n := c.Takes.Approvals - len(approved); n > 0 && !c.Takes.RequesterCounts {
-		out = append(out, plural(n, "approval"))
+		out = append(out, amount.Of(n, "approval"))
 	}
 	if c.Takes.Witness && !attended {
 		out = append(out, "a witness")

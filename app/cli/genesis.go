@@ -17,6 +17,7 @@ import (
 	"conclave/app/client"
 	"conclave/ceremony/genesis"
 	"conclave/ceremony/keyfile"
+	"conclave/custodian/amount"
 	"conclave/custodian/jwk"
 	"conclave/custodian/ledger"
 	"conclave/policies"
@@ -170,7 +171,7 @@ func genesisCheck() *cobra.Command {
 			Signatures int    `json:"signatures"`
 		}{client.Digest(file), len(envelopes)}
 		return s.show(out, func(w io.Writer) {
-			fmt.Fprintf(w, "Good: everybody named signed instance %s (%s).\n", out.Instance, plural(out.Signatures, "signature"))
+			fmt.Fprintf(w, "Good: everybody named signed instance %s (%s).\n", out.Instance, amount.Of(out.Signatures, "signature"))
 		})
 	})
 	return must(c, "signatures")

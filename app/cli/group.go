@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"conclave/app/api"
+	"conclave/custodian/amount"
 )
 
 func groupCommand() *cobra.Command {
@@ -88,6 +89,6 @@ func writeMembers(w io.Writer, k api.Keystore) {
 	io.WriteString(w, "\n")
 	writeGroups(w, []api.Keystore{k})
 	if k.Degraded > 0 {
-		fmt.Fprintf(w, "DEGRADED: %d key versions are not in every serving member\n", k.Degraded)
+		fmt.Fprintf(w, "DEGRADED: %s %s not in every serving member\n", amount.Of(k.Degraded, "key version"), amount.Verb(k.Degraded, "is", "are"))
 	}
 }

@@ -93,14 +93,14 @@ func verifySegment(s *session, path string, verifiers []note.Verifier) (*segment
 	}
 	defer closer.Close()
 	if file.Manifest.Instance != s.trust.Instance {
-		return nil, fmt.Errorf("%w: segment of instance %.12s, want %.12s", ledger.ErrForeign, file.Manifest.Instance, s.trust.Instance)
+		return nil, fmt.Errorf("%s %w: it is of instance %.12s, want %.12s", path, ledger.ErrForeign, file.Manifest.Instance, s.trust.Instance)
 	}
 	head, err := ledger.OpenHead(file.Checkpoint, s.trust.Origin, verifiers...)
 	if err != nil {
-		return nil, fmt.Errorf("checkpoint of the segment: %w", err)
+		return nil, fmt.Errorf("%s: checkpoint of the segment: %w", path, err)
 	}
 	if err := file.Verify(s.ctx, head); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &segmentReport{Verdict: "verified against the trust file", Manifest: file.Manifest, Checkpoint: head.Size}, nil
 }

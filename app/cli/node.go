@@ -10,6 +10,7 @@ import (
 	"conclave/app/api"
 	"conclave/app/client"
 	"conclave/ceremony/nodes"
+	"conclave/custodian/amount"
 	"conclave/custodian/ledger"
 )
 
@@ -144,7 +145,7 @@ func nodeTrust() *cobra.Command {
 		if err := next.Save(*out); err != nil {
 			return err
 		}
-		s.say("Written to %s: %d nodes.", *out, len(next.NodeKeys))
+		s.say("Written to %s: %s.", *out, amount.Of(len(next.NodeKeys), "node"))
 		return nil
 	})
 	return must(c, "out")

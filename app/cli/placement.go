@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"conclave/app/api"
+	"conclave/custodian/amount"
 )
 
 func policyPlace() *cobra.Command {
@@ -248,15 +249,15 @@ func whatIf(ofKeystore, ofKey *params, keystore, key, bundle string) (api.WhatIf
 }
 
 func writeWhatIf(w io.Writer, out api.WhatIf) {
-	fmt.Fprintf(w, "%d keys would have to move, %d would get no new versions where they are\n", out.Stranded, out.NoNew)
+	fmt.Fprintf(w, "%s would have to move, %d would get no new versions where they are\n", amount.Of(out.Stranded, "key"), out.NoNew)
 	for _, c := range out.Changes {
-		fmt.Fprintf(w, "\n%d keys in %s\n  before: %s\n  after:  %s\n  keys: %s\n", c.Count, clean(c.Facts), clean(c.Before), clean(c.After), clean(strings.Join(c.Keys, ", ")))
+		fmt.Fprintf(w, "\n%s in %s\n  before: %s\n  after:  %s\n  keys: %s\n", amount.Of(c.Count, "key"), clean(c.Facts), clean(c.Before), clean(c.After), clean(strings.Join(c.Keys, ", ")))
 		for _, r := range c.Reasons {
 			writeReason(w, r)
 		}
 	}
 	if out.More > 0 {
-		fmt.Fprintf(w, "\nand %d further groups of keys\n", out.More)
+		fmt.Fprintf(w, "\nand %s of keys\n", amount.Of(out.More, "further group"))
 	}
 	if len(out.Changes) == 0 {
 		fmt.Fprintln(w, "no key would stand otherwise")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"conclave/app/api"
+	"conclave/custodian/amount"
 	"conclave/policies"
 )
 
@@ -135,5 +136,5 @@ func writePolicyTests(w io.Writer, r policies.TestReport) {
 	for _, f := range r.Findings {
 		fmt.Fprintf(w, "finding: %+v\n", f)
 	}
-	fmt.Fprintf(w, "%d tests, %d failed, coverage %.1f %%, bundle %s\n", len(r.Tests), failed, r.Coverage, r.PolicyDigest)
+	fmt.Fprintf(w, "%s, %d failed, coverage %.1f %%, bundle %s\n", amount.Of(len(r.Tests), "test"), failed, r.Coverage, r.PolicyDigest)
 }

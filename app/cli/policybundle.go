@@ -11,6 +11,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/ceremony/bundles"
+	"conclave/custodian/amount"
 	"conclave/policies"
 )
 
@@ -39,7 +40,7 @@ func writeBundles(w io.Writer, list api.PolicyBundles) {
 	for _, b := range list.Items {
 		tried := "no"
 		if b.Tried != nil {
-			tried = fmt.Sprintf("%d decisions", b.Tried.Decisions)
+			tried = amount.Of(b.Tried.Decisions, "decision")
 		}
 		rows = append(rows, []string{b.Digest, b.State, b.Name, b.Signer, when(b.AddedAt), tried})
 	}
@@ -113,7 +114,7 @@ func (s *session) signBundle(files policies.Files, name, out string) error {
 				return fmt.Errorf("%w: %s.%s (%s:%d) %s", errPolicyTests, t.Package, t.Name, t.File, t.Line, t.Problem)
 			}
 		}
-		s.say("%d of its tests pass, %.0f %% of its lines are covered.", len(report.Tests), report.Coverage)
+		s.say("Of its tests %d pass, of its lines %.0f %% are covered.", len(report.Tests), report.Coverage)
 	}
 	if err := s.unlock(); err != nil {
 		return err

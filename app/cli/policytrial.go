@@ -12,6 +12,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/ceremony/bundles"
+	"conclave/custodian/amount"
 	"conclave/policies"
 )
 
@@ -26,7 +27,7 @@ func policyPropose() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s.say("Handing in bundle %s (%d files).", files.Digest(), len(files))
+			s.say("Handing in bundle %s (%s).", files.Digest(), amount.Of(len(files), "file"))
 			d, err := s.client.HandIn(s.ctx, in)
 			if err != nil {
 				return err
@@ -143,14 +144,14 @@ func writeReport(w io.Writer, r *bundles.Report) {
 		table(w, []string{"COUNT", "OPERATION", "CALLER", "TARGET", "BEFORE", "AFTER", "DECISIONS"}, rows)
 	}
 	if r.MoreDifferences > 0 {
-		fmt.Fprintf(w, "and %d further groups\n", r.MoreDifferences)
+		fmt.Fprintf(w, "and %s\n", amount.Of(r.MoreDifferences, "further group"))
 	}
 	for _, part := range []struct {
 		title string
 		list  []bundles.KeyChange
 	}{{"Placement", r.Placements}, {"Cryptoperiods", r.Lifecycles}} {
 		for _, c := range part.list {
-			fmt.Fprintf(w, "\n%s of %d keys (%s), %s\n  - %s\n  + %s\n", part.title, c.Count, clean(strings.Join(c.Keys, ", ")), clean(c.Facts), clean(c.Before), clean(c.After))
+			fmt.Fprintf(w, "\n%s of %s (%s), %s\n  - %s\n  + %s\n", part.title, amount.Of(c.Count, "key"), clean(strings.Join(c.Keys, ", ")), clean(c.Facts), clean(c.Before), clean(c.After))
 		}
 	}
 	for _, q := range r.Quorums {
@@ -161,10 +162,10 @@ func writeReport(w io.Writer, r *bundles.Report) {
 		fmt.Fprintf(w, "  %s\n", clean(a))
 	}
 	if r.FactsChanged > 0 {
-		fmt.Fprintf(w, "  %d decisions would be taken otherwise today by the bundle in force too: people, keys or grants have changed since\n", r.FactsChanged)
+		fmt.Fprintf(w, "  %s would be taken otherwise today by the bundle in force too: people, keys or grants have changed since\n", amount.Of(r.FactsChanged, "decision"))
 	}
 	if r.NotReplayed > 0 {
-		fmt.Fprintf(w, "  %d decisions were not replayed: there are too many distinct ones\n", r.NotReplayed)
+		fmt.Fprintf(w, "  %s not replayed: there are too many distinct ones\n", amount.Of(r.NotReplayed, "decision"))
 	}
 }
 

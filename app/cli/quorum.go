@@ -10,6 +10,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/client"
+	"conclave/custodian/amount"
 )
 
 func quorumCommand() *cobra.Command {
@@ -99,7 +100,7 @@ func writeOutlook(w io.Writer, o *api.Outlook) {
 		fmt.Fprintf(w, "no spare: %s: not without %s\n", name, cell(strings.Join(o.Losses.Critical, ", ")))
 	}
 	for _, r := range o.Requesters {
-		state := fmt.Sprintf("finds a quorum among %d others", r.Approvers)
+		state := "finds a quorum among " + amount.Of(r.Approvers, "other")
 		if !r.Ready {
 			state = "would lack: " + clean(r.Lack)
 		}

@@ -15,6 +15,7 @@ import (
 	"conclave/app/client"
 	"conclave/ceremony/keyfile"
 	"conclave/ceremony/recovery"
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/jwk"
 	"conclave/custodian/ledger"
@@ -230,7 +231,7 @@ func writeJournals(w io.Writer, o *recovery.Opened) {
 		fmt.Fprintf(w, "Journal beside backup %s: control entries %d to %d, SHA-256 %s\n", clean(j.Backup), j.From, j.To-1, clean(j.SHA256))
 	}
 	if known := o.Control - o.Head.ControlCount; known > 0 {
-		fmt.Fprintf(w, "Known without a gap after the backup: %d control entries, up to %d\n", known, o.Control-1)
+		fmt.Fprintf(w, "Known without a gap after the backup: %s, up to %d\n", amount.Of(known, "control entry"), o.Control-1)
 	} else {
 		fmt.Fprintln(w, "Of the time after the backup nothing is known without a gap")
 	}

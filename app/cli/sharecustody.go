@@ -9,6 +9,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/ceremony/keyfile"
+	"conclave/custodian/amount"
 	"conclave/custodian/jwk"
 )
 
@@ -46,7 +47,7 @@ func shareMove() *cobra.Command {
 			return err
 		}
 		params["reason"] = *reason
-		s.say("Sealed %d shares anew, to key %s%s. Approvers compare: %s", len(params["shares"].([]map[string]any)), device.Thumbprint(), backupWords(safe), device.Fingerprint())
+		s.say("Sealed %s anew, to key %s%s. Approvers compare: %s", amount.Of(len(params["shares"].([]map[string]any)), "share"), device.Thumbprint(), backupWords(safe), device.Fingerprint())
 		return s.proposeConnected("share.move", params, *reason)
 	})
 	return must(c, "reason")

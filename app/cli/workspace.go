@@ -12,6 +12,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/app/client"
+	"conclave/custodian/amount"
 	"conclave/reports"
 	"conclave/reports/workspace"
 )
@@ -230,7 +231,7 @@ func (s *session) showDossier(d *workspace.Dossier) error {
 		facts(w, "cited", citedWords(d), "dossier", d.Number, "of", d.Kind+" "+d.ID, "instance", d.Name+", "+d.Mode, "proof", proven)
 		writeCheckpoint(w, d.Checkpoint)
 		if d.Omitted > 0 {
-			fmt.Fprintf(w, "%d older entries are not listed.\n", d.Omitted)
+			fmt.Fprintf(w, "%s %s not listed.\n", amount.Of(d.Omitted, "older entry"), amount.Verb(d.Omitted, "is", "are"))
 		}
 		var rows [][]string
 		for _, e := range d.Timeline {

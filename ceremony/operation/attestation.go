@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
@@ -148,7 +149,7 @@ func (t attest) prepare(view *store.View, in Input) (Plan, error) {
 		matter = a.Reference
 	}
 	return attestationPlan(a, about, 0, shorten(fmt.Sprintf("Sign a statement (%s) about %s", a.Kind, matter)),
-		Line{Label: "counts for", After: fmt.Sprintf("%d days", int(a.ExpiresAt.Sub(a.SignedAt)/key.Day))}), nil
+		Line{Label: "counts for", After: amount.Of(int(a.ExpiresAt.Sub(a.SignedAt)/key.Day), "day")}), nil
 }
 
 func (t attest) execute(env Env, tx *store.Tx, in Input, name string) (Result, error) {

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/identity"
 	"conclave/custodian/ledger"
@@ -77,7 +78,7 @@ func enough(view *store.View, s *backup.Schedule, in Input) []policies.Reason {
 	if len(extra) < s.Keep {
 		return nil
 	}
-	return []policies.Reason{refusal("extra_copies", fmt.Sprintf("%d copies beside schedule %s are there", len(extra), s.ID),
+	return []policies.Reason{refusal("extra_copies", fmt.Sprintf("%s beside schedule %s %s there", amount.Of(len(extra), "copy"), s.ID, amount.Verb(len(extra), "is", "are")),
 		fmt.Sprintf("a scheduled copy is made every %s and deletes those older than %s; or delete one by ceremony (backup.delete)", s.Interval(), s.Retention()))}
 }
 

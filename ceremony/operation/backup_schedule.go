@@ -12,6 +12,7 @@ import (
 	"conclave/ceremony/issue"
 	"conclave/ceremony/shamir"
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/jwk"
 	"conclave/custodian/key"
@@ -120,7 +121,7 @@ func (o backupSchedule) Prepare(_ context.Context, env Env, view *store.View, in
 		return Plan{}, err
 	}
 	s := p.schedule
-	title := fmt.Sprintf("Copy this instance to %s every %s; %d copies stay", s.Directory, s.Interval(), s.Keep)
+	title := fmt.Sprintf("Copy this instance to %s every %s; %s %s", s.Directory, s.Interval(), amount.Of(s.Keep, "copy"), amount.Verb(s.Keep, "stays", "stay"))
 	if s.Status == backup.ScheduleStopped {
 		title = fmt.Sprintf("Stop the copies of schedule %s; those that exist stay", s.ID)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -160,7 +161,7 @@ func (o batch) Prepare(ctx context.Context, env Env, view *store.View, in Input)
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Target: Target{Type: "batch", ID: in.Ceremony}, Title: fmt.Sprintf("Do %s for each of %d items listed", p.Operation, len(p.Items))}
+	plan := Plan{Target: Target{Type: "batch", ID: in.Ceremony}, Title: fmt.Sprintf("Do %s for each of %s listed", p.Operation, amount.Of(len(p.Items), "item"))}
 	if in.ApprovedAt.IsZero() {
 		plans, err := o.plans(ctx, env, view, in)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -100,7 +101,7 @@ func (o campaignStart) Prepare(_ context.Context, _ Env, view *store.View, in In
 		Lines:  []Line{keyLine(k), {Label: "cause", After: c.Cause}, {Label: "reason", After: reason}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "campaign", ID: c.ID, Owner: k.Owner, Classifications: []string{string(k.Classification)}}}}
 	for _, t := range c.AtStart {
-		plan.Lines = append(plan.Lines, Line{Label: "asset " + t.Asset, Before: fmt.Sprintf("%d records under version %d", t.Records, c.Version), After: "none"})
+		plan.Lines = append(plan.Lines, Line{Label: "asset " + t.Asset, Before: fmt.Sprintf("%s under version %d", amount.Of(t.Records, "record"), c.Version), After: "none"})
 	}
 	return plan, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
@@ -112,7 +113,7 @@ func costs(view *store.View, without string, now time.Time) []string {
 		health := people.Assess(set, shares, find, now)
 		switch {
 		case !health.Ready():
-			out = append(out, fmt.Sprintf("share set %s: only %d usable shares are left, %d open %s", set.ID, health.Usable, set.Threshold, set.Opens()))
+			out = append(out, fmt.Sprintf("share set %s: only %s left, %d open %s", set.ID, amount.Of(health.Usable, "usable share"), set.Threshold, set.Opens()))
 		case health.LossesSurvived == 0:
 			out = append(out, fmt.Sprintf("share set %s: no spare share is left", set.ID))
 		}
@@ -128,7 +129,7 @@ func costs(view *store.View, without string, now time.Time) []string {
 		}
 	}
 	if voices < leastPeople {
-		out = append(out, fmt.Sprintf("only %d people are left who count; governed operations take %d", voices, leastPeople))
+		out = append(out, fmt.Sprintf("only %s left who count; governed operations take %d", amount.Of(voices, "person"), leastPeople))
 	}
 	if officers == 0 {
 		out = append(out, "no security officer is left who counts; nothing suspended can be released")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
@@ -86,7 +87,7 @@ func (o exceptionGrant) Prepare(_ context.Context, env Env, view *store.View, in
 		return Plan{}, err
 	}
 	lines := []Line{{Label: "risk", After: x.Risk}, {Label: "compensating measures", After: x.Compensating},
-		{Label: "lasts", After: fmt.Sprintf("%d days from the decision", int(x.ExpiresAt.Sub(x.GrantedAt)/key.Day))}}
+		{Label: "lasts", After: amount.Of(int(x.ExpiresAt.Sub(x.GrantedAt)/key.Day), "day") + " from the decision"}}
 	if x.Control != "" {
 		lines = append(lines, Line{Label: "control", After: x.Control})
 	}

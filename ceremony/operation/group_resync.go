@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
@@ -84,10 +85,11 @@ func (o groupResync) Prepare(_ context.Context, env Env, view *store.View, in In
 		return Plan{}, err
 	}
 	again := stale(env, view, record)
-	plan := keystorePlan(record, fmt.Sprintf("Bring the members of group %s up to date: %d key versions are sent, wrapped for a member, to those that lack them", record.ID, len(versions)))
+	plan := keystorePlan(record, fmt.Sprintf("Bring the members of group %s up to date: %s %s sent, wrapped for a member, to those that lack them", record.ID,
+		amount.Of(len(versions), "key version"), amount.Verb(len(versions), "is", "are")))
 	for _, m := range record.Group.Members {
 		if by[m.Keystore] > 0 {
-			plan.Lines = append(plan.Lines, Line{Label: "member " + m.Keystore, Before: fmt.Sprintf("lacks %d key versions", by[m.Keystore]), After: "none, each with the check value that it computes itself"})
+			plan.Lines = append(plan.Lines, Line{Label: "member " + m.Keystore, Before: "lacks " + amount.Of(by[m.Keystore], "key version"), After: "none, each with the check value that it computes itself"})
 		}
 	}
 	for _, id := range again {
@@ -315,5 +317,5 @@ func degraded(view *store.View, record *key.Keystore) (string, error) {
 			lacks = append(lacks, fmt.Sprintf("%s lacks %d", m.Keystore, by[m.Keystore]))
 		}
 	}
-	return fmt.Sprintf("%d key versions are not in every serving member: %s", len(versions), join(lacks)), nil
+	return fmt.Sprintf("%s %s not in every serving member: %s", amount.Of(len(versions), "key version"), amount.Verb(len(versions), "is", "are"), join(lacks)), nil
 }

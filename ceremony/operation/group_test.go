@@ -210,7 +210,7 @@ func TestGroupMembersComeAndGo(t *testing.T) {
 	require.Equal(t, 1, custodian.Degraded(r.View())[theGroup])
 	found, err := operation.Jobs{Env: r.env}.Drift(t.Context(), r.View(), r.Clock.Now())
 	require.NoError(t, err)
-	require.Contains(t, found.Found[0].Claims[0], "1 key versions are not in every serving member: spare lacks 1")
+	require.Contains(t, found.Found[0].Claims[0], "1 key version is not in every serving member: spare lacks 1")
 	require.True(t, r.resync(t))
 	require.False(t, r.resync(t), "nothing is left")
 	r.even(t, 1)

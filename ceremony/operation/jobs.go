@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
@@ -136,7 +137,7 @@ func (j Jobs) DueRotations(ctx context.Context, view *store.View, now time.Time)
 		}
 		if due {
 			out = append(out, Scheduled{Operation: keyRotate{}.Name(), Params: custodian.Detail(map[string]any{"key": k.ID}),
-				Reason: fmt.Sprintf("scheduled: every %d days", k.RotateDays)})
+				Reason: "scheduled: every " + amount.Of(k.RotateDays, "day")})
 		}
 	}
 	return out, errors.Join(errs...)
@@ -205,7 +206,7 @@ func Alerts(view *store.View, now time.Time) []Alert {
 		id := key.VersionID(v.Key, v.Version)
 		if days := v.Warning(now); days > 0 {
 			out = append(out, Alert{Kind: AlertExpiry, Key: v.Key, Version: v.Version, Days: days,
-				Message: fmt.Sprintf("%s protects until %s: within %d days", id, v.OUPEnd.Format(time.DateOnly), days)})
+				Message: fmt.Sprintf("%s protects until %s: within %s", id, v.OUPEnd.Format(time.DateOnly), amount.Of(days, "day"))})
 		}
 		if v.ReviewOverdue(now) {
 			out = append(out, Alert{Kind: AlertReview, Key: v.Key, Version: v.Version, Message: fmt.Sprintf("the suspension of %s is past its review date", id)})

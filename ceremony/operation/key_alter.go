@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -69,7 +70,7 @@ func (o keyAlter) Prepare(ctx context.Context, env Env, view *store.View, in Inp
 	}
 	plan := Plan{Target: keyTarget(before), Title: fmt.Sprintf("Change what is on record of key %s", before.ID), Quorum: keyQuorum(before), Deny: deny,
 		Lines: append([]Line{keyLine(before)}, changes([][3]string{{"label", before.Label, after.Label}, {"owner", before.Owner, after.Owner},
-			{"purpose", before.Purpose, after.Purpose}, {"rotated after", fmt.Sprintf("%d days", before.RotateDays), fmt.Sprintf("%d days", after.RotateDays)}})...)}
+			{"purpose", before.Purpose, after.Purpose}, {"rotated after", amount.Of(before.RotateDays, "day"), amount.Of(after.RotateDays, "day")}})...)}
 	if len(plan.Lines) == 1 {
 		plan.Deny = append(plan.Deny, refusal("no_change", "nothing would change", "name what is to be different"))
 	}

@@ -7,6 +7,7 @@ import (
 
 	"conclave/ceremony/placement"
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
 	"conclave/hsm"
@@ -215,7 +216,7 @@ func (m *keyMoving) campaignLines(_ context.Context, _ Env, view *store.View) ([
 	}
 	var out []Line
 	for _, v := range versions {
-		out = append(out, Line{Label: fmt.Sprintf("campaign for version %d", v.Version), After: fmt.Sprintf("what is under it is protected anew within %d days", m.Days)})
+		out = append(out, Line{Label: fmt.Sprintf("campaign for version %d", v.Version), After: "what is under it is protected anew within " + amount.Of(m.Days, "day")})
 	}
 	return out, nil
 }

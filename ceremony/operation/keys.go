@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -299,9 +300,9 @@ func replacedBy(a acting, view *store.View, k *key.Key, active *key.Version) ([]
 
 // describePeriods says how long a version protects and processes.
 func describePeriods(oup, rup, rotate int) string {
-	parts := []string{fmt.Sprintf("protects %d days", oup), fmt.Sprintf("processes %d days", rup)}
+	parts := []string{"protects " + amount.Of(oup, "day"), "processes " + amount.Of(rup, "day")}
 	if rotate > 0 {
-		parts = append(parts, fmt.Sprintf("a new version every %d days", rotate))
+		parts = append(parts, "a new version every "+amount.Of(rotate, "day"))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -241,7 +242,7 @@ func (c *alteration) lines() []Line {
 		if n == 0 {
 			return "none"
 		}
-		return fmt.Sprintf("%d key versions", n)
+		return amount.Of(n, "key version")
 	}
 	makes := func(k *key.Keystore) string { return list(k.Capabilities.Makes()) }
 	return changes([][3]string{

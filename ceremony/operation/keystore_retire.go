@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -82,7 +83,7 @@ func notEmpty(view *store.View, record *key.Keystore) ([]policies.Reason, error)
 		return nil, nil
 	}
 	named := left[:min(len(left), keysNamed)]
-	return []policies.Reason{refusal("keystore_not_empty", fmt.Sprintf("%d key versions are in keystore %s: %s%s", len(left), record.ID, list(named), more(len(left))),
+	return []policies.Reason{refusal("keystore_not_empty", fmt.Sprintf("%s %s in keystore %s: %s%s", amount.Of(len(left), "key version"), amount.Verb(len(left), "is", "are"), record.ID, list(named), more(len(left))),
 		"rotate or move the keys elsewhere, and destroy the versions that are left (key.destroy)")}, nil
 }
 

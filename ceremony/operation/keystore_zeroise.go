@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -120,7 +121,7 @@ func (o keystoreZeroise) Prepare(ctx context.Context, env Env, view *store.View,
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := keystorePlan(record, fmt.Sprintf("Zeroise keystore %s: what is under the %d key versions in it can never be read again", record.ID, len(versions)))
+	plan := keystorePlan(record, fmt.Sprintf("Zeroise keystore %s: what is under the %s in it can never be read again", record.ID, amount.Of(len(versions), "key version")))
 	set, _, err := keystoreSet(view, record)
 	if err != nil {
 		return Plan{}, err

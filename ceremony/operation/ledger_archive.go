@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/location"
@@ -90,7 +91,7 @@ func (o ledgerArchive) Prepare(_ context.Context, env Env, view *store.View, in 
 		Title: fmt.Sprintf("Archive the ledger's entries of before %s to %s", a.until.Format(time.DateOnly), a.directory),
 		Lines: []Line{{Label: "entries", After: fmt.Sprintf("from %d on, those of before %s 00:00 UTC, in whole groups of %d", from, a.until.Format(time.DateOnly), ledger.TileWidth)},
 			{Label: "where they are read from", Before: "the database", After: a.directory},
-			{Label: "at hand in the database", After: fmt.Sprintf("at least the last %d days", a.retention.ImmediateDays)},
+			{Label: "at hand in the database", After: "at least the last " + amount.Of(a.retention.ImmediateDays, "day")},
 			{Label: "reason", After: a.reason}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "ledger", ID: "archive"}}}
 	plan.Deny = noArchive(env, a.directory)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/location"
@@ -83,7 +84,7 @@ func (o ledgerDeleteArchived) Prepare(_ context.Context, env Env, view *store.Vi
 		}
 		plan.Deny = append(plan.Deny, held...)
 	}
-	plan.Title = fmt.Sprintf("Delete %d ledger entries in %d archived segments for ever", entries, len(segments))
+	plan.Title = fmt.Sprintf("Delete %d ledger entries in %s for ever", entries, amount.Of(len(segments), "archived segment"))
 	plan.Lines = append(plan.Lines, Line{Label: "kept for", After: fmt.Sprintf("%d days, which have passed", kept.Days)}, Line{Label: "reason", After: p.Reason})
 	return plan, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
@@ -68,7 +69,7 @@ func (o logReview) Prepare(_ context.Context, _ Env, view *store.View, in Input)
 			{Label: "leaf of the last entry", After: d.Leaf}, {Label: "due", After: d.DueAt().Format(dateTime)}, {Label: "note", After: p.Note}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "log_day", ID: d.Day}}}
 	if p.Outcome == oversight.Found {
-		plan.Lines = append(plan.Lines, Line{Label: "finding", After: fmt.Sprintf("%s puts it right within %d days", p.Owner, p.Days)})
+		plan.Lines = append(plan.Lines, Line{Label: "finding", After: fmt.Sprintf("%s puts it right within %s", p.Owner, amount.Of(p.Days, "day"))})
 	}
 	if d.Reviewed != nil {
 		plan.Deny = append(plan.Deny, refusal("already_reviewed", "the log of "+d.Day+" is reviewed already, by "+d.Reviewed.By, "open a finding about it (finding.open)"))
@@ -149,8 +150,8 @@ func monitorAlerts(view *store.View, now time.Time) []Alert {
 		if d.Late(now) {
 			words = "should have been reviewed by " + d.DueAt().Format(dateTime)
 		}
-		out = append(out, Alert{Kind: AlertLogReview, Message: fmt.Sprintf("the log of %s (%d entries, %d to be looked at) %s: conclave audit review-log %s",
-			d.Day, d.To-d.From, len(d.Notable)+d.More, words, d.Day)})
+		out = append(out, Alert{Kind: AlertLogReview, Message: fmt.Sprintf("the log of %s (%s, %d to be looked at) %s: conclave audit review-log %s",
+			d.Day, amount.Of(d.To-d.From, "entry"), len(d.Notable)+d.More, words, d.Day)})
 	}
 	for _, s := range store.All[oversight.Monitored](view, custodian.KindMonitored) {
 		var bad []string

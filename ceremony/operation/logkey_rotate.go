@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -88,7 +89,7 @@ func (o logKeyRotate) Prepare(_ context.Context, env Env, view *store.View, in I
 		Title: "Replace the key that signs the ledger: the old one signs the new one, and nothing after it",
 		Lines: []Line{{Label: "log key", Before: env.Custodian.Store().LogKeys().Newest(), After: "a new one, made by the node that executes this"},
 			{Label: "nodes that are given it, sealed", After: strings.Join(names, ", ")},
-			{Label: "to be replaced after", After: fmt.Sprintf("%d days", cmp.Or(p.Days, custodian.LogKeyDays))},
+			{Label: "to be replaced after", After: amount.Of(cmp.Or(p.Days, custodian.LogKeyDays), "day")},
 			{Label: "cause", After: p.Cause}, {Label: "reason", After: p.Reason}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "logkey", ID: custodian.LogKeyRow}}}
 	if env.LogKeys == nil {

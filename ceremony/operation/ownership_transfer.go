@@ -7,6 +7,7 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/access"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -118,7 +119,7 @@ func (o ownershipTransfer) Prepare(_ context.Context, _ Env, view *store.View, i
 		return Plan{}, err
 	}
 	plan := Plan{Target: Target{Type: "person", ID: h.from.ID, GovRevision: h.row.Revision},
-		Title:    fmt.Sprintf("Hand over from %s to %s: %d keys, %d applications, %d keystores", h.from.ID, h.to.ID, len(h.keys), len(h.applications), len(h.keystores)),
+		Title:    fmt.Sprintf("Hand over from %s to %s: %s, %s, %s", h.from.ID, h.to.ID, amount.Of(len(h.keys), "key"), amount.Of(len(h.applications), "application"), amount.Of(len(h.keystores), "keystore")),
 		Subjects: []string{h.from.ID, h.to.ID}, Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "person", ID: h.from.ID}}}
 	line := func(what, id string) {
 		plan.Lines = append(plan.Lines, Line{Label: what + " " + id, Before: h.from.ID, After: fmt.Sprintf("%s (%s)", h.to.ID, h.to.Name)})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
 	"conclave/custodian/store"
@@ -152,7 +153,7 @@ func bundleLines(env Env, record *custodian.PolicyBundle, proposed *policies.Eng
 	changes := policies.Diff(env.Policies.Files(), proposed.Files())
 	for i, c := range changes {
 		if i == linesShown {
-			out = append(out, Line{Label: "more", After: fmt.Sprintf("%d further differences: conclave policy diff %.16s", len(changes)-i, record.Digest)})
+			out = append(out, Line{Label: "more", After: fmt.Sprintf("%s: conclave policy diff %.16s", amount.Of(len(changes)-i, "further difference"), record.Digest)})
 			break
 		}
 		label := c.File

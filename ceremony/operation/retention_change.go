@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
@@ -71,9 +72,9 @@ func (o retentionChange) Prepare(_ context.Context, _ Env, view *store.View, in 
 	if err != nil {
 		return Plan{}, err
 	}
-	days := func(n int) string { return fmt.Sprintf("%d days", n) }
+	days := func(n int) string { return amount.Of(n, "day") }
 	plan := Plan{Target: Target{Type: "retention", ID: string(after.Class), GovRevision: row.Revision},
-		Title: fmt.Sprintf("Keep records of class %s for %d days", after.Class, after.Days),
+		Title: fmt.Sprintf("Keep records of class %s for %s", after.Class, amount.Of(after.Days, "day")),
 		Lines: []Line{{Label: "kept", Before: days(before.Days), After: days(after.Days)},
 			{Label: "at hand without a restore", Before: days(before.ImmediateDays), After: days(after.ImmediateDays)}, {Label: "reason", After: reason}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "retention", ID: string(after.Class)}}}

@@ -12,6 +12,7 @@ import (
 	"conclave/ceremony/placement"
 	"conclave/ceremony/quorum"
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/store"
 	"conclave/policies"
@@ -134,7 +135,7 @@ func strandLines(changes []placement.Change, pinned *strands) ([]Line, []policie
 	out := []Line{{Label: "keys that must move", After: fmt.Sprint(s.Stranded)}, {Label: "keys without new versions there", After: fmt.Sprint(s.NoNew)}}
 	for i, c := range changes {
 		if i == linesShown {
-			out = append(out, Line{Label: "more", After: fmt.Sprintf("%d further groups of keys: conclave policy what-if", len(changes)-i)})
+			out = append(out, Line{Label: "more", After: amount.Of(len(changes)-i, "further group") + " of keys: conclave policy what-if"})
 			break
 		}
 		ids := c.After.Keys[:min(len(c.After.Keys), keysNamed)]

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/oversight"
@@ -89,11 +90,11 @@ func (o templateSet) Prepare(_ context.Context, _ Env, view *store.View, in Inpu
 		return Plan{}, err
 	}
 	target := Target{Type: "template", ID: next.ID}
-	title := fmt.Sprintf("Let up to %d keys be made under template %s without further decisions", next.MaxKeys, next.ID)
+	title := fmt.Sprintf("Let up to %s be made under template %s without further decisions", amount.Of(next.MaxKeys, "key"), next.ID)
 	old := map[string]string{}
 	if before != nil {
 		target.GovRevision = before.GovRevision
-		title = fmt.Sprintf("Replace the bounds of template %s; %d keys are made under it so far", next.ID, before.Made)
+		title = fmt.Sprintf("Replace the bounds of template %s; %s so far made under it", next.ID, amount.Of(before.Made, "key"))
 		for _, l := range templateLines(before) {
 			old[l.Label] = l.After
 		}

@@ -7,6 +7,7 @@ import (
 
 	"conclave/custodian"
 	"conclave/custodian/access"
+	"conclave/custodian/amount"
 	"conclave/custodian/identity"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -44,7 +45,7 @@ func (o tokenIssue) Prepare(_ context.Context, _ Env, view *store.View, in Input
 	}
 	kind, id := p.subject()
 	plan := Plan{Target: Target{Type: string(kind), ID: id}, Title: fmt.Sprintf("Make a token for %s %s, shown once to who asked", kind, id),
-		Lines:  []Line{{Label: "token of " + string(kind), After: id}, {Label: "lasts", After: fmt.Sprintf("%d days", p.Days)}},
+		Lines:  []Line{{Label: "token of " + string(kind), After: id}, {Label: "lasts", After: amount.Of(p.Days, "day")}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "token", ID: id}}}
 	if kind == identity.Auditor {
 		err = o.forAuditor(view, in, p, &plan)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
 	"conclave/custodian/store"
@@ -58,7 +59,7 @@ func (o wrappingKeyCreate) Prepare(_ context.Context, env Env, view *store.View,
 	}
 	plan := Plan{Target: Target{Type: "wrapping_key", ID: p.ID}, Title: fmt.Sprintf("Make wrapping key %s in keystore %s, for one key to be imported", p.ID, record.ID),
 		Lines: []Line{{Label: "wrapping key", After: fmt.Sprintf("%s: %s, %d bits of strength", p.ID, p.Algorithm, p.Algorithm.StrengthBits())},
-			{Label: "keystore", After: record.ID}, {Label: "expires", After: fmt.Sprintf("%d hours after it is made, or with its one use", p.Hours)}},
+			{Label: "keystore", After: record.ID}, {Label: "expires", After: amount.Of(p.Hours, "hour") + " after it is made, or with its one use"}},
 		Quorum: policies.QuorumInput{Target: policies.QuorumTarget{Type: "wrapping_key", ID: p.ID, Owner: record.Controller}}}
 	if plan.Deny = inactive(env, record); len(plan.Deny) > 0 {
 		return plan, nil

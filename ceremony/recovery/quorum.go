@@ -13,6 +13,7 @@ import (
 	"conclave/ceremony/keyfile"
 	"conclave/ceremony/shamir"
 	"conclave/ceremony/statement"
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/dsse"
 	"conclave/custodian/people"
@@ -189,7 +190,7 @@ func (o *Opened) Judge(envelopes []jsontext.Value, r Register) (Quorum, error) {
 	slices.Sort(q.Witnesses)
 	var lacks []error
 	if lack := o.Manifest.Threshold - len(q.People); lack > 0 {
-		lacks = append(lacks, fmt.Errorf("%d more holders of a share must approve", lack))
+		lacks = append(lacks, fmt.Errorf("%s of a share must approve", amount.Of(lack, "more holder")))
 	}
 	if len(q.Witnesses) == 0 {
 		lacks = append(lacks, errors.New("a witness must attend and sign"))

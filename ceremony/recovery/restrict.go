@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/ledger"
@@ -101,7 +102,7 @@ const findingTime = oversight.DefaultFindingDays * key.Day
 // finding asks for what could not be applied again. Who restored answers for it until it is given to somebody else.
 func (r *run) finding(tx *store.Tx, q Quorum, n int) change {
 	now := tx.Now()
-	f := &oversight.Finding{ID: "f-" + r.Session.ID, Title: fmt.Sprintf("recovery %s could not apply %d things again: settle each", r.Session.ID, n),
+	f := &oversight.Finding{ID: "f-" + r.Session.ID, Title: fmt.Sprintf("recovery %s could not apply %s again: settle each", r.Session.ID, amount.Of(n, "thing")),
 		Source: oversight.FromIncident, About: oversight.Ref{Type: ledger.RecoveryKind, ID: r.Session.ID}, Owner: q.People[0], OpenedAt: now,
 		OpenedBy: "node:" + r.node, DueAt: now.Add(findingTime), Ceremony: r.Session.ID}
 	return change{custodian.KindFinding, f.ID, f, "opened: " + f.Title}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/ledger"
 )
@@ -72,7 +73,7 @@ func undone(lost *backup.Lost) []string {
 	var out []string
 	for _, kind := range slices.Sorted(maps.Keys(lost.Changed)) {
 		ids := lost.Changed[kind]
-		line := fmt.Sprintf("%d rows of kind %s were made or changed after the backup; what of that did not restrict is undone", len(ids), strings.ReplaceAll(kind, "_", " "))
+		line := fmt.Sprintf("%s of kind %s %s made or changed after the backup; what of that did not restrict is undone", amount.Of(len(ids), "row"), strings.ReplaceAll(kind, "_", " "), amount.Verb(len(ids), "was", "were"))
 		if kind != kindCeremony {
 			line += ": " + strings.Join(atMost(slices.Clone(ids), maxIDs), ", ")
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/people"
 )
@@ -338,7 +339,7 @@ func (r *Run) sign(a Act, who Who, now time.Time) error {
 	case i < 0:
 		return &RoleError{"only who took part signs"}
 	case r.State != Performed:
-		return fmt.Errorf("%d of %d steps are done: %w", len(r.Steps), len(r.Script.Steps), ErrNotNow)
+		return fmt.Errorf("of %s %d are done: %w", amount.Of(len(r.Script.Steps), "step"), len(r.Steps), ErrNotNow)
 	case slices.ContainsFunc(r.SignOffs, func(s SignOff) bool { return s.Person == who.Person.ID }):
 		return fmt.Errorf("%s has signed: %w", who.Person.ID, ErrNotNow)
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"conclave/custodian/amount"
 )
 
 // At is the set as it is for one epoch: the one in force, or the pending one with its own numbers. Everything that
@@ -161,7 +163,7 @@ func (s *ShareSet) Status(shares []*Share, copies func(epoch uint32) Copies) str
 	case backups == 1:
 		word += ", 1 backup of that time"
 	case backups > 1:
-		word += fmt.Sprintf(", %d backups of that time", backups)
+		word += ", " + amount.Of(backups, "backup") + " of that time"
 	}
 	return word
 }

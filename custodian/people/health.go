@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"conclave/custodian/amount"
 )
 
 // Periods and spares of share custody (all ours).
@@ -171,7 +173,7 @@ func (h Health) warn(holders []*Person) []string {
 	add := func(format string, a ...any) { w = append(w, fmt.Sprintf(format, a...)) }
 	switch {
 	case !h.Ready():
-		add("only %d usable shares, %d are needed: nobody can activate", h.Usable, h.Threshold)
+		add("only %s, %d are needed: nobody can activate", amount.Of(h.Usable, "usable share"), h.Threshold)
 	case h.LossesSurvived == 0:
 		add("no spare share: one more loss and nobody can activate")
 	}
@@ -185,7 +187,7 @@ func (h Health) warn(holders []*Person) []string {
 		add("%s holds more than one share", id)
 	}
 	for _, p := range h.CanAct {
-		add("%s %q alone could act: %d shares, %d are needed", p.Kind, p.Name, p.Shares, h.Threshold)
+		add("%s %q alone could act: %s, %d are needed", p.Kind, p.Name, amount.Of(p.Shares, "share"), h.Threshold)
 	}
 	for _, p := range h.CanBlock {
 		add("without %s %q nobody could act", p.Kind, p.Name)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -150,7 +151,12 @@ func (f *File) Verify(ctx context.Context, head ledger.Head) error {
 		return read.group(bundle)
 	}
 	span := []ledger.Span{{From: m.From, To: m.To, Height: ledger.TileHeight}}
-	if _, err := ledger.CheckCover(head, span, f.cover, next); err != nil {
+	_, err := ledger.CheckCover(head, span, f.cover, next)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrAltered), errors.Is(err, ErrFormat), ctx.Err() != nil: // says so itself, or was not read to its end
+		return err
+	default:
 		return fmt.Errorf("%w: %w", ErrAltered, err)
 	}
 	if !read.first.Equal(m.FirstAt) || !read.last.Equal(m.LastAt) || read.control != m.Control {

@@ -191,6 +191,10 @@ func (a Archive) open(ctx context.Context, name string) (io.ReaderAt, int64, io.
 	}
 	f, err := os.OpenFile(filepath.Join(a.Directory, name), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
+		var path *fs.PathError
+		if errors.As(err, &path) { // who asks says which file
+			err = path.Err
+		}
 		return nil, 0, nil, err
 	}
 	info, err := f.Stat()

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -328,14 +329,7 @@ func (v *verifier) sayKey() {
 		return
 	}
 	v.say("The checkpoint of %d entries is signed by a log key that succeeds the one which the trust file pins: %s, each signed by the key before it and by the new one.",
-		v.head.Size, counted(n, "handover"))
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
+		v.head.Size, amount.Of(n, "handover"))
 }
 
 // openCheckpoint opens a checkpoint with the log keys.

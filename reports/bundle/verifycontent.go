@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/ledger"
 	"conclave/reports"
 	"conclave/reports/control"
@@ -120,8 +121,8 @@ func (v *verifier) rows(context.Context) error {
 	if v.result.Complete {
 		newest = ", in its newest revision"
 	}
-	v.say("Each of %d authority rows is bound by its hash to a ledger entry%s. The content of %d of them is withheld, as it holds wrapped keys or sealed shares: for those, the report's word is the node's.",
-		len(v.index.Rows), newest, v.result.Withheld)
+	v.say("%s is bound by its hash to a ledger entry%s. The content of %d of them is withheld, as it holds wrapped keys or sealed shares: for those, the report's word is the node's.",
+		amount.Each(len(v.index.Rows), "authority row"), newest, v.result.Withheld)
 	if v.result.Complete {
 		v.unread()
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 )
 
@@ -49,7 +50,7 @@ func (v *verifier) custodyLog(ctx context.Context) error {
 	if err != nil || lines == 0 {
 		return err
 	}
-	v.say("Each of %d lines of the custody log is signed by who did it, and %d that count or are disputed by a second person, over exactly what the line says.", lines, v.result.Countersigned)
+	v.say("%s of the custody log is signed by who did it, and %d that count or are disputed by a second person, over exactly what the line says.", amount.Each(lines, "line"), v.result.Countersigned)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/dsse"
 	"conclave/custodian/jwk"
 	"conclave/custodian/people"
@@ -126,7 +127,7 @@ func (v *verifier) begun(envelopes [][]byte) error {
 	if n := len(v.founders) - len(signed); n > 0 {
 		return fmt.Errorf("%d of %d people whom the genesis file names have not signed it", n, len(v.founders))
 	}
-	v.say("Each of %d people whom the genesis file names has signed it, with the key that it gives them.", len(signed))
+	v.say("%s whom the genesis file names has signed it, with the key that it gives them.", amount.Each(len(signed), "person"))
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/jwk"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -101,19 +102,12 @@ func (v *verifier) provenance(ctx context.Context) error {
 	}
 	v.result.Keys, v.result.KeyCeremonies = len(traced), len(by)
 	if len(came) == 0 {
-		v.say("Each of %d approval keys of %d people stands in the genesis file, for that person.", founders, len(v.people))
+		v.say("%s of %s stands in the genesis file, for that person.", amount.Each(founders, "approval key"), amount.Of(len(v.people), "person"))
 		return nil
 	}
-	v.say("Each of %d approval keys of %d people is traced to the genesis file: %d stand in it, %d came by %d ceremonies, each approved by at least %s beside the requester and whom it was about, with keys that were traced before. Whether they were in the roles that it took, and whether their keys had been revoked by then, is the service's word.",
-		len(traced), len(v.people), founders, len(came), len(by), peopleCounted(v.floor()))
+	v.say("%s of %s is traced to the genesis file: %d stand in it, %d came by %s, each approved by at least %s beside the requester and whom it was about, with keys that were traced before. Whether they were in the roles that it took, and whether their keys had been revoked by then, is the service's word.",
+		amount.Each(len(traced), "approval key"), amount.Of(len(v.people), "person"), founders, len(came), amount.Of(len(by), "ceremony"), amount.Of(v.floor(), "person"))
 	return nil
-}
-
-func peopleCounted(n int) string {
-	if n == 1 {
-		return "1 person"
-	}
-	return fmt.Sprintf("%d people", n)
 }
 
 // floor is how many people beside the requester approve what is governed, by what is compiled in.
@@ -175,7 +169,7 @@ func (v *verifier) vouched(k approvalKey, traced map[keyName]bool) error {
 		}
 	}
 	if least := v.floor(); len(voices) < least {
-		return fmt.Errorf("ceremony %s was approved by %s whose keys were traced before, at least %d beside the requester and the person themselves are needed", clip(c.ID), peopleCounted(len(voices)), least)
+		return fmt.Errorf("ceremony %s was approved by %s whose keys were traced before, at least %d beside the requester and the person themselves are needed", clip(c.ID), amount.Of(len(voices), "person"), least)
 	}
 	return nil
 }

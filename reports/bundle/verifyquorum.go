@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/policies"
 )
 
@@ -41,7 +42,7 @@ func (v *verifier) approvedEnough(c *signedCeremony) error {
 		least = leastHolders
 	}
 	if len(voices) < least {
-		return fmt.Errorf("it took place with the approval of %s, no policy can ask for fewer than %d", peopleCounted(len(voices)), least)
+		return fmt.Errorf("it took place with the approval of %s, no policy can ask for fewer than %d", amount.Of(len(voices), "person"), least)
 	}
 	return nil
 }
@@ -52,7 +53,7 @@ func (v *verifier) quorums(context.Context) error {
 	if v.short != nil {
 		return v.short
 	}
-	v.say("What took place and is governed was approved by at least %s beside the requester, what is attended by at least %s. What policy asked beyond that is the row's word.", peopleCounted(v.floor()), peopleCounted(leastHolders))
+	v.say("What took place and is governed was approved by at least %s beside the requester, what is attended by at least %s. What policy asked beyond that is the row's word.", amount.Of(v.floor(), "person"), amount.Of(leastHolders, "person"))
 	return nil
 }
 

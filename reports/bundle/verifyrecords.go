@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 )
 
@@ -106,8 +107,8 @@ func (v *verifier) signOffs(ctx context.Context) error {
 	if err != nil || runs == 0 {
 		return err
 	}
-	v.say("Each of %d signatures over the records of %d ceremonies held by a script is by a key of the person named, in their role on its roll, over exactly what the record says of steps and outcomes; where it counts as signed, all who took part have signed.",
-		v.result.SignOffs, runs)
+	v.say("%s over the records of %s held by a script is by a key of the person named, in their role on its roll, over exactly what the record says of steps and outcomes; where it counts as signed, all who took part have signed.",
+		amount.Each(v.result.SignOffs, "signature"), amount.Of(runs, "ceremony"))
 	return nil
 }
 
@@ -215,7 +216,7 @@ func (v *verifier) acknowledgements(ctx context.Context) error {
 	if err != nil || v.result.Acknowledgements == 0 {
 		return err
 	}
-	v.say("Each of %d acknowledgements of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.", v.result.Acknowledgements)
+	v.say("%s of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.", amount.Each(v.result.Acknowledgements, "acknowledgement"))
 	if v.otherForms > 0 {
 		v.say("%d of them are over a version of the form that this program does not know: what its text says is NOT shown.", v.otherForms)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"conclave/custodian/amount"
 )
 
 // Every statement names a recent checkpoint, so whoever signs one is a witness of what the log held then: somebody with
@@ -74,6 +76,6 @@ func (v *verifier) sayRests() {
 		v.say("Of the statements that people signed %d name a checkpoint that this log had then: who approved is a witness of what it held.", n)
 	}
 	if n := v.rests.unknown; n > 0 {
-		v.say("Of %d statements it is NOT shown that the checkpoint which they name is one of this log: the bundle does not hold the entries before it.", n)
+		v.say("Of %s it is NOT shown that the checkpoint named there is one of this log: the bundle does not hold the entries before it.", amount.Of(n, "statement"))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/dsse"
 	"conclave/custodian/ledger"
 	"conclave/custodian/people"
@@ -132,10 +133,10 @@ func (v *verifier) transcripts(ctx context.Context) error {
 		return err
 	}
 	v.result.Ceremonies, v.result.Signatures = ceremonies, votes
-	v.say("Each of %d signatures under %d ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony's row has; whoever is said to have asked or approved has signed.", votes, ceremonies)
+	v.say("%s under %s is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony's row has; whoever is said to have asked or approved has signed.", amount.Each(votes, "signature"), amount.Of(ceremonies, "ceremony"))
 	v.sayRests()
 	if inexact > 0 {
-		v.say("%d requests are signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.", inexact)
+		v.say("%s signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.", amount.Of(inexact, "request")+" "+amount.Verb(inexact, "is", "are"))
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"conclave/custodian/amount"
 )
 
 // Evaluator judges one control. It is pure: time is Evidence.Now, and nothing is read but the evidence.
@@ -196,7 +198,7 @@ func Conclude(f Finding) Result {
 		r.Question = join(r.Question, f.Doubt)
 	}
 	if f.Unseen > 0 {
-		r.Question = join(r.Question, fmt.Sprintf("The period has %d more entries than this report reads one by one. What do reports over shorter periods say?", f.Unseen))
+		r.Question = join(r.Question, fmt.Sprintf("The period has %s than this report reads one by one. What do reports over shorter periods say?", amount.Of(f.Unseen, "more entry")))
 	}
 	if f.Unread > 0 {
 		r.Question = join(r.Question, fmt.Sprintf("Large batches of protecting calls that are on record by the digest of their list only: %d. Which key versions did they use, and when?", f.Unread))

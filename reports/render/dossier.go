@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"conclave/custodian/amount"
 	"conclave/reports/workspace"
 )
 
@@ -83,7 +84,7 @@ func members(raw jsontext.Value) ([]member, error) {
 	}
 	out := flatten(nil, "", v)
 	if more := len(out) - maxMembers; more > 0 {
-		out = append(out[:maxMembers], member{"…", fmt.Sprintf("%d more lines; the JSON of the dossier has them", more)})
+		out = append(out[:maxMembers], member{"…", amount.Of(more, "more line") + "; the JSON of the dossier has them"})
 	}
 	return out, nil
 }

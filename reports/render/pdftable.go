@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"conclave/custodian/amount"
 	"conclave/reports/control"
 )
 
@@ -90,7 +91,7 @@ func (s *sheet) table(t *control.Table) {
 		s.row(c, line, shown[i])
 	}
 	if more := t.Total - len(shown); more > 0 {
-		s.para("", 8, softColour, fmt.Sprintf("%d more rows were counted. The spreadsheet and the JSON list as many as are kept.", more))
+		s.para("", 8, softColour, fmt.Sprintf("%s counted. The spreadsheet and the JSON list as many as are kept.", amount.Of(more, "more row")+" "+amount.Verb(more, "was", "were")))
 	}
 }
 

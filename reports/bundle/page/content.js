@@ -25,7 +25,7 @@ Object.assign(Verifier.prototype, {
       if ((newest || this.complete) && !matches(newest)) throw new Fault('row', where, 'a later entry changed ' + r.kind + ' ' + clip(r.id));
     }
     for (const path of this.paths) if (path.startsWith('rows/') && !files.has(path)) throw new Fault('extra', path, 'no row of the index has it');
-    this.say('Each of ' + this.index.length + ' authority rows is bound by its hash to a ledger entry' + (this.complete ? ', in its newest revision.' : '.') +
+    this.say(each(this.index.length, 'authority row') + ' is bound by its hash to a ledger entry' + (this.complete ? ', in its newest revision.' : '.') +
       ' The content of ' + withheld + ' of them is withheld, as it holds wrapped keys or sealed shares.');
     if (!this.complete) return;
     const left = (kinds, fits) => [...this.newest].filter(([name, c]) => c.hash && kinds.includes(c.kind) && fits(c) && !seen.has(name)).map(([name]) => name).sort();
@@ -60,9 +60,9 @@ Object.assign(Verifier.prototype, {
       if (row.seq >= this.p.first && row.seq < this.p.end) this.marks.add(c.policy_digest);
       await this.handedIn(c, row);
     });
-    this.say('Each of ' + signatures + ' signatures under ' + ceremonies + ' ceremonies is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony\'s row has; whoever is said to have asked or approved has signed.');
+    this.say(each(signatures, 'signature') + ' under ' + amount(ceremonies, 'ceremony') + ' is by a key of the person named, over exactly the operation, parameters, target, policy and checkpoint that the ceremony\'s row has; whoever is said to have asked or approved has signed.');
     this.sayRests();
-    if (inexact > 0) this.say(inexact + ' requests are signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.');
+    if (inexact > 0) this.say(amount(inexact, 'request') + (inexact === 1 ? ' is' : ' are') + ' signed in another spelling than the rows hold, or the service added what they act on: what exactly was asked for there is NOT shown; what was approved is.');
   },
 
   // payloadBy checks an envelope by a key of a person, revoked since or not: the key counted when it signed.

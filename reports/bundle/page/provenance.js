@@ -2,7 +2,6 @@
 // mode; FOUNDING how large a genesis file may be.
 const BRINGS = ['custodian.add', 'credential.add', 'credential.recover'];
 const bringsKey = operation => BRINGS.includes(operation);
-const peopleCounted = n => n === 1 ? '1 person' : n + ' people';
 
 Object.assign(Verifier.prototype, {
   async genesis() {
@@ -55,7 +54,7 @@ Object.assign(Verifier.prototype, {
     }
     const missing = this.founders.size - signed.size;
     if (missing > 0) throw new Error(missing + ' of ' + this.founders.size + ' people whom the genesis file names have not signed it');
-    this.say('Each of ' + signed.size + ' people whom the genesis file names has signed it, with the key that it gives them.');
+    this.say(each(signed.size, 'person') + ' whom the genesis file names has signed it, with the key that it gives them.');
   },
 
   // noteArrival remembers the control-plane entry that brought a key; the earliest, where several say so.
@@ -83,11 +82,11 @@ Object.assign(Verifier.prototype, {
       by.add(k.came.ceremony);
     }
     if (came.length === 0) {
-      this.say('Each of ' + founders + ' approval keys of ' + this.people.size + ' people stands in the genesis file, for that person.');
+      this.say(each(founders, 'approval key') + ' of ' + amount(this.people.size, 'person') + ' stands in the genesis file, for that person.');
       return;
     }
-    this.say('Each of ' + traced.size + ' approval keys of ' + this.people.size + ' people is traced to the genesis file: ' + founders + ' stand in it, ' + came.length + ' came by ' + by.size +
-      ' ceremonies, each approved by at least ' + peopleCounted(this.floor()) + ' beside the requester and whom it was about, with keys that were traced before. Whether they were in the roles that it took, and whether their keys had been revoked by then, is the service\'s word.');
+    this.say(each(traced.size, 'approval key') + ' of ' + amount(this.people.size, 'person') + ' is traced to the genesis file: ' + founders + ' stand in it, ' + came.length + ' came by ' + amount(by.size, 'ceremony') +
+      ', each approved by at least ' + amount(this.floor(), 'person') + ' beside the requester and whom it was about, with keys that were traced before. Whether they were in the roles that it took, and whether their keys had been revoked by then, is the service\'s word.');
   },
 
   floor() { return FLOOR[this.m.mode] || FLOOR.production; },
@@ -119,6 +118,6 @@ Object.assign(Verifier.prototype, {
     if (person !== k.person || !c.params.approval_key || await thumbprint(c.params.approval_key) !== k.id) throw new Error('ceremony ' + clip(c.id) + ' gave another key, or gave it to somebody else');
     if (c.requester.kind !== 'human' || c.requester.id === k.person || !traced.has(c.requester.id + ' ' + c.askedWith)) throw new Error('whoever asked for ceremony ' + clip(c.id) + ' is the person themselves, or has no key that was traced before');
     const voices = new Set((c.approvers || []).filter(p => p !== c.requester.id && p !== k.person && traced.has(p + ' ' + c.approvedWith.get(p))));
-    if (voices.size < this.floor()) throw new Error('ceremony ' + clip(c.id) + ' was approved by ' + peopleCounted(voices.size) + ' whose keys were traced before, at least ' + this.floor() + ' beside the requester and the person themselves are needed');
+    if (voices.size < this.floor()) throw new Error('ceremony ' + clip(c.id) + ' was approved by ' + amount(voices.size, 'person') + ' whose keys were traced before, at least ' + this.floor() + ' beside the requester and the person themselves are needed');
   },
 });

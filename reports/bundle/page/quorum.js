@@ -16,13 +16,13 @@ Object.assign(Verifier.prototype, {
     if (!mayHaveClass(c.operation, c.class)) throw new Error(clip(c.operation) + ' took place as class "' + clip(c.class || '') + '", which it can not have');
     const attended = c.class === 'S', least = attended ? HOLDERS : c.class === 'G' ? this.floor() : 0;
     const voices = new Set((c.approvers || []).filter(p => attended || p !== c.requester.id));
-    if (voices.size < least) throw new Error('it took place with the approval of ' + peopleCounted(voices.size) + ', no policy can ask for fewer than ' + least);
+    if (voices.size < least) throw new Error('it took place with the approval of ' + amount(voices.size, 'person') + ', no policy can ask for fewer than ' + least);
   },
 
   // quorums names the first ceremony that too few approved, once everybody's keys are traced.
   async quorums() {
     if (this.short) throw this.short;
-    this.say('What took place and is governed was approved by at least ' + peopleCounted(this.floor()) + ' beside the requester, what is attended by at least ' + peopleCounted(HOLDERS) + '. What policy asked beyond that is the row\'s word.');
+    this.say('What took place and is governed was approved by at least ' + amount(this.floor(), 'person') + ' beside the requester, what is attended by at least ' + amount(HOLDERS, 'person') + '. What policy asked beyond that is the row\'s word.');
   },
 
   // askedOnce refuses one signed request under two ceremonies: each has a nonce of its own.

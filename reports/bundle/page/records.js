@@ -32,7 +32,7 @@ Object.assign(Verifier.prototype, {
       for (const l of r.roll) if (r.state === 'signed' && l.role !== 'observer' && !signed.has(l.person)) throw new Error('it counts as signed, and ' + clip(l.person) + ', who took part, has not signed');
       runs++;
     });
-    if (runs > 0) this.say('Each of ' + signatures + ' signatures over the records of ' + runs + ' ceremonies held by a script is by a key of the person named, in their role on its roll, over exactly what the record says of steps and outcomes; where it counts as signed, all who took part have signed.');
+    if (runs > 0) this.say(each(signatures, 'signature') + ' over the records of ' + amount(runs, 'ceremony') + ' held by a script is by a key of the person named, in their role on its roll, over exactly what the record says of steps and outcomes; where it counts as signed, all who took part have signed.');
   },
 
   async acknowledgements() {
@@ -46,7 +46,7 @@ Object.assign(Verifier.prototype, {
       if (until !== nanoseconds(a.expires_at)) throw new Error('until ' + clip(t.expires_at) + ' is signed, the row says ' + clip(a.expires_at));
       if (from > at || until <= at || until - from > 365n * DAY) throw new Error('it is signed for another time than the row says, or for more than a year');
     });
-    if (this.duties.size > 0) this.say('Each of ' + this.duties.size + ' acknowledgements of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.');
+    if (this.duties.size > 0) this.say(each(this.duties.size, 'acknowledgement') + ' of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.');
     if (this.otherForms > 0) this.say(this.otherForms + ' of them are over a version of the form that this page does not know: what its text says is NOT shown.');
   },
 
@@ -83,7 +83,7 @@ Object.assign(Verifier.prototype, {
       if (this.countersigned(e)) countersigned++;
       lines++;
     });
-    if (lines > 0) this.say('Each of ' + lines + ' lines of the custody log is signed by who did it, and ' + countersigned + ' that count or are disputed by a second person, over exactly what the line says.');
+    if (lines > 0) this.say(each(lines, 'line') + ' of the custody log is signed by who did it, and ' + countersigned + ' that count or are disputed by a second person, over exactly what the line says.');
   },
 
   custodyCeremony(id, operation, signer) {

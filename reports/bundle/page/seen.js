@@ -29,6 +29,6 @@ Object.assign(Verifier.prototype, {
   sayRests() {
     const {shown, unknown} = this.rests;
     if (shown > 0) this.say('Of the statements that people signed ' + shown + ' name a checkpoint that this log had then: who approved is a witness of what it held.');
-    if (unknown > 0) this.say('Of ' + unknown + ' statements it is NOT shown that the checkpoint which they name is one of this log: the bundle does not hold the entries before it.');
+    if (unknown > 0) this.say('Of ' + amount(unknown, 'statement') + ' it is NOT shown that the checkpoint named there is one of this log: the bundle does not hold the entries before it.');
   },
 });

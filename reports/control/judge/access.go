@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"conclave/custodian/access"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
@@ -46,7 +47,7 @@ func separation(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with at least one role, and nobody with two that must be apart.", count(t.Total, "active person")),
+		Good:   fmt.Sprintf("%s, each with at least one role, and nobody with two that must be apart.", amount.Of(t.Total, "active person")),
 		Bad:    fmt.Sprintf("%s with roles that must be apart, or without any.", of(t.Violating, t.Total, "active person")),
 		Empty:  "Nobody is active in the register.",
 	})
@@ -77,7 +78,7 @@ func grants(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s in force, each for one application, one key and named operations, with an end.", count(t.Total, "grant")),
+		Good:   fmt.Sprintf("%s in force, each for one application, one key and named operations, with an end.", amount.Of(t.Total, "grant")),
 		Bad:    fmt.Sprintf("%s for more than the job needs.", of(t.Violating, t.Total, "grant")),
 		Holds:  true,
 		Empty:  "No grant is in force, so no access is shown.",
@@ -130,7 +131,7 @@ func approvedAccess(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with the ceremony that decided on it; what touches protected keys was approved by at least two others.", count(t.Total, "access right")),
+		Good:   fmt.Sprintf("%s, each with the ceremony that decided on it; what touches protected keys was approved by at least two others.", amount.Of(t.Total, "access right")),
 		Bad:    fmt.Sprintf("%s without a decision by those who may.", of(t.Violating, t.Total, "access right")),
 		Empty:  "Nobody is active and no grant is in force, so no access is shown.",
 	})
@@ -155,7 +156,7 @@ func addDecision(ev *control.Evidence, t *control.Table, ref control.Ref, id, wh
 	f.Check(c.Value.State == "completed", "its ceremony is "+c.Value.State)
 	f.Check(!slices.Contains(c.Value.Approvers, c.Value.Requester.ID), "who asked approved it")
 	if protected && c.Value.Class != "A" && !ev.Instance.Development() {
-		f.Check(c.Value.Class == "G" && len(c.Value.Approvers) >= leastApprovals, fmt.Sprintf("approved by %d others, %d are demanded", len(c.Value.Approvers), leastApprovals))
+		f.Check(c.Value.Class == "G" && len(c.Value.Approvers) >= leastApprovals, fmt.Sprintf("approved by %s, %d are demanded", amount.Of(len(c.Value.Approvers), "other"), leastApprovals))
 	}
 	t.Add(control.OK, f, proof, id, what, whom, keyID, c.Value.ID, className(c.Value.Class), c.Value.Requester.ID, list(c.Value.Approvers))
 }
@@ -256,7 +257,7 @@ func applications(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with an owner who is there and rights in its own environment only.", count(t.Total, "application")),
+		Good:   fmt.Sprintf("%s, each with an owner who is there and rights in its own environment only.", amount.Of(t.Total, "application")),
 		Bad:    fmt.Sprintf("%s without an owner who is there, or with rights elsewhere.", of(t.Violating, t.Total, "application")),
 		Empty:  "No application is enrolled.",
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 	"conclave/reports/control"
 )
@@ -31,7 +32,7 @@ func Acknowledgement(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with a signed acknowledgement that is in force and signed before they held a share.", count(t.Total, "custodian")),
+		Good:   fmt.Sprintf("%s, each with a signed acknowledgement that is in force and signed before they held a share.", amount.Of(t.Total, "custodian")),
 		Bad:    fmt.Sprintf("Without an acknowledgement in force, or with one signed only after they held a share: %s.", of(t.Violating, t.Total, "custodian")),
 		Empty:  "There is no active custodian, so nobody could have accepted the duty.",
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/reports/control"
 )
@@ -15,12 +16,12 @@ func Architecture(_ context.Context, ev *control.Evidence) control.Result {
 	stores := keystoreInventory(ev)
 	bad := fmt.Sprintf("The inventory has gaps: %s and %s.", of(keys.Violating, keys.Total, "key version"), of(stores.Violating, stores.Total, "keystore"))
 	if shared > 0 {
-		bad = fmt.Sprintf("%s in more than one environment. ", count(shared, "check value")) + bad
+		bad = fmt.Sprintf("%s in more than one environment. ", amount.Of(shared, "check value")) + bad
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{keys, stores},
 		Good: fmt.Sprintf("%s and %s, each listed with what is demanded: algorithm, strength, use, expiry, owner, location. No check value occurs in two environments of this instance; keys of other instances are not seen here.",
-			count(keys.Total, "key version"), count(stores.Total, "keystore")),
+			amount.Of(keys.Total, "key version"), amount.Of(stores.Total, "keystore")),
 		Bad:   bad,
 		Empty: "There is neither a key nor a keystore to list.",
 	})

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
@@ -148,7 +149,7 @@ func emergencyAccess(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s in the period, with a reason, approved by two others, for at most four hours, and reviewed.", count(t.Total, "emergency grant")),
+		Good:   fmt.Sprintf("%s in the period, with a reason, approved by two others, for at most four hours, and reviewed.", amount.Of(t.Total, "emergency grant")),
 		Bad:    fmt.Sprintf("%s not as demanded.", of(t.Violating, t.Total, "emergency grant")),
 		Empty:  "No emergency access was opened in the period, so the procedure is not shown at work.",
 	})
@@ -166,7 +167,7 @@ func incidents(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s in the period, each with a finding within a day.", count(t.Total, "event")),
+		Good:   fmt.Sprintf("%s in the period, each with a finding within a day.", amount.Of(t.Total, "event")),
 		Bad:    fmt.Sprintf("%s without a finding within a day.", of(t.Violating, t.Total, "event")),
 		Empty:  "Nothing that looks like an incident was recorded in the period.",
 		Unseen: ev.Events.Dropped("key.compromise", "share.report-lost", "integrity.violation"),
@@ -231,7 +232,7 @@ func custody(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t, forms},
-		Good:   fmt.Sprintf("%s of the custody log in the period, each signed by two people, with the serials that the register has.", count(t.Total, "line")),
+		Good:   fmt.Sprintf("%s of the custody log in the period, each signed by two people, with the serials that the register has.", amount.Of(t.Total, "line")),
 		Bad:    fmt.Sprintf("%s of the custody log with a gap.", of(t.Violating, t.Total, "line")),
 		Empty:  "No physical form of a share is registered: shares exist sealed to their custodians' keys only.",
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/hsm"
 	"conclave/reports/control"
@@ -36,7 +37,7 @@ func strength(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each by an approved algorithm of at least 128 bits, or of 112 bits and ending before 2031.", count(t.Total, "key version")),
+		Good:   fmt.Sprintf("%s, each by an approved algorithm of at least 128 bits, or of 112 bits and ending before 2031.", amount.Of(t.Total, "key version")),
 		Bad:    fmt.Sprintf("%s too weak, or by an algorithm that is not approved.", of(t.Violating, t.Total, "key version")),
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed.",
 	})
@@ -85,7 +86,7 @@ func macKeys(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	r := control.Conclude(control.Finding{
 		Tables:   []*control.Table{t},
-		Good:     fmt.Sprintf("%s for keyed hashes, each of that one use and under every rule of 3.6 and 3.7.", count(t.Total, "key version")),
+		Good:     fmt.Sprintf("%s for keyed hashes, each of that one use and under every rule of 3.6 and 3.7.", amount.Of(t.Total, "key version")),
 		Bad:      fmt.Sprintf("%s not fit for keyed hashes.", of(t.Violating, t.Total, "key version")),
 		Question: "Is PAN stored as a hash anywhere, and is each such hash made with a managed key (those listed here, where there are any)?",
 	})
@@ -139,7 +140,7 @@ func cryptoInventory(ev *control.Evidence) *control.Table {
 		f.Check(l.bits >= leastLegacy, "too weak")
 		p := proof[l]
 		p.Rows = p.Rows[:min(20, len(p.Rows))]
-		t.Add(control.OK, f, p, l.name, "", "keys", l.kind, control.Int(l.bits), l.until, count(len(seen[l]), "key version"))
+		t.Add(control.OK, f, p, l.name, "", "keys", l.kind, control.Int(l.bits), l.until, amount.Of(len(seen[l]), "key version"))
 	}
 	for _, x := range serviceCryptography() {
 		t.Note(control.Info, "", control.Proof{}, x[0], x[1], x[2], x[3], x[4], x[5], "")
@@ -220,7 +221,7 @@ func modules(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s keep keys in scope, each in a validated module whose certificate stands.", count(t.Total-countState(t, control.Info), "keystore")),
+		Good:   fmt.Sprintf("%s keep keys in scope, each in a validated module whose certificate stands.", amount.Of(t.Total-countState(t, control.Info), "keystore")),
 		Open:   fmt.Sprintf("%s, of those that keep keys in scope, not in a validated module whose certificate stands.", of(t.Attention, t.Total-countState(t, control.Info), "keystore")),
 		Bad:    fmt.Sprintf("%s whose validation does not stand.", of(t.Violating, t.Total, "keystore")),
 		Empty:  "No keystore keeps a key in scope.",
@@ -252,7 +253,7 @@ func criticality(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each with a FIPS 199 impact and an owner.", count(t.Total, "key")),
+		Good:   fmt.Sprintf("%s, each with a FIPS 199 impact and an owner.", amount.Of(t.Total, "key")),
 		Bad:    fmt.Sprintf("%s without.", of(t.Violating, t.Total, "key")),
 		Empty:  "No key in scope existed at the end of the period.",
 	})
@@ -266,7 +267,7 @@ func transitions(_ context.Context, ev *control.Evidence) control.Result {
 	t := histories(ev, versions(ev, true))
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s; every step of each is one that SP 800-57 knows, with time, actor and reason.", count(t.Total, "key version")),
+		Good:   fmt.Sprintf("%s; every step of each is one that SP 800-57 knows, with time, actor and reason.", amount.Of(t.Total, "key version")),
 		Bad:    fmt.Sprintf("%s with a step that should not be.", of(t.Violating, t.Total, "key version")),
 		Empty:  ev.Scope.Title() + " have no version.",
 	})
@@ -283,11 +284,11 @@ func pairs(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	t := histories(ev, slices.DeleteFunc(slices.Clone(all), func(s scoped) bool { return s.version.Value.Specification().Kind() != hsm.Signs }))
 	if t.Total == 0 {
-		return control.Result{Verdict: control.NotApplicable, Summary: fmt.Sprintf("None of the %s is a pair of a private and a public key.", count(len(all), "key version"))}
+		return control.Result{Verdict: control.NotApplicable, Summary: fmt.Sprintf("None of the %s is a pair of a private and a public key.", amount.Of(len(all), "key version"))}
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each on record as one, so that every step is one of both halves.", count(t.Total, "pair")),
+		Good:   fmt.Sprintf("%s, each on record as one, so that every step is one of both halves.", amount.Of(t.Total, "pair")),
 		Bad:    fmt.Sprintf("%s with a step that should not be.", of(t.Violating, t.Total, "pair")),
 	})
 }
@@ -346,7 +347,7 @@ func destroyed(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, of which nothing is left but the record.", count(t.Total, "destroyed version")),
+		Good:   fmt.Sprintf("%s, of which nothing is left but the record.", amount.Of(t.Total, "destroyed version")),
 		Bad:    fmt.Sprintf("%s of which material is left.", of(t.Violating, t.Total, "destroyed version")),
 		Empty:  "No version was destroyed.",
 		Doubt:  "Registered backups still hold some destroyed versions, and shares that are about open them. When do those copies end?",

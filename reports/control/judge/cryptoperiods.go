@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/reports/control"
 )
@@ -34,7 +35,7 @@ func Cryptoperiods(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{keys, current},
 		Good: fmt.Sprintf("%s, each with a cryptoperiod. Of %s, none is active or was used for protection past its end.",
-			count(keys.Total, "key"), count(current.Total, "version")),
+			amount.Of(keys.Total, "key"), amount.Of(current.Total, "version")),
 		Bad:    fmt.Sprintf("%s without a cryptoperiod; %s past its end.", of(keys.Violating, keys.Total, "key"), of(current.Violating, current.Total, "version")),
 		Holds:  true,
 		Empty:  "None of the " + ev.Scope.Keys() + " existed at the end of the period.",
@@ -70,7 +71,7 @@ func addVersionEnd(ev *control.Evidence, t *control.Table, s scoped) {
 	if s.state == key.Active && !v.OUPEnd.IsZero() {
 		f.Check(v.OUPEnd.After(ev.Now), "still active past the end of its usage period")
 	}
-	f.Check(u.AfterEnd.Count == 0, fmt.Sprintf("%s at or after the end of its usage period", count(u.AfterEnd.Count, "protecting call")))
+	f.Check(u.AfterEnd.Count == 0, fmt.Sprintf("%s at or after the end of its usage period", amount.Of(u.AfterEnd.Count, "protecting call")))
 	t.Add(control.OK, f, control.Proves(s.version.Ref).And(u.AfterEnd.Seqs...), s.id(), string(s.state), control.Time(v.ActivationAt),
 		control.Time(v.OUPEnd), control.Int(u.Protects), control.Int(u.AfterEnd.Count))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 	"conclave/reports/control"
 )
@@ -21,7 +22,7 @@ func FewestCustodians(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{sets},
-		Good:   fmt.Sprintf("%s: each share has one holder, nobody holds two of a set, and no holder is an administrator.", count(sets.Total, "share set")),
+		Good:   fmt.Sprintf("%s: each share has one holder, nobody holds two of a set, and no holder is an administrator.", amount.Of(sets.Total, "share set")),
 		Bad:    fmt.Sprintf("%s held by other people than the fewest.", of(sets.Violating, sets.Total, "share set")),
 		Empty:  "There is no share set, so it is not shown who could reach a component.",
 	})
@@ -34,7 +35,7 @@ func addSet(ev *control.Evidence, t *control.Table, set control.Record[people.Sh
 	f.Check(ss.Threshold >= 2, fmt.Sprintf("threshold %d lets one person act", ss.Threshold))
 	f.Check(ss.Threshold < ss.Total, fmt.Sprintf("threshold %d of %d leaves no spare, which tempts to copies", ss.Threshold, ss.Total))
 	f.Check(2*ss.Threshold > ss.Total, fmt.Sprintf("threshold %d of %d lets two groups act apart", ss.Threshold, ss.Total))
-	f.Check(len(shares) == ss.Total, fmt.Sprintf("%s in the register for a set of %d", count(len(shares), "share"), ss.Total))
+	f.Check(len(shares) == ss.Total, fmt.Sprintf("%s in the register for a set of %d", amount.Of(len(shares), "share"), ss.Total))
 	held, indices := map[string]int{}, map[int]bool{}
 	holders := make([]string, 0, len(shares))
 	proof := []control.Ref{set.Ref}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/reports/control"
 )
 
@@ -38,7 +39,7 @@ func CustomerGuidance(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	r := control.Result{
 		Verdict: control.NeedsHuman,
-		Summary: fmt.Sprintf("The service cannot tell which application belongs to a customer. %s may use %s.", count(t.Total, "grant"), ev.Scope.Keys()),
+		Summary: fmt.Sprintf("The service cannot tell which application belongs to a customer. %s may use %s.", amount.Of(t.Total, "grant"), ev.Scope.Keys()),
 		Question: "Do you provide services to others, and does any customer of yours hold or share such a key? If so: which guidance on moving, keeping and renewing " +
 			"the keys does each of them have, in which version, and when did they receive it?",
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 	"conclave/reports/control"
 )
@@ -29,7 +30,7 @@ func Distribution(_ context.Context, ev *control.Evidence) control.Result {
 	exports, handed := exportTable(ev), dataKeys(ev)
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{shares, exports, handed},
-		Good:   fmt.Sprintf("%s of current epochs, each recorded as sealed to its custodian; no key was exported in the clear.", count(shares.Total, "share")),
+		Good:   fmt.Sprintf("%s of current epochs, each recorded as sealed to its custodian; no key was exported in the clear.", amount.Of(shares.Total, "share")),
 		Bad: fmt.Sprintf("%s not shown to have arrived safely; %s in the clear.",
 			of(shares.Violating, shares.Total, "share"), of(exports.Violating, exports.Total, "export")),
 		Holds:  true,

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"conclave/custodian/access"
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 	"conclave/reports/control"
 )
@@ -50,10 +51,10 @@ func DualControl(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{governed, attended, alone, reviews, single},
 		Good: fmt.Sprintf("%s and %s completed in the period, each by as many different people as demanded; no key operation lacks its ceremony, whatever one person did alone was reviewed by another in time or still has time, and apart from protective restrictions nothing about the keys in scope was decided by one person alone.",
-			count(governed.Total, "governed operation"), count(attended.Total, "attended operation")),
+			amount.Of(governed.Total, "governed operation"), amount.Of(attended.Total, "attended operation")),
 		Bad: fmt.Sprintf("%s by too few people; %s by too few holders; %s without a ceremony; %s on keys in scope by one person; %s not as demanded.", of(governed.Violating, governed.Total, "governed operation"),
-			of(attended.Violating, attended.Total, "attended operation"), count(alone.Violating, "key operation"),
-			count(single.Violating, "operation"), count(reviews.Violating, "review")),
+			of(attended.Violating, attended.Total, "attended operation"), amount.Of(alone.Violating, "key operation"),
+			amount.Of(single.Violating, "operation"), amount.Of(reviews.Violating, "review")),
 		Holds: true,
 		Empty: "No governed or attended operation was completed in the period, so dual control is not shown at work.",
 		Doubt: "Some operations rest on development mode's lowered floor, or have an outcome that is not known. Who vouches for each of them, what came of it, " +
@@ -95,9 +96,9 @@ func addGoverned(ev *control.Evidence, t *control.Table, c control.Record[contro
 	if demanded < leastApprovals && ev.Instance.Development() {
 		state = control.Attention
 	} else {
-		f.Check(demanded >= leastApprovals, fmt.Sprintf("only %d approvals were demanded, the floor is %d", demanded, leastApprovals))
+		f.Check(demanded >= leastApprovals, fmt.Sprintf("only %s %s demanded, the floor is %d", amount.Of(demanded, "approval"), amount.Verb(demanded, "was", "were"), leastApprovals))
 	}
-	f.Check(len(approvers) >= demanded, fmt.Sprintf("%d different people approved, %d were demanded", len(approvers), demanded))
+	f.Check(len(approvers) >= demanded, fmt.Sprintf("%s approved, %d were demanded", amount.Of(len(approvers), "person"), demanded))
 	t.Add(state, f, proof, c.Value.ID, c.Value.Operation, c.Value.Target.ID, c.Value.Requester.ID, control.Int(demanded),
 		list(approvers), control.Time(*c.Value.EndedAt))
 }
@@ -121,7 +122,7 @@ func addAttended(ev *control.Evidence, t *control.Table, c control.Record[contro
 		holders = append(holders, s.Person)
 	}
 	f.Check(c.Value.Threshold >= 2, fmt.Sprintf("a threshold of %d is no split knowledge", c.Value.Threshold))
-	f.Check(len(holders) >= c.Value.Threshold, fmt.Sprintf("%d different people brought shares, %d were demanded", len(holders), c.Value.Threshold))
+	f.Check(len(holders) >= c.Value.Threshold, fmt.Sprintf("%s brought shares, %d were demanded", amount.Of(len(holders), "person"), c.Value.Threshold))
 	t.Add(control.OK, f, proof, c.Value.ID, c.Value.Operation, c.Value.ShareSet, control.Int(c.Value.Threshold), list(holders), control.Time(*c.Value.EndedAt))
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/oversight"
 	"conclave/reports/control"
 )
@@ -36,7 +37,7 @@ func clock(_ context.Context, ev *control.Evidence) control.Result {
 	if n := total(ev); n > 0 {
 		back := ev.Events.Backwards()
 		var f control.Faults
-		f.Check(back.Count == 0, count(back.Count, "entry")+" older than one before it")
+		f.Check(back.Count == 0, amount.Of(back.Count, "entry")+" older than one before it")
 		order.Add(control.OK, f, control.Proof{Ledger: back.Seqs}, control.Int(n), control.Int(back.Count), "UTC, microseconds")
 	}
 	return control.Conclude(control.Finding{
@@ -44,7 +45,7 @@ func clock(_ context.Context, ev *control.Evidence) control.Result {
 		Good:   "Time in the record is UTC and never goes back; the clock of each node is held against the record and against monotonic time, and a change of it stops executions until a quorum has confirmed it.",
 		Bad:    "A change of the clock was not decided on, or time in the record goes back.",
 		Empty:  "The period has no entry.",
-		Doubt:  fmt.Sprintf("The clock disagreed with the record %d times. What was the cause each time, and was it changed by somebody who may?", disagreed),
+		Doubt:  fmt.Sprintf("The clock disagreed with the record %s. What was the cause each time, and was it changed by somebody who may?", amount.Of(disagreed, "time")),
 		Unseen: ev.Events.Dropped("clock.disagrees", "clock.agrees", "clock.confirm"),
 	})
 }
@@ -86,7 +87,7 @@ func recordedFailures(n int) string {
 	case 1:
 		return "1 failure was recorded in the period; it is settled, or its time has not run out."
 	}
-	return fmt.Sprintf("%d failures were recorded in the period; each is settled, or its time has not run out.", n)
+	return fmt.Sprintf("%s recorded in the period; each is settled, or its time has not run out.", amount.Of(n, "failure")+" "+amount.Verb(n, "was", "were"))
 }
 
 func addFailure(ev *control.Evidence, t *control.Table, e control.Event, answer string) {

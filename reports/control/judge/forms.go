@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/reports/control"
 )
@@ -27,9 +28,9 @@ func PermittedForms(_ context.Context, ev *control.Evidence) control.Result {
 	exports, accepted, drifted := exportTable(ev), exceptionTable(ev), driftTable(ev)
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{forms, exports, accepted, drifted},
-		Good:   fmt.Sprintf("%s, each in a permitted form; no key left a keystore in the clear.", count(forms.Total, "key version")),
+		Good:   fmt.Sprintf("%s, each in a permitted form; no key left a keystore in the clear.", amount.Of(forms.Total, "key version")),
 		Bad: fmt.Sprintf("%s not shown to exist in a permitted form; %s in the clear; %s without a decision; %s would not be let stay.",
-			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), count(accepted.Violating, "accepted risk"),
+			of(forms.Violating, forms.Total, "key version"), of(exports.Violating, exports.Total, "export"), amount.Of(accepted.Violating, "accepted risk"),
 			of(drifted.Violating, drifted.Total, "place")),
 		Doubt:  "Risks about where these keys live are accepted for a time, or their keystores are simulated or no longer what they were. Are the compensating measures in place, and do they suffice?",
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed.",

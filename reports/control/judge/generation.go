@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/reports/control"
 )
@@ -54,7 +55,7 @@ func Generation(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
 		Good: fmt.Sprintf("%s, each with a named generator and at least %d bits of strength; %d of them in the period.",
-			count(t.Total, "key version"), minStrength, made),
+			amount.Of(t.Total, "key version"), minStrength, made),
 		Bad:    fmt.Sprintf("%s not shown to be strong.", of(t.Violating, t.Total, "key version")),
 		Holds:  true,
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed, and none was made in the period.",

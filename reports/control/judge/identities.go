@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/people"
 	"conclave/reports/control"
 )
@@ -52,7 +53,7 @@ func identities(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{nameless, t},
-		Good:   fmt.Sprintf("%s, each with an id and keys that are nobody else's and never will be; every entry of the period names its actor.", count(t.Total, "person")),
+		Good:   fmt.Sprintf("%s, each with an id and keys that are nobody else's and never will be; every entry of the period names its actor.", amount.Of(t.Total, "person")),
 		Bad:    "An identity is shared, or an entry names nobody.",
 		Empty:  "Nobody is in the register.",
 		Doubt:  "Some active people have no key to sign with. Why are they active?",
@@ -72,7 +73,7 @@ func decidedTogether(c control.Control) control.Evaluator {
 		}
 		return control.Conclude(control.Finding{
 			Tables: []*control.Table{t},
-			Good:   fmt.Sprintf("%s in the period, each decided by those who may.", count(t.Total, "act")),
+			Good:   fmt.Sprintf("%s in the period, each decided by those who may.", amount.Of(t.Total, "act")),
 			Bad:    fmt.Sprintf("%s without a decision by those who may.", of(t.Violating, t.Total, "act")),
 			Empty:  "Nothing of the kind was done in the period.",
 			Unseen: ev.Events.Dropped(c.Evidence.Events...),
@@ -95,7 +96,7 @@ func addDecided(ev *control.Evidence, t *control.Table, e control.Event) {
 	}
 	proof.Rows = append(proof.Rows, c.Ref)
 	if c.Value.Class == "G" {
-		f.Check(len(c.Value.Approvers) >= leastApprovals || ev.Instance.Development(), fmt.Sprintf("approved by %d others, %d are demanded", len(c.Value.Approvers), leastApprovals))
+		f.Check(len(c.Value.Approvers) >= leastApprovals || ev.Instance.Development(), fmt.Sprintf("approved by %s, %d are demanded", amount.Of(len(c.Value.Approvers), "other"), leastApprovals))
 	}
 	f.Check(!slices.Contains(c.Value.Approvers, c.Value.Requester.ID), "who asked approved it")
 	t.Add(control.OK, f, proof, append(cells, className(c.Value.Class), list(c.Value.Approvers))...)
@@ -125,9 +126,9 @@ func leavers(_ context.Context, ev *control.Evidence) control.Result {
 // leftSummary says what the register shows of people who left.
 func leftSummary(left, active int) string {
 	if left == 0 {
-		return fmt.Sprintf("Nobody in the register has left or is suspended: %s. How soon access ends is not shown at work.", count(active, "active person"))
+		return fmt.Sprintf("Nobody in the register has left or is suspended: %s. How soon access ends is not shown at work.", amount.Of(active, "active person"))
 	}
-	return fmt.Sprintf("%s left or suspended; none of them can act, and what they held is being taken care of in time.", count(left, "person"))
+	return fmt.Sprintf("%s left or suspended; none of them can act, and what they held is being taken care of in time.", amount.Of(left, "person"))
 }
 
 func addLeaver(ev *control.Evidence, t *control.Table, p control.Record[people.Person]) {
@@ -197,7 +198,7 @@ func inactivity(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each seen within the last 90 days or added since.", count(t.Total, "active person")),
+		Good:   fmt.Sprintf("%s, each seen within the last 90 days or added since.", amount.Of(t.Total, "active person")),
 		Bad:    fmt.Sprintf("%s not seen for more than 90 days.", of(t.Violating, t.Total, "active person")),
 		Empty:  "Nobody is active in the register.",
 	})
@@ -212,7 +213,7 @@ func noPasswords(_ context.Context, ev *control.Evidence) control.Result {
 	r := control.Conclude(control.Finding{Tables: []*control.Table{t}, Bad: "A credential is not a public key."})
 	if r.Verdict == control.Satisfied {
 		r.Verdict = control.NotApplicable
-		r.Summary = fmt.Sprintf("No password lets anybody in. People sign each request with a private key of their own: %s, all of them public keys.", count(t.Total, "credential"))
+		r.Summary = fmt.Sprintf("No password lets anybody in. People sign each request with a private key of their own: %s, all of them public keys.", amount.Of(t.Total, "credential"))
 	}
 	return r
 }
@@ -286,7 +287,7 @@ func applicationSecrets(_ context.Context, ev *control.Evidence) control.Result 
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s, each of one application or auditor, decided on, with an end within a year, and kept by its hash only.", count(t.Total, "token")),
+		Good:   fmt.Sprintf("%s, each of one application or auditor, decided on, with an end within a year, and kept by its hash only.", amount.Of(t.Total, "token")),
 		Bad:    fmt.Sprintf("%s not as demanded.", of(t.Violating, t.Total, "token")),
 		Empty:  "No token is in force.",
 	})

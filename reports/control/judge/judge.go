@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/hsm"
 	"conclave/reports/control"
@@ -27,7 +28,7 @@ func outOfScope(ev *control.Evidence) (control.Result, bool) {
 	return control.Result{
 		Verdict: control.NotApplicable,
 		Summary: fmt.Sprintf("None of the %s %s. If one of them should, its classification is wrong and this verdict with it.",
-			count(len(ev.Keys), "key"), ev.Scope.Marked()),
+			amount.Of(len(ev.Keys), "key"), ev.Scope.Marked()),
 	}, true
 }
 
@@ -93,28 +94,7 @@ func algorithmName(v key.Version) string {
 	return ""
 }
 
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %s", n, plural(noun))
-}
-
-func plural(noun string) string {
-	switch {
-	case noun == "person":
-		return "people"
-	case strings.HasSuffix(noun, " person"):
-		return strings.TrimSuffix(noun, "person") + "people"
-	case strings.HasSuffix(noun, "y") && !strings.HasSuffix(noun, "ey"):
-		return strings.TrimSuffix(noun, "y") + "ies"
-	case strings.HasSuffix(noun, "s"):
-		return noun + "es"
-	}
-	return noun + "s"
-}
-
-func of(n, total int, noun string) string { return fmt.Sprintf("%d of %s", n, count(total, noun)) }
+func of(n, total int, noun string) string { return fmt.Sprintf("%d of %s", n, amount.Of(total, noun)) }
 
 func list(words []string) string {
 	words = slices.Clone(words)

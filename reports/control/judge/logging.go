@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/backup"
 	"conclave/custodian/key"
 	"conclave/custodian/oversight"
@@ -35,7 +36,7 @@ func recorded(c control.Control) control.Evaluator {
 		signs := damage(ev)
 		return control.Conclude(control.Finding{
 			Tables: []*control.Table{signs, t},
-			Good:   fmt.Sprintf("%s of entry that this control asks for occurred in the period, and each is on record with its entries counted; the ledger shows no sign of being edited.", count(t.Total, "type")),
+			Good:   fmt.Sprintf("%s of entry that this control asks for occurred in the period, and each is on record with its entries counted; the ledger shows no sign of being edited.", amount.Of(t.Total, "type")),
 			Bad:    "The record shows signs of having been edited.",
 			Empty:  "Nothing of what is to be logged occurred in the period, so logging is not shown at work.",
 			Unseen: ev.Events.Dropped("integrity.violation"),
@@ -105,7 +106,7 @@ func fieldsSummary(total, rolled int) string {
 	if rolled > 0 {
 		return fmt.Sprintf("Of %d entries of the period all that were read one by one have all six fields.", total)
 	}
-	return fmt.Sprintf("Each of %s of the period has all six fields.", count(total, "entry"))
+	return fmt.Sprintf("Each of %s of the period has all six fields.", amount.Of(total, "entry"))
 }
 
 // recordFields judges whether each entry of the period says who, what, when, with what outcome, from where, on what.
@@ -124,7 +125,7 @@ func recordFields(_ context.Context, ev *control.Evidence) control.Result {
 			t.Note(control.OK, "", control.Proof{}, field, control.Int(total), "0")
 			continue
 		}
-		t.Add(control.OK, control.Faults{"missing in " + count(l.Count, "entry")}, control.Proof{Ledger: l.Seqs}, field, control.Int(total-l.Count), control.Int(l.Count))
+		t.Add(control.OK, control.Faults{"missing in " + amount.Of(l.Count, "entry")}, control.Proof{Ledger: l.Seqs}, field, control.Int(total-l.Count), control.Int(l.Count))
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
@@ -155,7 +156,7 @@ func readers(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s on record; every reader is in the register, and the roles that policy names are the only ones let in.", count(t.Total, "reader")),
+		Good:   fmt.Sprintf("%s on record; every reader is in the register, and the roles that policy names are the only ones let in.", amount.Of(t.Total, "reader")),
 		Bad:    fmt.Sprintf("%s who should not have read the record.", of(t.Violating, t.Total, "reader")),
 		Empty:  "Nobody read the record in the period.",
 	})
@@ -184,7 +185,7 @@ func logIntegrity(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{signs, here, starts},
 		Good:   "No row contradicts the ledger, and no violation was recorded in the period. An edited entry would not hash to the signed root.",
-		Bad:    fmt.Sprintf("%s of an edited record.", count(signs.Violating, "sign")),
+		Bad:    fmt.Sprintf("%s of an edited record.", amount.Of(signs.Violating, "sign")),
 		Empty:  "The period has no entry.",
 		Unseen: ev.Events.Dropped("integrity.violation"),
 	})
@@ -330,7 +331,7 @@ func findings(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t},
-		Good:   fmt.Sprintf("%s open in the period, each with an owner and a date; none is late, and whatever is closed was closed by another, with evidence.", count(t.Total, "finding")),
+		Good:   fmt.Sprintf("%s open in the period, each with an owner and a date; none is late, and whatever is closed was closed by another, with evidence.", amount.Of(t.Total, "finding")),
 		Bad:    fmt.Sprintf("%s late, without an owner, or closed by it.", of(t.Violating, t.Total, "finding")),
 		Empty:  "No finding was open in the period, so it is not shown what becomes of one.",
 	})

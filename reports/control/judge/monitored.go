@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"conclave/custodian/amount"
 	"conclave/reports/control"
 )
 
@@ -50,8 +51,8 @@ func monitored(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{gaps, runs, alerts},
-		Good:   fmt.Sprintf("The program went over the record and every control in %s, at most two days apart; its rules watch each entry as it comes.", count(n, "daily run")),
-		Bad:    fmt.Sprintf("%s of more than two days without a run.", count(gaps.Violating, "stretch")),
+		Good:   fmt.Sprintf("The program went over the record and every control in %s, at most two days apart; its rules watch each entry as it comes.", amount.Of(n, "daily run")),
+		Bad:    fmt.Sprintf("%s of more than two days without a run.", amount.Of(gaps.Violating, "stretch")),
 		Empty:  "No daily run of the monitor is on record in the period.",
 		Unseen: ev.Events.Dropped("monitor.run"),
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"conclave/custodian/amount"
 	"conclave/reports/control"
 )
 
@@ -52,7 +53,7 @@ func FewestPlaces(_ context.Context, ev *control.Evidence) control.Result {
 	}
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{t, backupTable(ev)},
-		Good:   fmt.Sprintf("%s, each in at most %d keystores that have a location and a recorded registration.", count(t.Total, "key"), maxPlaces),
+		Good:   fmt.Sprintf("%s, each in at most %d keystores that have a location and a recorded registration.", amount.Of(t.Total, "key"), maxPlaces),
 		Bad:    fmt.Sprintf("%s in too many places, or in places that nobody described.", of(t.Violating, t.Total, "key")),
 		Holds:  true,
 		Empty:  ev.Scope.Title() + " have no version that is not destroyed.",

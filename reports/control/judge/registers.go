@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/custodian/oversight"
 	"conclave/custodian/people"
 	"conclave/reports/control"
@@ -180,7 +181,7 @@ func documents(c control.Control) control.Evaluator {
 				t.Note(control.Info, "its time has run out", control.Proves(a.Ref), cells...)
 			}
 		}
-		r := control.Conclude(control.Finding{Tables: []*control.Table{t}, Good: fmt.Sprintf("%s on record as in force. Whether it says what is demanded, a person reads.", count(t.Total, "document")),
+		r := control.Conclude(control.Finding{Tables: []*control.Table{t}, Good: fmt.Sprintf("%s on record as in force. Whether it says what is demanded, a person reads.", amount.Of(t.Total, "document")),
 			Doubt: "Does the document say what this control demands, and is it followed?"})
 		if r.Verdict == control.NoEvidence {
 			r.Verdict, r.Summary = control.NeedsHuman, "No document about this is on record; conclave audit attest --kind document puts one there."

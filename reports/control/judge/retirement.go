@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"conclave/custodian"
+	"conclave/custodian/amount"
 	"conclave/custodian/key"
 	"conclave/custodian/people"
 	"conclave/reports/control"
@@ -44,9 +45,9 @@ func Retirement(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{retired, weakened, held, kept},
 		Good: fmt.Sprintf("%s left the active state, and nothing was protected with one that was not active. Every trigger was answered in time, or its time has not run out.",
-			count(retired.Total, "version")),
+			amount.Of(retired.Total, "version")),
 		Bad: fmt.Sprintf("%s not retired as demanded; %s not answered in time; %s not kept.",
-			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share"), count(held.Violating, "legal hold")),
+			of(retired.Violating, retired.Total, "version"), of(weakened.Violating, weakened.Total, "weakened share"), amount.Of(held.Violating, "legal hold")),
 		Holds: true,
 		Empty: ev.Scope.Title() + " have no version.",
 		Doubt: "Some triggers are not answered yet, though their time has not run out, or registered backups still hold a destroyed version that shares which are about " +
@@ -62,7 +63,7 @@ func addRetired(ev *control.Evidence, t *control.Table, s scoped, copies *custod
 	u := ev.Events.UseOf(v)
 	last := lastTransition(v, ev.Now)
 	var f control.Faults
-	f.Check(u.WhileInactive.Count == 0, fmt.Sprintf("%s while it was not active", count(u.WhileInactive.Count, "protecting call")))
+	f.Check(u.WhileInactive.Count == 0, fmt.Sprintf("%s while it was not active", amount.Of(u.WhileInactive.Count, "protecting call")))
 	f = append(f, answeredLate(ev, s)...)
 	state := control.OK
 	switch {

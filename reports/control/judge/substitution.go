@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"conclave/custodian/amount"
 	"conclave/reports/control"
 )
 
@@ -26,9 +27,9 @@ func Substitution(_ context.Context, ev *control.Evidence) control.Result {
 	return control.Conclude(control.Finding{
 		Tables: []*control.Table{damaged, t, starts},
 		Good: fmt.Sprintf("%s, each with the check value recorded when it was made. No row contradicts the ledger, and no violation was recorded in the period.",
-			count(t.Total, "key version")),
+			amount.Of(t.Total, "key version")),
 		Bad: fmt.Sprintf("%s of substitution or of edited rows; %s not the one that was made.",
-			count(damaged.Violating, "sign"), of(t.Violating, t.Total, "key version")),
+			amount.Of(damaged.Violating, "sign"), of(t.Violating, t.Total, "key version")),
 		Empty:  "There is no key, so there is nothing that could have been swapped.",
 		Doubt:  "For some versions the ledger's record of their making names no check value. Which ceremony transcript shows it?",
 		Unseen: ev.Events.Dropped("integrity.violation", "key.create", "key.rotate", "key.move", "key.import"),
