@@ -30,9 +30,9 @@ func as(t *testing.T, r *boot.Running, signer *keyfile.Signer) *client.Client {
 }
 
 // acknowledge signs the duties of a custodian.
-func acknowledge(t *testing.T, c *client.Client, signer *keyfile.Signer, name string, roles []people.Role) {
+func acknowledge(t *testing.T, c *client.Client, instance string, signer *keyfile.Signer, name string, roles []people.Role) {
 	t.Helper()
-	terms := people.NewTerms(&people.Person{ID: signer.ID(), Name: name, Roles: roles}, []string{"soft-shares"}, time.Now().UTC())
+	terms := people.NewTerms(instance, &people.Person{ID: signer.ID(), Name: name, Roles: roles}, []string{"soft-shares"}, time.Now().UTC())
 	terms.TrainedOn, terms.Backup, terms.Conflicts = time.Now().UTC().Format(time.DateOnly), "demo deputy", "none"
 	raw, err := json.Marshal(terms)
 	require.NoError(t, err)
@@ -112,7 +112,7 @@ func TestNodeAsksForSharesAndServesOnceThreeHaveBroughtTheirs(t *testing.T) {
 		if i < 2 {
 			roles = append(roles, people.RoleSecurityOfficer)
 		}
-		acknowledge(t, clients[i], signer, "Demo "+signer.ID(), roles)
+		acknowledge(t, clients[i], r.Custodian.Instance().ID, signer, "Demo "+signer.ID(), roles)
 		if i < 4 { // threshold + 1 are enough
 			confirm(t, clients[i], signer)
 		}

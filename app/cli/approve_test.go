@@ -185,7 +185,7 @@ func TestAcknowledgementSignsTheTermsShown(t *testing.T) {
 	var terms people.Terms
 	require.NoError(t, json.Unmarshal(payload, &terms))
 	self := &people.Person{ID: "alice", Name: "Alice Adams", Roles: []people.Role{people.RoleCustodian}}
-	_, _, err = terms.Validate(self, time.Now())
+	_, _, err = terms.Validate(instance, self, time.Now())
 	require.NoError(t, err)
 	require.Equal(t, []string{"soft"}, terms.ShareSets)
 	require.Equal(t, "Bob", terms.Backup)

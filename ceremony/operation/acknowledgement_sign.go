@@ -61,7 +61,7 @@ func (o acknowledgementSign) read(view *store.View, in Input) (*signed, error) {
 	if err := json.Unmarshal(payload, &s.terms, json.RejectUnknownMembers(true)); err != nil {
 		return nil, &custodian.InputError{Field: "envelope", Problem: "its payload is not the terms of an acknowledgement", Allowed: "the members of the form"}
 	}
-	if s.from, s.until, err = s.terms.Validate(s.person, in.Now); err != nil {
+	if s.from, s.until, err = s.terms.Validate(in.Instance.ID, s.person, in.Now); err != nil {
 		return nil, within("envelope", err)
 	}
 	return s, s.checkSets(view)

@@ -3,6 +3,7 @@ package operation_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -196,9 +197,10 @@ func TestAcknowledgementSign(t *testing.T) {
 		require.NoError(t, err)
 		return map[string]any{"envelope": jsontext.Value(envelope)}
 	}
-	terms := people.NewTerms(p, []string{"second-shares"}, r.Clock.Now())
+	terms := people.NewTerms(r.Instance.ID, p, []string{"second-shares"}, r.Clock.Now())
 	good := sign(p.ID, statement.TypeAcknowledgement, terms, nil)
-	stranger, foreignSet, tomorrow := terms, terms, terms
+	stranger, foreignSet, tomorrow, elsewhere, nowhere := terms, terms, terms, terms, terms
+	elsewhere.Instance, nowhere.Instance = strings.Repeat("0", 64), ""
 	stranger.Name, foreignSet.ShareSets, tomorrow.EffectiveAt = "Somebody else", []string{"other-set"}, "2027-01-01T00:00:00Z"
 	for name, c := range map[string]struct {
 		who    string
@@ -211,6 +213,8 @@ func TestAcknowledgementSign(t *testing.T) {
 		"not canonical":        {p.ID, sign(p.ID, statement.TypeAcknowledgement, terms, func(b []byte) []byte { return append([]byte(" "), b...) }), "envelope"},
 		"not terms":            {p.ID, sign(p.ID, statement.TypeAcknowledgement, terms, func([]byte) []byte { return []byte(`{"x":1}`) }), "envelope"},
 		"another name":         {p.ID, sign(p.ID, statement.TypeAcknowledgement, stranger, nil), "envelope.name"},
+		"another instance":     {p.ID, sign(p.ID, statement.TypeAcknowledgement, elsewhere, nil), "envelope.instance"},
+		"no instance":          {p.ID, sign(p.ID, statement.TypeAcknowledgement, nowhere, nil), "envelope.instance"},
 		"a set of others":      {p.ID, sign(p.ID, statement.TypeAcknowledgement, foreignSet, nil), "envelope.share_sets[0]"},
 		"another day":          {p.ID, sign(p.ID, statement.TypeAcknowledgement, tomorrow, nil), "envelope.effective_at"},
 	} {

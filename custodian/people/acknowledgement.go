@@ -64,6 +64,8 @@ func (f Form) Digest() string {
 
 // Terms are the particulars of one acknowledgement: the parameters of the statement that its signer signs.
 type Terms struct {
+	// Instance is the one that the duty is accepted in; "" in what was signed before acknowledgements named it.
+	Instance    string   `json:"instance,omitempty"`
 	Person      string   `json:"person"`
 	Name        string   `json:"name"`
 	StaffNumber string   `json:"staff_number,omitempty"`
@@ -78,19 +80,19 @@ type Terms struct {
 	ExpiresAt   string   `json:"expires_at"`   // RFC 3339, whole seconds, UTC
 }
 
-// NewTerms fills in the terms of the current form for a person, from now on for AcknowledgementPeriod.
-func NewTerms(p *Person, sets []string, now time.Time) Terms {
+// NewTerms fills in the terms of the current form for a person of an instance, from now on for AcknowledgementPeriod.
+func NewTerms(instance string, p *Person, sets []string, now time.Time) Terms {
 	from := now.UTC().Truncate(time.Second)
 	return Terms{
-		Person: p.ID, Name: p.Name, StaffNumber: p.StaffNumber, Roles: p.Roles, ShareSets: sets,
+		Instance: instance, Person: p.ID, Name: p.Name, StaffNumber: p.StaffNumber, Roles: p.Roles, ShareSets: sets,
 		FormVersion: CurrentForm().Version, FormSHA256: CurrentForm().Digest(),
 		EffectiveAt: from.Format(time.RFC3339), ExpiresAt: from.Add(AcknowledgementPeriod).Format(time.RFC3339),
 	}
 }
 
-// Validate checks the terms against the person who signs and the current form, at the time of signing, and
+// Validate checks the terms against the instance, the person who signs and the current form, at the time of signing, and
 // returns when they begin and end. An error names the field (*key.FieldError).
-func (t Terms) Validate(p *Person, now time.Time) (from, until time.Time, err error) {
+func (t Terms) Validate(instance string, p *Person, now time.Time) (from, until time.Time, err error) {
 	form := CurrentForm()
 	from, errFrom := time.Parse(time.RFC3339, t.EffectiveAt)
 	until, errUntil := time.Parse(time.RFC3339, t.ExpiresAt)
@@ -107,6 +109,8 @@ func (t Terms) Validate(p *Person, now time.Time) (from, until time.Time, err er
 		}
 	}
 	switch {
+	case t.Instance != instance:
+		err = bad("instance", "not this one, or none", instance)
 	case t.Person != p.ID:
 		err = bad("person", "not who signs", p.ID)
 	case t.Name != p.Name:

@@ -97,8 +97,8 @@ func TestFormDigest(t *testing.T) {
 func TestTerms(t *testing.T) {
 	p := person(t, "ada", people.RoleCustodian)
 	at := now.Add(300 * time.Millisecond)
-	good := people.NewTerms(p, []string{"root"}, at)
-	from, until, err := good.Validate(p, at)
+	good := people.NewTerms("instance", p, []string{"root"}, at)
+	from, until, err := good.Validate("instance", p, at)
 	require.NoError(t, err)
 	require.Equal(t, now, from)
 	require.Equal(t, now.Add(people.AcknowledgementPeriod), until)
@@ -107,6 +107,7 @@ func TestTerms(t *testing.T) {
 	require.Contains(t, string(body), `"effective_at":"2026-05-04T08:00:00Z"`)
 
 	for name, change := range map[string]func(x *people.Terms){
+		"instance":     func(x *people.Terms) { x.Instance = "" },
 		"person":       func(x *people.Terms) { x.Person = "bo" },
 		"name":         func(x *people.Terms) { x.Name = "Somebody" },
 		"staff_number": func(x *people.Terms) { x.StaffNumber = "7" },
@@ -121,7 +122,7 @@ func TestTerms(t *testing.T) {
 	} {
 		bad := good
 		change(&bad)
-		_, _, err := bad.Validate(p, at)
+		_, _, err := bad.Validate("instance", p, at)
 		require.Equal(t, name, field(t, err))
 	}
 }

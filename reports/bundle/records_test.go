@@ -66,6 +66,23 @@ func factsDigest(t *testing.T, f people.CustodyFacts) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// What people signed before acknowledgements named the instance holds as it did, and it is said what that does not show.
+func TestAcknowledgementsThatNameNoInstanceHold(t *testing.T) {
+	t.Parallel()
+	r, page := newRecords(t), openPage(t)
+	terms := people.NewTerms("", &r.person, nil, r.person.Acknowledgement.SignedAt)
+	r.person.Acknowledgement.Envelope = []byte(r.History.Signed(t, "ada", "application/vnd.conclave.acknowledgement+json", terms))
+	r.put(t)
+	path := write(t, r.World, r.Node)
+	res, err := bundle.Verify(t.Context(), path, r.Trust(t))
+	require.NoError(t, err)
+	class, words, checks := page.verify(t, path, r.Trust(t))
+	require.Equal(t, "good", class, words)
+	for _, said := range []string{strings.Join(res.Checked, "\n"), checks} {
+		require.Contains(t, said, "1 of them, signed before acknowledgements did so, name no instance")
+	}
+}
+
 // put records everything as it stands, in newest revisions.
 func (r *records) put(t *testing.T) {
 	t.Helper()
@@ -120,7 +137,7 @@ func TestInvariant02_RecordsThatPeopleDidNotSignAreNamed(t *testing.T) {
 	}
 	terms := func(change func(x *people.Terms)) func(t *testing.T, r *records) {
 		return func(t *testing.T, r *records) {
-			x := people.NewTerms(&r.person, nil, r.person.Acknowledgement.SignedAt)
+			x := people.NewTerms(r.Instance.ID, &r.person, nil, r.person.Acknowledgement.SignedAt)
 			change(&x)
 			r.person.Acknowledgement.Envelope = []byte(signed(t, r, "ada", "acknowledgement", x))
 		}
@@ -150,6 +167,7 @@ func TestInvariant02_RecordsThatPeopleDidNotSignAreNamed(t *testing.T) {
 		}, bundle.ErrAcknowledgement, ada},
 		"another form":     {terms(func(x *people.Terms) { x.FormVersion = "0" }), bundle.ErrAcknowledgement, ada},
 		"another text":     {terms(func(x *people.Terms) { x.FormSHA256 = strings.Repeat("0", 64) }), bundle.ErrAcknowledgement, ada},
+		"of elsewhere":     {terms(func(x *people.Terms) { x.Instance = strings.Repeat("0", 64) }), bundle.ErrAcknowledgement, ada},
 		"of somebody else": {terms(func(x *people.Terms) { x.Person = "boris" }), bundle.ErrAcknowledgement, ada},
 		"signed by another": {func(t *testing.T, r *records) {
 			r.person.Acknowledgement.Envelope = good.History.People[1].Acknowledgement.Envelope

@@ -110,6 +110,7 @@ type verifier struct {
 	custody            map[string]*signedCeremony // those that hold signatures under lines of the custody log
 	duties             map[string]bool            // acceptances of duty that were checked, by the bytes that were signed
 	otherForms         int                        // of these, those of a form that is not known here
+	unbound            int                        // of these, those that name no instance
 
 	founders map[string]founder         // by the key's id, as the genesis file has them
 	bringing map[string]*signedCeremony // ceremonies by which keys came

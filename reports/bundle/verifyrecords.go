@@ -216,7 +216,10 @@ func (v *verifier) acknowledgements(ctx context.Context) error {
 	if err != nil || v.result.Acknowledgements == 0 {
 		return err
 	}
-	v.say("%s of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.", amount.Each(v.result.Acknowledgements, "acknowledgement"))
+	v.say("%s of duty is signed by a key of the person, over the form and the end that the row says.", amount.Each(v.result.Acknowledgements, "acknowledgement"))
+	if v.unbound > 0 {
+		v.say("%d of them, signed before acknowledgements did so, name no instance: that it was this one is NOT shown.", v.unbound)
+	}
 	if v.otherForms > 0 {
 		v.say("%d of them are over a version of the form that this program does not know: what its text says is NOT shown.", v.otherForms)
 	}
@@ -235,6 +238,8 @@ func (v *verifier) acknowledged(envelope []byte, person string) (people.Terms, e
 	}
 	form := people.CurrentForm()
 	switch {
+	case t.Instance != "" && t.Instance != v.manifest.Instance:
+		return t, fmt.Errorf("it is of instance %s", clip(t.Instance))
 	case t.Person != person:
 		return t, fmt.Errorf("it is of %s, signed by %s", clip(t.Person), clip(person))
 	case t.FormVersion == form.Version && t.FormSHA256 != form.Digest():
@@ -242,6 +247,9 @@ func (v *verifier) acknowledged(envelope []byte, person string) (people.Terms, e
 	}
 	if !v.duties[string(payload)] && t.FormVersion != form.Version {
 		v.otherForms++
+	}
+	if !v.duties[string(payload)] && t.Instance == "" {
+		v.unbound++
 	}
 	v.duties[string(payload)] = true // the person's row and the ceremony hold the same
 	v.result.Acknowledgements = len(v.duties)

@@ -33,9 +33,9 @@ func (p *Person) Terms(ctx context.Context, own people.Terms) ([]byte, error) {
 	for _, r := range self.Roles {
 		person.Roles = append(person.Roles, people.Role(r))
 	}
-	terms := people.NewTerms(person, sets, p.Clock.Now())
+	terms := people.NewTerms(p.Trust.Instance, person, sets, p.Clock.Now())
 	terms.Conflicts, terms.Backup, terms.TrainedOn = own.Conflicts, own.Backup, own.TrainedOn
-	if _, _, err := terms.Validate(person, p.Clock.Now()); err != nil {
+	if _, _, err := terms.Validate(p.Trust.Instance, person, p.Clock.Now()); err != nil {
 		return nil, err
 	}
 	raw, err := json.Marshal(terms)

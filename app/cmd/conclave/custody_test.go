@@ -48,7 +48,7 @@ func (n *node) as(id string) (*actor, error) {
 
 // acknowledge signs the form of duties.
 func (a *actor) acknowledge(ctx context.Context) error {
-	raw, err := json.Marshal(people.NewTerms(&people.Person{ID: a.id, Name: "Test " + a.id, Roles: a.roles}, nil, time.Now()))
+	raw, err := json.Marshal(people.NewTerms(a.node.trust.Instance, &people.Person{ID: a.id, Name: "Test " + a.id, Roles: a.roles}, nil, time.Now()))
 	if err != nil {
 		return err
 	}

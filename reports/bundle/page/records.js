@@ -46,16 +46,20 @@ Object.assign(Verifier.prototype, {
       if (until !== nanoseconds(a.expires_at)) throw new Error('until ' + clip(t.expires_at) + ' is signed, the row says ' + clip(a.expires_at));
       if (from > at || until <= at || until - from > 365n * DAY) throw new Error('it is signed for another time than the row says, or for more than a year');
     });
-    if (this.duties.size > 0) this.say(each(this.duties.size, 'acknowledgement') + ' of duty is signed by a key of the person, over the form and the end that the row says. They name person and form, not the instance.');
+    if (this.duties.size > 0) this.say(each(this.duties.size, 'acknowledgement') + ' of duty is signed by a key of the person, over the form and the end that the row says.');
+    if (this.unbound > 0) this.say(this.unbound + ' of them, signed before acknowledgements did so, name no instance: that it was this one is NOT shown.');
     if (this.otherForms > 0) this.say(this.otherForms + ' of them are over a version of the form that this page does not know: what its text says is NOT shown.');
   },
 
   async acknowledged(envelope, person) {
     const t = await this.signedBy(envelope, TYPE('acknowledgement'), person);
+    const named = t.instance !== undefined && t.instance !== '';
+    if (named && t.instance !== this.m.instance) throw new Error('it is of instance ' + clip(t.instance));
     if (t.person !== person) throw new Error('it is of ' + clip(t.person) + ', signed by ' + clip(person));
     if (Object.hasOwn(FORMS, t.form_version) && FORMS[t.form_version] !== t.form_sha256) throw new Error('another text is signed than that of the form');
     const said = canonical(t);
     if (!this.duties.has(said) && !Object.hasOwn(FORMS, t.form_version)) this.otherForms++;
+    if (!this.duties.has(said) && !named) this.unbound++;
     this.duties.add(said); // the person's row and the ceremony hold the same
     return t;
   },

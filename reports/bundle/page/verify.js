@@ -15,6 +15,7 @@ class Verifier {
     this.uses = new Map(); // the earliest row of a ceremony that a key signed
     this.duties = new Set(); // acceptances of duty that were checked
     this.otherForms = 0;
+    this.unbound = 0; // acknowledgements that name no instance
   }
 
   async run() {
