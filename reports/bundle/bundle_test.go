@@ -36,14 +36,35 @@ type built struct {
 
 func build(t *testing.T, change ...func(*fixture.History)) built {
 	t.Helper()
+	return buildOf(t, lightest(), change...)
+}
+
+func buildOf(t *testing.T, request reports.Request, change ...func(*fixture.History)) built {
+	t.Helper()
 	w := fixture.New(t, custodian.Production, change...)
-	return built{w, write(t, w, w.Node)}
+	return built{w, writeOf(t, w, w.Node, request)}
+}
+
+// lightest asks for the framework of the fewest controls. What a bundle shows of ledger, rows and signatures does not
+// depend on what is judged, but most of a bundle is the report and its page.
+func lightest() reports.Request {
+	request := fixture.Request()
+	request.Framework = "nist-800-57"
+	return request
 }
 
 func write(t *testing.T, w *fixture.World, by bundle.Identity) string {
 	t.Helper()
+	return writeOf(t, w, by, lightest())
+}
+
+func writeOf(t *testing.T, w *fixture.World, by bundle.Identity, request reports.Request) string {
+	t.Helper()
 	var b bytes.Buffer
-	require.NoError(t, bundle.Build(t.Context(), &b, w.Source(t), w.Report(t), by))
+	src := w.Source(t)
+	r, err := reports.Generate(t.Context(), src, request, fixture.Now())
+	require.NoError(t, err)
+	require.NoError(t, bundle.Build(t.Context(), &b, src, r, by))
 	path := filepath.Join(t.TempDir(), "evidence.zip")
 	require.NoError(t, os.WriteFile(path, b.Bytes(), 0o600))
 	return path
@@ -108,7 +129,7 @@ func signManifest(t *testing.T, files map[string][]byte, manifest []byte, by bun
 
 func TestInvariant09_BundleVerifiesOffline(t *testing.T) {
 	t.Parallel()
-	b := build(t)
+	b := buildOf(t, fixture.Request())
 	r, err := bundle.Verify(t.Context(), b.path, b.world.Trust(t))
 	require.NoError(t, err)
 	require.True(t, r.Anchored)
@@ -194,7 +215,7 @@ func drop(names ...string) func(t *testing.T, b built, files map[string][]byte) 
 
 func TestInvariant09_EveryAlterationOfABundleIsNamed(t *testing.T) {
 	t.Parallel()
-	b := build(t)
+	b := buildOf(t, fixture.Request())
 	other := build(t)
 	cases := map[string]struct {
 		change func(t *testing.T, b built, files map[string][]byte)
@@ -305,7 +326,7 @@ func TestInvariant08_OutdatedRowInABundleIsNamed(t *testing.T) {
 			Target: ledger.Target{Type: "person", ID: "ada"}, Outcome: ledger.Done})
 	})
 	require.NoError(t, err)
-	files := unpack(t, write(t, w, w.Node))
+	files := unpack(t, writeOf(t, w, w.Node, fixture.Request()))
 	var index bundle.RowIndex
 	require.NoError(t, json.Unmarshal(files["rows/index.json"], &index))
 	for i, r := range index.Rows {

@@ -56,7 +56,7 @@ func TestBundleOfAPeriodNextToDeletedEntries(t *testing.T) {
 	w, at := aged(t)
 	trust, page := w.Trust(t), openPage(t)
 	build := func(from, to time.Time) (string, error) {
-		src, request := w.Source(t), fixture.Request()
+		src, request := w.Source(t), lightest()
 		request.From, request.To = from, to
 		r, err := reports.Generate(t.Context(), src, request, fixture.Now())
 		if err != nil {

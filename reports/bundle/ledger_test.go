@@ -28,7 +28,7 @@ const (
 func within(t *testing.T, w *fixture.World, from, to time.Time, control, entries, leaves int) string {
 	t.Helper()
 	src := w.Source(t)
-	request := fixture.Request()
+	request := lightest()
 	request.From, request.To = from, to
 	r, err := reports.Generate(t.Context(), src, request, fixture.Now())
 	require.NoError(t, err)

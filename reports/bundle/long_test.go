@@ -43,7 +43,7 @@ func use(t testing.TB, w *fixture.World, entries int) {
 func byDay(t testing.TB, w *fixture.World, readAtMost uint64, build func(f *os.File, src reports.Source, r *reports.Report) error) string {
 	t.Helper()
 	src := w.Source(t)
-	request := fixture.Request()
+	request := lightest()
 	request.ReadAtMost = readAtMost
 	r, err := reports.Generate(t.Context(), src, request, fixture.Now())
 	require.NoError(t, err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -22,23 +21,20 @@ import (
 	"conclave/reports/internal/fixture"
 )
 
-// browser is the page in a real, headless Chromium without any network.
+// browser is the page in a tab of a real, headless Chromium without any network.
 type browser struct{ ctx context.Context }
 
+// openPage opens the page in a tab of its own.
 func openPage(t *testing.T) browser {
 	t.Helper()
-	chromium, err := exec.LookPath("chromium")
-	require.NoError(t, err, "Debian package chromium")
+	chromium, err := chromium()
+	require.NoError(t, err)
 	page, err := bundle.Page()
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "verify.html")
 	require.NoError(t, os.WriteFile(path, page, 0o600))
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
+	ctx, cancel := chromedp.NewContext(chromium)
 	t.Cleanup(cancel)
-	ctx, cancelTab := chromedp.NewContext(ctx)
-	t.Cleanup(cancelTab)
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("file://"+path)))
 	return browser{ctx}
 }

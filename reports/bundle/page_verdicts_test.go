@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"conclave/reports/bundle"
+	"conclave/reports/internal/fixture"
 )
 
 // evaluate reads something of the page as text.
@@ -22,7 +23,7 @@ func (b browser) evaluate(t *testing.T, script string) string {
 // nothing else; a bundle that is refused has none.
 func TestPageListsVerdictsByWhatTheyAskFor(t *testing.T) {
 	t.Parallel()
-	b := build(t)
+	b := buildOf(t, fixture.Request())
 	page := openPage(t)
 	class, words, _ := page.verify(t, b.path, b.world.Trust(t))
 	require.Equal(t, "good", class, words)

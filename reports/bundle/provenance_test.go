@@ -86,7 +86,7 @@ func tracedFromBefore(t *testing.T, page browser) {
 		w.At(fixture.Now().AddDate(0, 0, day))
 		w.Put(t, custodian.KindActivity, "ada", people.Activity{Person: "ada", At: fixture.Now()})
 	}
-	request := fixture.Request()
+	request := lightest()
 	request.From, request.To = fixture.Now().AddDate(0, 0, 2), fixture.Now().AddDate(0, 0, 4)
 	src := w.Source(t)
 	report, err := reports.Generate(t.Context(), src, request, request.To)
