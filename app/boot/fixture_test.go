@@ -1,6 +1,7 @@
 package boot_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,12 +31,21 @@ type beginning struct {
 	signers    []*keyfile.Signer
 }
 
+// carriedDigest is the digest of the policies that the program carries.
+var carriedDigest = sync.OnceValues(func() (string, error) {
+	engine, err := policies.New(context.Background(), policies.Options{})
+	if err != nil {
+		return "", err
+	}
+	return engine.Digest(), nil
+})
+
 // begin makes a development instance's genesis: five demo people, one keystore, three of five.
 func begin(t *testing.T, change func(*genesis.File)) beginning {
 	t.Helper()
-	engine, err := policies.New(t.Context(), policies.Options{})
+	carried, err := carriedDigest()
 	require.NoError(t, err)
-	f := genesis.File{Version: 1, Name: "demo", Mode: custodian.Development, PolicyDigest: engine.Digest(),
+	f := genesis.File{Version: 1, Name: "demo", Mode: custodian.Development, PolicyDigest: carried,
 		Attestation: genesis.Attestation{FingerprintsCompared: "not-compared", By: "demo-ada", At: time.Now().UTC().Truncate(time.Second)}}
 	b := beginning{}
 	ids := []string{"demo-ada", "demo-ben", "demo-cleo", "demo-dan", "demo-eve"}
