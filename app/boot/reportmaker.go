@@ -15,6 +15,7 @@ import (
 
 	"conclave/app/api"
 	"conclave/custodian"
+	"conclave/custodian/segment"
 	"conclave/custodian/store"
 	"conclave/reports"
 )
@@ -218,8 +219,12 @@ func publicError(err error) string {
 		return input.Error()
 	case errors.Is(err, errReportSize), errors.Is(err, errReportTries), errors.Is(err, reports.ErrOvertaken):
 		return err.Error()
+	case errors.Is(err, segment.ErrUnreachable):
+		return "archived entries that it needs can not be read from the node that made it; its log says which file is missing"
+	case errors.Is(err, segment.ErrAltered), errors.Is(err, segment.ErrFormat):
+		return "an archived segment that it needs is not what was recorded; the log of the service says which"
 	}
-	return "the report could not be made; the log of the service says why"
+	return "the log of the service says why"
 }
 
 var errReportTries = errors.New("the report was begun")
