@@ -25,32 +25,32 @@ var embedded embed.FS
 // Bundle is the embedded bundle: rules/, lib/ and data/.
 func Bundle() fs.FS { return embedded }
 
-// bundle is a parsed bundle. Tests are kept apart from the modules that decide.
+// bundle is a parsed bundle, without its tests: those decide nothing, and are parsed when they are run.
 type bundle struct {
-	digest  string
-	sources Files
-	modules map[string]*ast.Module // rules and libraries, by path
-	tests   map[string]*ast.Module // *_test.rego, by path
-	data    map[string]any         // the documents under data.tables
+	digest   string
+	sources  Files
+	modules  map[string]*ast.Module // rules and libraries, by path
+	tests    []string               // paths of *_test.rego
+	data     map[string]any         // the documents under data.tables
+	builtins *ast.Capabilities
 }
 
-// loadBundle parses every .rego and .json file. Any other file is refused.
+// loadBundle parses every .rego and .json file that decides. Any other file but tests is refused.
 func loadBundle(files Files) (*bundle, error) {
-	if err := files.Check(); err != nil {
-		return nil, err
-	}
 	b := &bundle{
-		digest:  files.Digest(),
-		sources: files,
-		modules: make(map[string]*ast.Module),
-		tests:   make(map[string]*ast.Module),
+		digest:   files.Digest(),
+		sources:  files,
+		modules:  make(map[string]*ast.Module),
+		builtins: capabilities(),
 	}
 	tables := make(map[string]any)
 	for _, name := range files.Paths() {
 		var err error
 		switch {
+		case isTest(name):
+			b.tests = append(b.tests, name)
 		case strings.HasSuffix(name, ".rego"):
-			err = b.parseModule(name)
+			b.modules[name], err = b.parseModule(name)
 		case path.Dir(name) == "data" && path.Ext(name) == ".json":
 			tables[strings.TrimSuffix(path.Base(name), ".json")], err = parseTable(name, b.sources[name])
 		default:
@@ -86,24 +86,19 @@ func (f Files) Digest() string {
 
 func isTest(name string) bool { return strings.HasSuffix(name, "_test.rego") }
 
-func (b *bundle) parseModule(name string) error {
+func (b *bundle) parseModule(name string) (*ast.Module, error) {
 	module, err := ast.ParseModuleWithOpts(name, string(b.sources[name]), ast.ParserOptions{
 		ProcessAnnotation: true,
-		Capabilities:      capabilities(),
+		Capabilities:      b.builtins,
 		RegoVersion:       ast.RegoV1,
 	})
 	if err != nil {
-		return fmt.Errorf("%w: parsing %s: %w", ErrBundle, name, err)
+		return nil, fmt.Errorf("%w: parsing %s: %w", ErrBundle, name, err)
 	}
 	if module == nil {
-		return fmt.Errorf("%w: parsing %s: the file holds no policy", ErrBundle, name)
+		return nil, fmt.Errorf("%w: parsing %s: the file holds no policy", ErrBundle, name)
 	}
-	if isTest(name) {
-		b.tests[name] = module
-	} else {
-		b.modules[name] = module
-	}
-	return nil
+	return module, nil
 }
 
 // parseTable reads one JSON document: duplicate names and invalid UTF-8 are refused. Numbers stay exact.
@@ -127,15 +122,15 @@ func (b *bundle) compile() (*ast.Compiler, error) {
 	for name, module := range b.modules {
 		modules[name] = module.Copy()
 	}
-	compiler := newCompiler()
+	compiler := b.newCompiler()
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, fmt.Errorf("%w: compiling: %w", ErrBundle, compiler.Errors)
 	}
 	return compiler, nil
 }
 
-func newCompiler() *ast.Compiler {
-	return ast.NewCompiler().WithCapabilities(capabilities()).WithStrict(true).WithDefaultRegoVersion(ast.RegoV1)
+func (b *bundle) newCompiler() *ast.Compiler {
+	return ast.NewCompiler().WithCapabilities(b.builtins).WithStrict(true).WithDefaultRegoVersion(ast.RegoV1)
 }
 
 // store holds the tables as syntax values, so that a rule that reads one converts nothing.

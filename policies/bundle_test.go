@@ -138,6 +138,18 @@ func TestDigest(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, first.Digest(), retested.Digest(), "tests decide nothing")
+	carried, err := policies.CarriedDigest()
+	require.NoError(t, err)
+	require.Equal(t, first.Digest(), carried)
+}
+
+// Tests are read when they are run: what does not parse is refused then, as everywhere that a bundle is judged.
+func TestTestsThatDoNotParse(t *testing.T) {
+	e, err := policies.New(context.Background(), policies.Options{Bundle: bundleWith(t, map[string]string{"rules/caller_kind/caller_kind_test.rego": "package"})})
+	require.NoError(t, err)
+	_, err = e.RunTests(t.Context())
+	require.ErrorIs(t, err, policies.ErrBundle)
+	require.ErrorContains(t, err, "caller_kind_test.rego")
 }
 
 func TestCancelledContext(t *testing.T) {

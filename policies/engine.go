@@ -48,16 +48,9 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
-	files := opts.Files
-	if files == nil {
-		source := opts.Bundle
-		if source == nil {
-			source = Bundle()
-		}
-		var err error
-		if files, err = FilesOf(source); err != nil {
-			return nil, err
-		}
+	files, err := opts.files()
+	if err != nil {
+		return nil, err
 	}
 	b, err := loadBundle(files)
 	if err != nil {
@@ -88,6 +81,26 @@ func New(ctx context.Context, opts Options) (*Engine, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// files are the bundle's, within bounds.
+func (o *Options) files() (Files, error) {
+	switch {
+	case o.Files != nil:
+		return o.Files, o.Files.Check()
+	case o.Bundle != nil:
+		return FilesOf(o.Bundle)
+	}
+	return FilesOf(Bundle())
+}
+
+// CarriedDigest names the bundle that this program carries: see [Files.Digest].
+func CarriedDigest() (string, error) {
+	files, err := FilesOf(Bundle())
+	if err != nil {
+		return "", err
+	}
+	return files.Digest(), nil
 }
 
 // Unusable stands for a bundle that cannot be asked: it was edited in the database, or this program cannot read it.

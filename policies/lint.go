@@ -48,11 +48,11 @@ func (e *Engine) Lint() []Finding {
 	for name, module := range e.bundle.modules {
 		findings = append(findings, e.bundle.lintFormat(name)...)
 		findings = append(findings, lintNegation(name, module)...)
-		if test := strings.TrimSuffix(name, ".rego") + "_test.rego"; strings.HasPrefix(name, "rules/") && e.bundle.tests[test] == nil {
+		if test := strings.TrimSuffix(name, ".rego") + "_test.rego"; strings.HasPrefix(name, "rules/") && e.bundle.sources[test] == nil {
 			findings = append(findings, Finding{name, 1, noTest + test})
 		}
 	}
-	for name := range e.bundle.tests {
+	for _, name := range e.bundle.tests {
 		findings = append(findings, e.bundle.lintFormat(name)...)
 	}
 	slices.SortFunc(findings, func(a, b Finding) int {

@@ -49,7 +49,7 @@ func (r TestReport) OK() bool {
 		!slices.ContainsFunc(r.Tests, func(t TestResult) bool { return !t.Pass })
 }
 
-// RunTests runs the Rego tests of the bundle with coverage, and Lint.
+// RunTests runs the Rego tests of the bundle with coverage, and Lint. Tests that do not parse are ErrBundle.
 func (e *Engine) RunTests(ctx context.Context) (TestReport, error) {
 	if e.unusable != nil {
 		return TestReport{}, fmt.Errorf("running policy tests: %w", e.unusable)
@@ -58,14 +58,18 @@ func (e *Engine) RunTests(ctx context.Context) (TestReport, error) {
 	for name, module := range e.bundle.modules {
 		modules[name] = module.Copy()
 	}
-	for name, module := range e.bundle.tests {
-		modules[name] = module.Copy()
+	for _, name := range e.bundle.tests {
+		module, err := e.bundle.parseModule(name)
+		if err != nil {
+			return TestReport{}, err
+		}
+		modules[name] = module
 	}
 	coverage := cover.New()
 	report := TestReport{PolicyDigest: e.Digest(), Findings: e.Lint()}
 	err := storage.Txn(ctx, e.store, storage.TransactionParams{}, func(txn storage.Transaction) error {
 		results, err := tester.NewRunner().
-			SetCompiler(newCompiler()).
+			SetCompiler(e.bundle.newCompiler()).
 			SetStore(e.store).
 			SetModules(modules).
 			SetCoverageQueryTracer(coverage).

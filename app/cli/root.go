@@ -172,11 +172,10 @@ func versionCommand() *cobra.Command {
 				FIPS    string `json:"fips"`
 				Policy  string `json:"policy"`
 			}{Version: Version(), FIPS: fipsWords()}
-			engine, err := policies.New(s.ctx, policies.Options{})
-			if err != nil {
+			var err error
+			if v.Policy, err = policies.CarriedDigest(); err != nil {
 				return err
 			}
-			v.Policy = engine.Digest()
 			if info, ok := debug.ReadBuildInfo(); ok {
 				v.Go = info.GoVersion
 			}

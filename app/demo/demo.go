@@ -4,7 +4,6 @@
 package demo
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,14 +98,14 @@ func (d *demo) say(format string, args ...any) {
 }
 
 // newState makes keys and genesis for a demonstration that begins.
-func (d *demo) newState(ctx context.Context, now time.Time) (file []byte, signatures [][]byte, err error) {
+func (d *demo) newState(now time.Time) (file []byte, signatures [][]byte, err error) {
 	members := troupe()
 	if err := cast.MakeKeys(filepath.Join(d.dir, "people"), members...); err != nil {
 		return nil, nil, err
 	}
 	d.state = &state{Note: "Demonstration data: made-up people, development mode. Never use these keys for anything real.",
 		Custodians: members[:5], Others: members[5:], MadeAt: now}
-	return cast.GenesisFile(ctx, d.dir, stage(), members, now)
+	return cast.GenesisFile(d.dir, stage(), members, now)
 }
 
 // meet lets the cast find the running service.

@@ -119,7 +119,7 @@ func (d *demo) find(reset bool) error {
 func (d *demo) first(ctx context.Context, cfg *config.Config, o Options) error {
 	fmt.Fprintf(d.out, "Conclave demonstration. Everything is made up and marked as development; it all lives in %s.\n", d.dir)
 	now := time.Now()
-	file, signatures, err := d.newState(ctx, now)
+	file, signatures, err := d.newState(now)
 	if err != nil {
 		return err
 	}

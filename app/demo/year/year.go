@@ -107,7 +107,7 @@ func (s *story) found(ctx context.Context) (err error) {
 	if err := cast.MakeKeys(filepath.Join(s.dir, "people"), s.Members...); err != nil {
 		return err
 	}
-	file, signatures, err := cast.GenesisFile(ctx, s.dir, stage(), s.Members, s.clock.Now())
+	file, signatures, err := cast.GenesisFile(s.dir, stage(), s.Members, s.clock.Now())
 	if err != nil {
 		return err
 	}
