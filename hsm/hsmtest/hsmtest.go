@@ -62,8 +62,7 @@ func Run(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		{"staging", rekeying(testStage)},
 		{"following a record", rekeying(testFollow)},
 		{"replacement under load", rekeying(testConcurrentRekey)},
-		{"transfer in a group", sharing(testTransfer)},
-		{"transfer refused", sharing(testTransferRefused)},
+		{"transfer in a group", sharing(testTransfer, testTransferRefused)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })
 	}
@@ -77,8 +76,7 @@ func RunImports(t *testing.T, newFixture func(t *testing.T) Fixture) {
 		name string
 		test func(t *testing.T, f Fixture)
 	}{
-		{"wrapped import", importing(hsm.ImportWrapped, testImportWrapped)},
-		{"wrapped import refused", importing(hsm.ImportWrapped, testImportWrappedRefused)},
+		{"wrapped import", importing(hsm.ImportWrapped, testWrapping)},
 		{"import of components", importing(hsm.ImportComponents, testImportComponents)},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, newFixture(t)) })

@@ -12,8 +12,9 @@ import (
 
 const groupID = "suite-group"
 
-// sharing runs a test of the optional capability hsm.Member with two members of one group that trust each other.
-func sharing(test func(t *testing.T, a, b member)) func(t *testing.T, f Fixture) {
+// sharing runs tests of the optional capability hsm.Member with two members of one group that trust each other. Their
+// transport pairs, slow to make, serve all of them.
+func sharing(tests ...func(t *testing.T, a, b member)) func(t *testing.T, f Fixture) {
 	return func(t *testing.T, f Fixture) {
 		one, ok := f.Keystore.(hsm.Member)
 		if !ok {
@@ -38,7 +39,9 @@ func sharing(test func(t *testing.T, a, b member)) func(t *testing.T, f Fixture)
 			require.NoError(t, a.Trust(t.Context(), groupID, b.peer()))
 			require.NoError(t, b.Trust(t.Context(), groupID, a.peer()))
 		}
-		test(t, a, b)
+		for _, test := range tests {
+			test(t, a, b)
+		}
 	}
 }
 
@@ -99,12 +102,13 @@ func testTransfer(t *testing.T, a, b member) {
 }
 
 func testTransferRefused(t *testing.T, a, b member) {
-	m, err := a.CreateShared(t.Context(), groupID, keyID, 1, hsm.AES256, effectID)
+	const key = "suite-refused"
+	m, err := a.CreateShared(t.Context(), groupID, key, 1, hsm.AES256, effectID)
 	require.NoError(t, err)
 	sealed, err := a.Send(t.Context(), m, b.peer())
 	require.NoError(t, err)
 
-	plain := create(t, a, keyID, 2, "suite-plain")
+	plain := create(t, a, key, 2, "suite-plain")
 	for name, not := range map[string]func(*hsm.Material){
 		"as it is":          func(*hsm.Material) {},
 		"said to be shared": func(m *hsm.Material) { m.Group = groupID },

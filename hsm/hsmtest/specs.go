@@ -30,6 +30,7 @@ func testSpecs(t *testing.T, f Fixture) {
 			use := useOf(t, h, m)
 			require.NoError(t, use(t.Context()))
 			testForeignBinding(t, f, m, made)
+			testRewraps(t, f, m)
 			h.Close()
 			require.ErrorIs(t, use(t.Context()), hsm.ErrClosed)
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"conclave/app/api"
 	"conclave/custodian/store/storetest"
 )
 
@@ -22,7 +21,8 @@ func TestInvariant09_NodesAfterARestore(t *testing.T) {
 	second := c.enrolled("node-2")
 	trust := c.path("fresh-trust.json")
 	o := &vaulted{terminal: c.terminal, copies: t.TempDir()}
-	first := o.begun()
+	o.schedule()
+	first := o.first()
 	for _, n := range []*node{c.n, second} {
 		require.NoError(t, c.use(n, 3))
 	}
@@ -65,18 +65,6 @@ func (o *vaulted) finished(finish []string, database string) string {
 	out, err := cmd.CombinedOutput()
 	require.Error(o.t, err)
 	return string(out)
-}
-
-// begun schedules backups and waits for the first.
-func (o *vaulted) begun() api.Backup {
-	o.t.Helper()
-	o.govern("backup", "schedule", "nightly", "--directory", o.copies, "--every-minutes", "1440", "--keep", "2", "--share-set", "backup-shares",
-		"--threshold", "2", "--holder", "ada,ben,dan", "--reason", "copies elsewhere")
-	for _, id := range []string{"ada", "ben", "dan"} {
-		o.as(id).done("share", "confirm", "--set", "backup-shares")
-	}
-	eventually(o.t, "the first backup", func() (bool, error) { return len(o.list("present")) > 0, nil })
-	return o.list("present")[0]
 }
 
 // session is a restore session with everything contributed, and the command that finishes it.

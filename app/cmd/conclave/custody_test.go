@@ -39,7 +39,7 @@ type actor struct {
 
 func (n *node) as(id string) (*actor, error) {
 	p := shared.person(id)
-	c, err := n.dial(client.Config{Signer: p.signer, Person: p.id, Instance: n.trust.Instance})
+	c, err := n.dial("person "+id, client.Config{Signer: p.signer, Person: p.id, Instance: n.trust.Instance})
 	if err != nil {
 		return nil, err
 	}

@@ -1,21 +1,20 @@
 package main_test
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"conclave/app/api"
 )
 
 // pending is the entry of the custody log that awaits its second signature.
 func (x *terminal) pending() string {
 	x.t.Helper()
-	var log []api.CustodyEntry
-	require.NoError(x.t, json.Unmarshal([]byte(x.done("custody", "log", "--output", "json")), &log))
+	ada, err := x.n.as("ada")
+	require.NoError(x.t, err)
+	log, err := ada.api.CustodyLog(x.t.Context())
+	require.NoError(x.t, err)
 	for _, e := range log {
 		if e.State == "pending" {
 			return e.ID

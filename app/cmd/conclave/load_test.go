@@ -285,7 +285,7 @@ func (l *load) reach(t *testing.T, more int64) {
 func TestInvariant10_AcknowledgedSurvivesKillUnderLoad(t *testing.T) {
 	t.Parallel()
 	n, l := atWork(t), newLoad()
-	for i, calls := range []int64{300, 700, 150, 1200} {
+	for i, calls := range []int64{150, 300, 80, 450} {
 		wait, err := l.run(t.Context(), n)
 		require.NoError(t, err)
 		l.reach(t, calls)
@@ -303,7 +303,7 @@ func TestInvariant10_GracefulStopUnderLoadLosesNothing(t *testing.T) {
 	n, l := atWork(t), newLoad()
 	wait, err := l.run(t.Context(), n)
 	require.NoError(t, err)
-	l.reach(t, 500)
+	l.reach(t, 250)
 	require.NoError(t, n.stop())
 	wait()
 	n = again(t, n)

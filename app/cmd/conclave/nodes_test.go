@@ -158,12 +158,12 @@ func (c *cluster) together(second *node) *node {
 	var group sync.WaitGroup
 	for _, n := range []*node{c.n, c.n, second, second} {
 		group.Go(func() {
-			if err := c.use(n, 150); err != nil && n == c.n {
+			if err := c.use(n, 80); err != nil && n == c.n {
 				t.Errorf("the node that was not killed: %v", err)
 			}
 		})
 	}
-	c.acknowledged.reach(t, 200)
+	c.acknowledged.reach(t, 100)
 	second.kill()
 	group.Wait()
 	c.opened(c.n)

@@ -93,9 +93,9 @@ func (b *bucket) fetch(t *testing.T, dir string) {
 func TestBackupsInAnObjectStore(t *testing.T) {
 	t.Parallel()
 	b := newBucket(t)
-	o := &vaulted{terminal: &terminal{t: t, n: atWork(t), dir: t.TempDir()}, copies: t.TempDir()}
+	o := newVaulted(t)
 	schedule := []string{"backup", "schedule", "nightly", "--directory", "s3://" + bucketName + "/site-a", "--every-minutes", "1440", "--keep", "2",
-		"--share-set", "backup-shares", "--threshold", "2", "--holder", "ada,ben,dan", "--reason", "copies elsewhere"}
+		"--share-set", backupShares, "--threshold", "2", "--holder", strings.Join(backupHolders(), ","), "--reason", "copies elsewhere"}
 	o.as("cleo").fails(1, "no_object_store", schedule...)
 	require.NoError(t, o.n.stop())
 	o.n = serve(t, o.n.dir, b.flags...)
@@ -140,8 +140,8 @@ func (o *vaulted) killedWhileStoring(b *bucket) {
 	b.mu.Lock()
 	b.before = func(*http.Request) { o.n.kill(); close(killed) }
 	b.mu.Unlock()
-	for _, id := range []string{"ada", "ben", "dan"} {
-		o.as(id).run("", "share", "confirm", "--set", "backup-shares") // the last may be cut off
+	for _, id := range backupHolders() {
+		o.as(id).run("", "share", "confirm", "--set", backupShares) // the last may be cut off
 	}
 	select {
 	case <-killed:

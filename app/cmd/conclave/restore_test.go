@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,26 +25,43 @@ type vaulted struct {
 	copies string // where backups go
 }
 
-// backedUp is a working instance whose first backup is made.
-func backedUp(t *testing.T) *vaulted {
+// newVaulted is a working instance that makes no backups yet.
+func newVaulted(t *testing.T) *vaulted {
 	t.Helper()
-	o := &vaulted{terminal: &terminal{t: t, n: atWork(t), dir: t.TempDir()}, copies: t.TempDir()}
-	o.as("cleo").fails(1, "share_set", "backup", "schedule", "nightly", "--directory", o.copies, "--every-minutes", "1440", "--keep", "2", "--reason", "a test")
-	o.govern("backup", "schedule", "nightly", "--directory", o.copies, "--every-minutes", "1440", "--keep", "2", "--share-set", "backup-shares",
-		"--threshold", "2", "--holder", "ada,ben,dan", "--reason", "copies elsewhere")
-	o.as("cleo").fails(1, "shares_unconfirmed", "backup", "run", "nightly", "--reason", "too early")
-	for _, id := range []string{"ada", "ben", "dan"} {
-		o.as(id).done("share", "confirm", "--set", "backup-shares")
+	return &vaulted{terminal: &terminal{t: t, n: atWork(t), dir: t.TempDir()}, copies: t.TempDir()}
+}
+
+// schedule has backups made, once the shares that open them are confirmed.
+func (o *vaulted) schedule() {
+	o.t.Helper()
+	o.govern("backup", "schedule", "nightly", "--directory", o.copies, "--every-minutes", "1440", "--keep", "2", "--share-set", backupShares,
+		"--threshold", "2", "--holder", strings.Join(backupHolders(), ","), "--reason", "copies elsewhere")
+}
+
+const backupShares = "backup-shares"
+
+func backupHolders() []string { return []string{"ada", "ben", "dan"} }
+
+// first has the shares confirmed and waits for the first backup.
+func (o *vaulted) first() api.Backup {
+	o.t.Helper()
+	for _, id := range backupHolders() {
+		a, err := o.n.as(id)
+		require.NoError(o.t, err)
+		require.NoError(o.t, a.confirmOf(o.t.Context(), backupShares, 1))
 	}
-	eventually(t, "the first backup", func() (bool, error) { return len(o.list("present")) == 1, nil })
-	return o
+	eventually(o.t, "the first backup", func() (bool, error) { return len(o.list("present")) == 1, nil })
+	return o.list("present")[0]
 }
 
 // list are the registered copies in a status.
 func (o *vaulted) list(status string) []api.Backup {
 	o.t.Helper()
-	var all, out []api.Backup
-	require.NoError(o.t, json.Unmarshal([]byte(o.as("ada").done("backup", "list", "--output", "json")), &all))
+	ada, err := o.n.as("ada")
+	require.NoError(o.t, err)
+	all, err := ada.api.Backups(o.t.Context())
+	require.NoError(o.t, err)
+	var out []api.Backup
 	for _, b := range all {
 		if b.Status == status {
 			out = append(out, b)
@@ -100,8 +118,9 @@ func (o *vaulted) signs(id, trust, use, session string, more ...string) {
 // journal, and people with their key files.
 func TestInvariant09_RestoreElsewhereAfterTotalLoss(t *testing.T) {
 	t.Parallel()
-	o := backedUp(t)
-	first := o.list("present")[0]
+	o := newVaulted(t)
+	o.schedule()
+	first := o.first()
 	trust := o.path("trust.json")
 	data, err := os.ReadFile(filepath.Join(o.n.dir, "trust.json"))
 	require.NoError(t, err)
@@ -261,8 +280,12 @@ func (o *vaulted) witnessGoesOn(n *node, trust string, lost, handovers []byte, t
 
 func TestRestoreDrillAndRetention(t *testing.T) {
 	t.Parallel()
-	o := backedUp(t)
-	trust, first := filepath.Join(o.n.dir, "trust.json"), o.list("present")[0]
+	o := newVaulted(t)
+	o.as("cleo").fails(1, "share_set", "backup", "schedule", "nightly", "--directory", o.copies, "--every-minutes", "1440", "--keep", "2", "--reason", "a test")
+	o.schedule()
+	o.as("cleo").fails(1, "shares_unconfirmed", "backup", "run", "nightly", "--reason", "too early")
+	trust, first := filepath.Join(o.n.dir, "trust.json"), o.first()
+	require.Contains(t, o.as("ada").done("backup", "list"), first.ID)
 	session, pass := o.path("drill"), shared.person("eve").passFile
 	r := o.offline(trust, "restore", "begin", session, "--backup", first.File, "--scratch", "--passphrase-file", pass)
 	require.Zero(t, r.code, r.err)

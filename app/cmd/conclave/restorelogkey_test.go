@@ -15,8 +15,9 @@ import (
 // whoever pins the first key needs to do nothing; and the key is replaced again.
 func TestInvariant09_RestoreAcrossALogKeyRotation(t *testing.T) {
 	t.Parallel()
-	o := backedUp(t)
-	first := o.list("present")[0]
+	o := newVaulted(t)
+	o.schedule()
+	first := o.first()
 	trust, fresh := o.path("trust.json"), o.path("fresh.json")
 	data, err := os.ReadFile(filepath.Join(o.n.dir, "trust.json"))
 	require.NoError(t, err)

@@ -38,12 +38,12 @@ type node struct {
 
 	mu      sync.Mutex
 	log     bytes.Buffer
-	clients []*client.Client
+	clients map[string]*client.Client // one a caller, as a program keeps its connections
 }
 
 // startNode starts a server on a data directory and waits until it serves; else it returns a *exited.
 func startNode(w *workshop, dir string, args ...string) (*node, error) {
-	n := &node{dir: dir, exited: make(chan struct{})}
+	n := &node{dir: dir, exited: make(chan struct{}), clients: map[string]*client.Client{}}
 	n.cmd = exec.Command(w.binary, append([]string{"server", "--data-dir", dir, "--listen", "127.0.0.1:0", "--log-format", "json"}, args...)...)
 	n.cmd.Env = cleanEnviron()
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a run that is cut short leaves no server behind
@@ -136,12 +136,18 @@ func (n *node) hangUp() {
 	for _, c := range n.clients {
 		c.Close()
 	}
-	n.clients = nil
+	clear(n.clients)
 }
 
 func (n *node) ca() string { return filepath.Join(n.dir, "tls", "ca.pem") }
 
-func (n *node) dial(cfg client.Config) (*client.Client, error) {
+// dial is the client of one caller.
+func (n *node) dial(caller string, cfg client.Config) (*client.Client, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c := n.clients[caller]; c != nil {
+		return c, nil
+	}
 	cfg.URL, cfg.CAFile = n.url, n.ca()
 	// Each call is made once: what was acknowledged must not depend on a second attempt.
 	cfg.Retry = client.Retry{Attempts: 1}
@@ -149,20 +155,18 @@ func (n *node) dial(cfg client.Config) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.clients = append(n.clients, c)
+	n.clients[caller] = c
 	return c, nil
 }
 
 // bearer is a connection with a token.
 func (n *node) bearer(token string) (*client.Client, error) {
-	return n.dial(client.Config{Token: secret.New([]byte(token))})
+	return n.dial("token "+token, client.Config{Token: secret.New([]byte(token))})
 }
 
 // status is what /v1/status says to anybody.
 func (n *node) status(ctx context.Context) (api.Status, error) {
-	c, err := n.dial(client.Config{})
+	c, err := n.dial("anybody", client.Config{})
 	if err != nil {
 		return api.Status{}, err
 	}
@@ -224,18 +228,18 @@ func refuses(t *testing.T, code int, dir string, args ...string) string {
 	return ended.log
 }
 
-// eventually polls until done says so; what it waits for has no event to wait on.
+// eventually polls until done says so, less and less often; what it waits for has no event to wait on.
 func eventually(t *testing.T, what string, done func() (bool, error)) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	var last error
-	for time.Now().Before(deadline) {
+	for pause := 20 * time.Millisecond; time.Now().Before(deadline); pause = min(pause+pause/2, 300*time.Millisecond) {
 		ok, err := done()
 		if ok {
 			return
 		}
 		last = err
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(pause)
 	}
 	t.Fatalf("%s: not within %s (last: %v)", what, patience, last)
 }
