@@ -20,7 +20,7 @@ func Noun[N ~int | ~int64 | ~uint64](n N, noun string) string {
 		return strings.TrimSuffix(noun, "person") + "people"
 	case strings.HasSuffix(noun, "y") && !strings.HasSuffix(noun, "ey") && !strings.HasSuffix(noun, "ay"):
 		return strings.TrimSuffix(noun, "y") + "ies"
-	case strings.HasSuffix(noun, "s"):
+	case strings.HasSuffix(noun, "s"), strings.HasSuffix(noun, "ch"):
 		return noun + "es"
 	}
 	return noun + "s"

@@ -10,7 +10,7 @@ import (
 
 func TestNounsAgreeWithTheirNumber(t *testing.T) {
 	for noun, many := range map[string]string{"share": "shares", "ceremony": "ceremonies", "key": "keys", "day": "days", "person": "people",
-		"other person": "other people", "access": "accesses", "archived segment": "archived segments"} {
+		"other person": "other people", "access": "accesses", "stretch": "stretches", "archived segment": "archived segments"} {
 		require.Equal(t, "1 "+noun, amount.Of(1, noun))
 		require.Equal(t, "2 "+many, amount.Of(uint64(2), noun))
 		require.Equal(t, "0 "+many, amount.Of(0, noun))
