@@ -96,6 +96,7 @@ func (t Terms) Validate(instance string, p *Person, now time.Time) (from, until 
 	form := CurrentForm()
 	from, errFrom := time.Parse(time.RFC3339, t.EffectiveAt)
 	until, errUntil := time.Parse(time.RFC3339, t.ExpiresAt)
+	exact := func(s string, at time.Time) bool { return s == at.UTC().Format(time.RFC3339) } // whole seconds, UTC
 	bad := func(field, problem, allowed string) error {
 		return &key.FieldError{Field: field, Problem: problem, Allowed: allowed}
 	}
@@ -123,10 +124,10 @@ func (t Terms) Validate(instance string, p *Person, now time.Time) (from, until 
 		err = bad("form_version", "not in force", form.Version)
 	case t.FormSHA256 != form.Digest():
 		err = bad("form_sha256", "not the digest of the form", form.Digest())
-	case errFrom != nil || from.After(now) || now.Sub(from) > 24*time.Hour:
-		err = bad("effective_at", "not a time of the last 24 hours", "the time of signing, RFC 3339, UTC")
-	case errUntil != nil || !until.After(now) || until.Sub(from) > AcknowledgementPeriod:
-		err = bad("expires_at", "not within a year", "at most 365 days after effective_at, RFC 3339, UTC")
+	case errFrom != nil || !exact(t.EffectiveAt, from) || from.After(now) || now.Sub(from) > 24*time.Hour:
+		err = bad("effective_at", "not a time of the last 24 hours", "the time of signing, RFC 3339, whole seconds, UTC")
+	case errUntil != nil || !exact(t.ExpiresAt, until) || !until.After(now) || until.Sub(from) > AcknowledgementPeriod:
+		err = bad("expires_at", "not within a year", "at most 365 days after effective_at, RFC 3339, whole seconds, UTC")
 	}
 	return from.UTC(), until.UTC(), key.First(append(checks, err))
 }

@@ -125,6 +125,19 @@ func TestTerms(t *testing.T) {
 		_, _, err := bad.Validate("instance", p, at)
 		require.Equal(t, name, field(t, err))
 	}
+
+	// Times have one spelling, since verifiers read no other.
+	east := time.FixedZone("east", 3600)
+	for _, spelt := range []string{from.In(east).Format(time.RFC3339), from.Format("2006-01-02T15:04:05.000Z07:00")} {
+		bad := good
+		bad.EffectiveAt = spelt
+		_, _, err := bad.Validate("instance", p, at)
+		require.Equal(t, "effective_at", field(t, err), spelt)
+	}
+	late := good
+	late.ExpiresAt = until.In(east).Format(time.RFC3339)
+	_, _, err = late.Validate("instance", p, at)
+	require.Equal(t, "expires_at", field(t, err))
 }
 
 const formDigest = "7241179833d62bc7168cea972dfb2411695dd901efdfc76c1676e07844a7b20a"

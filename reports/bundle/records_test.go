@@ -79,7 +79,7 @@ func TestAcknowledgementsThatNameNoInstanceHold(t *testing.T) {
 	class, words, checks := page.verify(t, path, r.Trust(t))
 	require.Equal(t, "good", class, words)
 	for _, said := range []string{strings.Join(res.Checked, "\n"), checks} {
-		require.Contains(t, said, "1 of them, signed before acknowledgements did so, name no instance")
+		require.Contains(t, said, "1 of them, signed before acknowledgements did so, names no instance")
 	}
 }
 
@@ -142,6 +142,17 @@ func TestInvariant02_RecordsThatPeopleDidNotSignAreNamed(t *testing.T) {
 			r.person.Acknowledgement.Envelope = []byte(signed(t, r, "ada", "acknowledgement", x))
 		}
 	}
+	// with is an acknowledgement that has a member which people.Terms can not hold.
+	with := func(member string, value any) func(t *testing.T, r *records) {
+		return func(t *testing.T, r *records) {
+			raw, err := json.Marshal(people.NewTerms(r.Instance.ID, &r.person, nil, r.person.Acknowledgement.SignedAt))
+			require.NoError(t, err)
+			var x map[string]any
+			require.NoError(t, json.Unmarshal(raw, &x))
+			x[member] = value
+			r.person.Acknowledgement.Envelope = []byte(signed(t, r, "ada", "acknowledgement", x))
+		}
+	}
 	cases := map[string]struct {
 		change func(t *testing.T, r *records)
 		want   error
@@ -168,6 +179,9 @@ func TestInvariant02_RecordsThatPeopleDidNotSignAreNamed(t *testing.T) {
 		"another form":     {terms(func(x *people.Terms) { x.FormVersion = "0" }), bundle.ErrAcknowledgement, ada},
 		"another text":     {terms(func(x *people.Terms) { x.FormSHA256 = strings.Repeat("0", 64) }), bundle.ErrAcknowledgement, ada},
 		"of elsewhere":     {terms(func(x *people.Terms) { x.Instance = strings.Repeat("0", 64) }), bundle.ErrAcknowledgement, ada},
+		"with a proviso":   {with("proviso", "under protest"), bundle.ErrAcknowledgement, ada},
+		"roles not a list": {with("roles", "custodian"), bundle.ErrAcknowledgement, ada},
+		"instance a count": {with("instance", 0), bundle.ErrAcknowledgement, ada},
 		"of somebody else": {terms(func(x *people.Terms) { x.Person = "boris" }), bundle.ErrAcknowledgement, ada},
 		"signed by another": {func(t *testing.T, r *records) {
 			r.person.Acknowledgement.Envelope = good.History.People[1].Acknowledgement.Envelope

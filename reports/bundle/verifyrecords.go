@@ -218,10 +218,10 @@ func (v *verifier) acknowledgements(ctx context.Context) error {
 	}
 	v.say("%s of duty is signed by a key of the person, over the form and the end that the row says.", amount.Each(v.result.Acknowledgements, "acknowledgement"))
 	if v.unbound > 0 {
-		v.say("%d of them, signed before acknowledgements did so, name no instance: that it was this one is NOT shown.", v.unbound)
+		v.say("%d of them, signed before acknowledgements did so, %s no instance: that it was this one is NOT shown.", v.unbound, amount.Verb(v.unbound, "names", "name"))
 	}
 	if v.otherForms > 0 {
-		v.say("%d of them are over a version of the form that this program does not know: what its text says is NOT shown.", v.otherForms)
+		v.say("%d of them %s over a version of the form that this program does not know: what its text says is NOT shown.", v.otherForms, amount.Verb(v.otherForms, "is", "are"))
 	}
 	return nil
 }

@@ -89,12 +89,12 @@ function parse(file, bytes) {
   return v;
 }
 
-// nanoseconds is an RFC 3339 time in UTC as a number since 1970.
 // amount says how many of a noun; each begins a sentence about all of them.
 const noun = (n, one) => n === 1 ? one : one.endsWith('person') ? one.slice(0, -6) + 'people' : /[^ae]y$/.test(one) ? one.slice(0, -1) + 'ies' : one + 's';
 const amount = (n, one) => n + ' ' + noun(n, one);
 const each = (n, one) => n === 1 ? 'The one ' + one : 'Each of ' + amount(n, one);
 
+// nanoseconds is an RFC 3339 time in UTC as a number since 1970.
 function nanoseconds(s) {
   const m = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$/.exec(s);
   const seconds = m ? Date.parse(m[1] + 'Z') : NaN;

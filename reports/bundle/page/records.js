@@ -1,6 +1,9 @@
 // What people sign outside ceremonies' statements: records of ceremonies held by a script, acceptances of duty, the custody
 // log. FORMS has the SHA-256 of each version of the form that is known here.
 const DAY = 86400n * 1000000000n;
+// TERMS and LISTS are the members that an acknowledgement may have, texts and lists of them.
+const TERMS = ['instance', 'person', 'name', 'staff_number', 'form_version', 'form_sha256', 'conflicts', 'backup', 'trained_on', 'effective_at', 'expires_at'];
+const LISTS = ['roles', 'share_sets'];
 const TYPE = name => 'application/vnd.conclave.' + name + '+json';
 
 Object.assign(Verifier.prototype, {
@@ -47,13 +50,17 @@ Object.assign(Verifier.prototype, {
       if (from > at || until <= at || until - from > 365n * DAY) throw new Error('it is signed for another time than the row says, or for more than a year');
     });
     if (this.duties.size > 0) this.say(each(this.duties.size, 'acknowledgement') + ' of duty is signed by a key of the person, over the form and the end that the row says.');
-    if (this.unbound > 0) this.say(this.unbound + ' of them, signed before acknowledgements did so, name no instance: that it was this one is NOT shown.');
-    if (this.otherForms > 0) this.say(this.otherForms + ' of them are over a version of the form that this page does not know: what its text says is NOT shown.');
+    if (this.unbound > 0) this.say(this.unbound + ' of them, signed before acknowledgements did so, ' + (this.unbound === 1 ? 'names' : 'name') + ' no instance: that it was this one is NOT shown.');
+    if (this.otherForms > 0) this.say(this.otherForms + ' of them ' + (this.otherForms === 1 ? 'is' : 'are') + ' over a version of the form that this page does not know: what its text says is NOT shown.');
   },
 
   async acknowledged(envelope, person) {
     const t = await this.signedBy(envelope, TYPE('acknowledgement'), person);
-    const named = t.instance !== undefined && t.instance !== '';
+    for (const [m, v] of Object.entries(t)) {
+      const fits = LISTS.includes(m) ? Array.isArray(v) && v.every(x => typeof x === 'string') : TERMS.includes(m) && typeof v === 'string';
+      if (!fits && !(v === null && (LISTS.includes(m) || TERMS.includes(m)))) throw new Error('it has a member that no acknowledgement has, or not so: ' + clip(m));
+    }
+    const named = (t.instance ?? '') !== '';
     if (named && t.instance !== this.m.instance) throw new Error('it is of instance ' + clip(t.instance));
     if (t.person !== person) throw new Error('it is of ' + clip(t.person) + ', signed by ' + clip(person));
     if (Object.hasOwn(FORMS, t.form_version) && FORMS[t.form_version] !== t.form_sha256) throw new Error('another text is signed than that of the form');
