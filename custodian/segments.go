@@ -217,7 +217,23 @@ func (s *SegmentSource) Check(ctx context.Context, g *segment.Segment) error {
 		return err
 	}
 	if sum != g.SHA256 || size != g.Bytes {
-		return fmt.Errorf("%w: %s is another file than the one on record", segment.ErrAltered, location.Within(g.Directory, g.File))
+		return another(g)
 	}
 	return nil
+}
+
+// Present shows that a segment's file is there, as long as it was recorded; what is in it [SegmentSource.Check] tells.
+func (s *SegmentSource) Present(ctx context.Context, g *segment.Segment) error {
+	size, err := s.Archive(g.Directory).Size(ctx, g.File)
+	if err != nil {
+		return err
+	}
+	if size != g.Bytes {
+		return another(g)
+	}
+	return nil
+}
+
+func another(g *segment.Segment) error {
+	return fmt.Errorf("%w: %s is another file than the one on record", segment.ErrAltered, location.Within(g.Directory, g.File))
 }

@@ -31,3 +31,6 @@ func (r *Running) ReportJobs() httpapi.ReportJobs { return r.service.reportJobs 
 
 // HaveWitnessed has the ledger witnessed and time-stamped now, where that is due.
 func (r *Running) HaveWitnessed(ctx context.Context) error { return r.service.haveWitnessed(ctx) }
+
+// LookAtArchives looks whether the files of segments are as recorded, now.
+func (r *Running) LookAtArchives(ctx context.Context) error { return r.service.archives.look(ctx) }

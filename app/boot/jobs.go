@@ -60,6 +60,7 @@ func (s *service) run(ctx context.Context) {
 		group.Go(func() { s.every(ctx, dailyEvery, "daily", s.daily.Run) })
 		group.Go(func() { s.every(ctx, archiveEvery, "archive", s.dropArchived) })
 	}
+	group.Go(func() { s.every(ctx, lookAtArchivesEvery, "archived-files", s.archives.look) })
 	group.Go(func() { s.every(ctx, purgeEvery, "purge", s.purge) })
 	group.Go(func() { s.every(ctx, followEvery, "follow", s.pass.Run) })
 	s.runExports(ctx, &group)

@@ -70,6 +70,7 @@ type service struct {
 
 	reportJobs *reportJobs // while it serves
 	presence   *presence
+	archives   *archiveWatch
 
 	// paced: what time brings is done when a Rehearsal lets time pass, not in the background.
 	paced         bool
@@ -94,6 +95,7 @@ func openService(ctx context.Context, cfg *config.Config, clk clock.Clock, logge
 	defer keys.wipe()
 	s := &service{cfg: cfg, clock: clk, log: logger, version: version, node: keys.node,
 		modules: pkcs11.NewModules(), alerts: make(chan store.Violation, alertBacklog), asked: make(map[string]request), archive: archiver{checked: make(map[string]bool)}}
+	s.archives = newArchiveWatch(s)
 	if err := s.hold(); err != nil {
 		return nil, err
 	}

@@ -181,7 +181,7 @@ func (r *Running) edge() (http.Handler, error) {
 	}
 	s.reportJobs = newReportJobs(reporter{s})
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(logKeyCollector{s}, tokenCollector{s}, groupCollector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(logKeyCollector{s}, tokenCollector{s}, groupCollector{s}, archiveCollector{s}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return httpapi.New(httpapi.Config{
 		Custodian: s.door, Ceremonies: s.engine, Bundles: s.bundles, Auth: r.auth, Store: s.store, Reports: reporter{s}, ReportJobs: s.reportJobs, Assessor: assessor{s}, Ready: s.ready,
 		Version: s.version, FIPS: fips(), Clock: s.clock, Logger: s.log, Metrics: registry, Limits: limits(s.cfg),

@@ -207,6 +207,15 @@ func (a Archive) open(ctx context.Context, name string) (io.ReaderAt, int64, io.
 	return f, info.Size(), f, nil
 }
 
+// Size of a segment's file, in bytes. What can not be opened is [ErrUnreachable].
+func (a Archive) Size(ctx context.Context, name string) (int64, error) {
+	_, size, closer, err := a.open(ctx, name)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrUnreachable, location.Within(a.Directory, name), err)
+	}
+	return size, closer.Close()
+}
+
 // Sum is the SHA-256 of a file and its length.
 func (a Archive) Sum(ctx context.Context, name string) (sum string, size int64, err error) {
 	r, size, closer, err := a.open(ctx, name)
