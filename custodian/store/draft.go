@@ -18,6 +18,7 @@ import (
 type draft struct {
 	cfg     *Config
 	signers *signers
+	stall   *stall
 	base    *snapshot
 
 	tree *ledger.Tree
@@ -49,7 +50,7 @@ const maxBatchBody = 2 << 20
 
 // reset starts a draft on base, reusing buffers. at is not before the entry before.
 func (d *draft) reset(s *Store, base *snapshot) {
-	d.cfg, d.signers, d.base = &s.cfg, &s.signers, base
+	d.cfg, d.signers, d.stall, d.base = &s.cfg, &s.signers, s.stall, base
 	d.tree = base.tree.Clone()
 	d.view = base.view
 	d.head = base.view.head
@@ -80,7 +81,7 @@ func (d *draft) runControl(fn func(*Tx) error) (Receipt, error) {
 	tx := &Tx{
 		schema: d.cfg.Schema, node: d.cfg.Node,
 		view: d.view.moved(current, d.view.at), at: d.at, next: d.head.Size,
-		changed: map[rowKey]*Row{},
+		changed: map[rowKey]*Row{}, stall: d.stall,
 	}
 	if err := d.guard(fn, tx); err != nil {
 		return Receipt{}, err
@@ -288,6 +289,7 @@ func (d *draft) persistRows(ctx context.Context, w *writeTx) error {
 		if err := writeRow(g, row); err != nil {
 			return err
 		}
+		d.stall.progress()
 	}
 	return nil
 }

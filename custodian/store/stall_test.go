@@ -62,6 +62,24 @@ func TestADatabaseThatHangsHoldsNobody(t *testing.T) {
 	require.Len(t, requireWhole(t, s), 2, "genesis and the one that was acknowledged")
 }
 
+// A change that writes many rows may take long as a whole: while it goes on, nobody is sent away.
+func TestALongRoundThatGoesOnIsNoStall(t *testing.T) {
+	cfg := storetest.Config(t, store.SQLite, schema())
+	storetest.Genesis(t, cfg, seed)
+	s := storetest.Open(t, cfg)
+	_, err := s.Control(context.Background(), func(tx *store.Tx) error {
+		for i := range 30 {
+			if err := tx.Put("note", strconv.Itoa(i), note{Text: "x"}); err != nil {
+				return err
+			}
+			store.CheckStall(s)
+			require.NoError(t, s.Health())
+		}
+		return tx.Append(storetest.Entry("note.put"))
+	})
+	require.NoError(t, err)
+}
+
 // However far the service's clock moves between looks, only rounds that looks find under way count as slow: a machine that
 // slept, and a clock that a test moves, send nobody away.
 func TestAClockThatMovesIsNoStall(t *testing.T) {

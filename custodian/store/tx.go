@@ -21,6 +21,7 @@ type Tx struct {
 	bump    bool            // a kind with authority changed
 	// handover is the log key that signs what is committed after this change; "" for the same as before.
 	handover string
+	stall    *stall
 }
 
 // View is the state before this change with its own puts applied. Head, Epoch and Time are those before it.
@@ -70,6 +71,7 @@ func (tx *Tx) set(row *Row) {
 			kept = append(kept, r)
 		}
 	}
+	tx.stall.progress()
 	tx.pending = append(kept, row)
 	tx.changed[k] = row
 	tx.view = tx.view.with(row)
