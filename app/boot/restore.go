@@ -49,6 +49,9 @@ func restore(ctx context.Context, clk clock.Clock, in recovery.Input) (recovery.
 	building := *cfg
 	building.DataDir = made
 	done, err := restoreInto(ctx, clk, &building, in)
+	if errors.Is(err, store.ErrInitialised) && !cfg.DatabaseInside() {
+		err = fmt.Errorf("%w: where that is what an earlier finish left that was cut off, give an empty database and finish again, since session and backup hold everything", err)
+	}
 	if err != nil || in.Session.Scratch {
 		return done, errors.Join(err, os.RemoveAll(made))
 	}
