@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,17 +48,19 @@ func (w *archiveWatch) look(ctx context.Context) error {
 			found[g.ID] = err
 		}
 	}
-	if err := w.readOne(ctx, kept, found); err != nil {
-		return err
-	}
+	unread := w.readOne(ctx, kept, found) // what was seen of the files holds all the same
 	if ctx.Err() != nil {
 		return ctx.Err() // what failed may have failed for that
 	}
+	kept = w.kept() // a segment that was deleted meanwhile is not lost
+	maps.DeleteFunc(found, func(id string, _ error) bool {
+		return !slices.ContainsFunc(kept, func(g *segment.Segment) bool { return g.ID == id })
+	})
 	w.mu.Lock()
 	before := w.faults
 	w.faults = found
 	w.mu.Unlock()
-	return w.judge(kept, before, found)
+	return errors.Join(w.judge(kept, before, found), unread)
 }
 
 func (w *archiveWatch) kept() []*segment.Segment {
@@ -69,13 +73,10 @@ func (w *archiveWatch) kept() []*segment.Segment {
 	return out
 }
 
-// readOne has the replica that looks after archives read the file that was not read for longest, and those that were found
-// altered, which may have been put right.
+// readOne has the replica that looks after archives read the file that was not read for longest. Those that this node found
+// altered, and which may have been put right, it reads anew whoever looks after them by now.
 func (w *archiveWatch) readOne(ctx context.Context, kept []*segment.Segment, found map[string]error) error {
 	ours, err := w.s.store.Lease(ctx, archiveLease, w.s.cfg.Node.ID, 2*archiveEvery)
-	if err != nil || !ours {
-		return err
-	}
 	var due []*segment.Segment
 	var oldest *segment.Segment
 	for _, g := range kept {
@@ -84,7 +85,7 @@ func (w *archiveWatch) readOne(ctx context.Context, kept []*segment.Segment, fou
 		case found[g.ID] != nil: // it is not there to be read
 		case errors.Is(w.faults[g.ID], segment.ErrAltered):
 			due = append(due, g)
-		case known && w.s.clock.Elapsed()-last < readAgainAfter:
+		case !ours, known && w.s.clock.Elapsed()-last < readAgainAfter:
 		case oldest == nil || !known || last < w.read[oldest.ID]:
 			oldest = g
 		}
@@ -98,7 +99,7 @@ func (w *archiveWatch) readOne(ctx context.Context, kept []*segment.Segment, fou
 		}
 		w.read[g.ID] = w.s.clock.Elapsed()
 	}
-	return nil
+	return err
 }
 
 func (w *archiveWatch) judge(kept []*segment.Segment, before, found map[string]error) error {

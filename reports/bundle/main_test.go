@@ -35,11 +35,11 @@ func startChromium() (context.Context, error) {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.UserDataDir(profile),
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"))
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
-	ctx, close := chromedp.NewContext(ctx)
+	ctx, endBrowser := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, closeTab := chromedp.NewContext(ctx)
 	stopChromium = func() {
-		close()
-		stop()
+		closeTab()
+		endBrowser()
 		_ = os.RemoveAll(profile)
 	}
 	return ctx, chromedp.Do(ctx)

@@ -27,13 +27,13 @@ type browser struct{ ctx context.Context }
 // openPage opens the page in a tab of its own.
 func openPage(t *testing.T) browser {
 	t.Helper()
-	chromium, err := chromium()
+	browsing, err := chromium()
 	require.NoError(t, err)
 	page, err := bundle.Page()
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "verify.html")
 	require.NoError(t, os.WriteFile(path, page, 0o600))
-	ctx, cancel := chromedp.NewContext(chromium)
+	ctx, cancel := chromedp.NewContext(browsing)
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Do(ctx, chromedp.Navigate("file://"+path)))
 	return browser{ctx}
